@@ -1,0 +1,85 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one error that module code raises and that a module's ``main`` reports."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Union
+
+    AnyPath = Union[str, bytes]
+
+__all__ = ["ContimgError", "display", "failing"]
+
+
+def display(path: AnyPath) -> str:
+    """Return a path as text that any terminal and JSON can carry.
+
+    Bytes that are not UTF-8 appear as ``\\xNN``, so two different names never look alike by accident.
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class ContimgError(Exception):
+    """Something that an operator has to know: what happened, to which path or unit, what to do next.
+
+    :param what: what happened, as a clause without a full stop.
+    :param path: the file, folder or unit that it happened to.
+    :param hint: the state that things are in and what to do next, as whole sentences.
+    :param details: further values for the module's result (JSON types only, no secrets).
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        path: AnyPath | None = None,
+        hint: str = "",
+        **details: Any,
+    ) -> None:
+        self.what = what
+        self.path = None if path is None else display(path)
+        self.hint = hint
+        self.details = details
+        super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        """The whole message: path, event and what to do next, in this order."""
+        subject = f"{self.path}: " if self.path is not None else ""
+        hint = f" {self.hint}" if self.hint else ""
+        return f"{subject}{self.what}.{hint}"
+
+    def result(self) -> dict[str, Any]:
+        """Return the arguments for ``fail_json``."""
+        where = {} if self.path is None else {"path": self.path}
+        return {"msg": self.message, **where, **self.details}
+
+
+@contextlib.contextmanager
+def failing(doing: str, path: AnyPath, hint: str = "") -> Iterator[None]:
+    """Turn an operating system's or SQLite's error into a :class:`ContimgError` that says what was being done.
+
+    :param doing: the action in the infinitive, for example ``read the write-ahead log``.
+    :param path: what it was being done to; an error that names a file of its own keeps that name.
+    :raises ContimgError: with ``errno`` (its symbolic name is in the message) where the system gave one.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = error.filename if isinstance(error.filename, (str, bytes)) else path
+        raise ContimgError(
+            f"could not {doing}: {error.strerror or error} [errno {error.errno}]",
+            path=named,
+            hint=hint,
+            errno=error.errno,
+        ) from error
+    except sqlite3.Error as error:
+        raise ContimgError(f"could not {doing}: SQLite says '{error}'", path=path, hint=hint) from error

@@ -1,0 +1,44 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of the domain error and of its boundary."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+
+if TYPE_CHECKING:
+    import pathlib
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [("/a/b", "/a/b"), (b"/a/\xff", "/a/\\xff"), ("/a/\udcff", "/a/\\xff"), ("/ä", "/ä")],
+)
+def test_display_shows_every_name_as_plain_text(path: str | bytes, shown: str) -> None:
+    assert display(path) == shown
+
+
+def test_a_message_names_path_event_and_next_step() -> None:
+    error = ContimgError("is not a database", path=b"/x\xfe", hint="Name a database.", found="text")
+    assert str(error) == "/x\\xfe: is not a database. Name a database."
+    assert error.result() == {"msg": str(error), "path": "/x\\xfe", "found": "text"}
+
+
+def test_a_system_error_keeps_its_own_file_and_errno(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ContimgError, match="could not open it") as caught, failing("open it", "/elsewhere"):
+        (tmp_path / "none").read_bytes()
+    assert caught.value.path == str(tmp_path / "none")
+    assert caught.value.details == {"errno": errno.ENOENT}
+
+
+def test_an_sqlite_error_names_the_database() -> None:
+    with pytest.raises(ContimgError, match="/db: could not query: SQLite says 'no such table: t'"):
+        with failing("query", "/db"):
+            sqlite3.connect(":memory:").execute("select * from t")
