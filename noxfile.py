@@ -90,3 +90,17 @@ def sanity(session: nox.Session) -> None:
     for report in (copy / "tests" / "output" / "junit").glob("*.xml"):
         JUNIT.mkdir(parents=True, exist_ok=True)
         shutil.copy2(report, JUNIT / report.name)
+
+
+@nox.session
+def molecule(session: nox.Session) -> None:
+    """Every scenario (or those named), in containers with systemd as PID 1."""
+    _link_collection()
+    session.run("bash", "tests/support/molecule.sh", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job on a sample host below ``demo/``: preview, move, verify."""
+    _link_collection()
+    session.run("bash", "tests/support/demo.sh")

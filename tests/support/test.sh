@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Every test, one kind after the other; goes on after a failure, and closes with the sum of what passed and failed.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+export PATH=$PWD/.venv/bin:$PATH
+rm -rf .build/junit
+sessions=(lint unit sanity molecule)
+failed=()
+for session in "${sessions[@]}"; do
+  nox --no-venv -f noxfile.py -s "$session" || failed+=("$session")
+done
+python tests/support/summary.py .build/junit "${#sessions[@]}" "${failed[@]}"
