@@ -17,7 +17,8 @@ PIPELINE_QUEUE_DB=$root/stage/dsa110-contimg/state/ingest.sqlite3
 PIPELINE_PRODUCTS_DB=$root/stage/dsa110-contimg/state/db/products.sqlite3
 CAL_REGISTRY_DB=$root/stage/dsa110-contimg/state/db/cal_registry.sqlite3
 CASALOGFILE=$root/stage/dsa110-contimg/state/logs/casa.log
-CONTIMG_INPUT_DIR=$root/stage/dsa110-contimg/incoming   # data, not state: it stays
+# Data, not state: it stays.
+CONTIMG_INPUT_DIR=$root/stage/dsa110-contimg/incoming
 ALERT_WEBHOOK=https://alerts.invalid/secret-of-the-demo
 ENV
 cat >"$root/inventory.yml" <<YAML
