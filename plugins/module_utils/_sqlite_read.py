@@ -1,0 +1,213 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading an SQLite database without leaving a trace: no byte, no ``-shm``, no timestamp changes.
+
+Why not simply ``mode=ro``: SQLite then makes a ``-shm`` and a ``-wal`` and leaves them; with ``readonly_shm`` it still
+calls ``fchown`` on the ``-wal`` when it runs as root, which changes its ctime. So a database whose truth lies partly in
+a ``-wal`` or a hot ``-journal`` is read from a private copy, taken while a lock keeps checkpoints away.
+Byte offsets of locks and headers: the SQLite file format and WAL-index documentation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sqlite3
+import stat
+import struct
+import tempfile
+import time
+import urllib.parse
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["SIDECARS", "Header", "Text", "is_database", "open_readonly", "read_header", "sidecars"]
+
+SIDECARS = ("-wal", "-shm", "-journal")
+
+_MAGIC = b"SQLite format 3\x00"
+_WAL_HEADER_BYTES = 32
+_CHECKPOINT_LOCK = 121  # byte of the -shm that a checkpoint holds exclusively
+_RESERVED_LOCK = 0x40000001  # byte of the main file that a writer holds in rollback mode
+_OFD_GETLK, _OFD_SETLK = 36, 37  # locks of the open file: closing another descriptor does not drop them
+_ATTEMPTS = 50
+_PAUSE_SECONDS = 0.1
+
+
+class Text(bytes):
+    """A TEXT value as its UTF-8 bytes, which need not be valid; a BLOB arrives as plain ``bytes``."""
+
+
+class Header:
+    """What the first 100 bytes of a database say, and how long its write-ahead log is.
+
+    :ivar page_size: bytes a page.
+    :ivar journal_mode: ``wal`` or ``rollback``, the two that a file can tell apart.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        size = struct.unpack(">H", raw[16:18])[0]
+        self.page_size = 65536 if size == 1 else size
+        self.journal_mode = "wal" if raw[18] == 2 else "rollback"
+
+
+def read_header(path: str) -> Header | None:
+    """Return the header of a database, ``None`` for anything else that can be read.
+
+    :raises ContimgError: when the path cannot be opened or is no regular file.
+    """
+    with failing("open the database", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file, failing("read the database's header", path):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ContimgError("is not a database but no regular file at all", path=path, hint="Name a database file.")
+        raw = file.read(100)
+    return Header(raw) if len(raw) == 100 and raw.startswith(_MAGIC) else None
+
+
+def is_database(path: str) -> bool:
+    """Tell whether a regular file starts with SQLite's header; its name does not matter. Raises ContimgError."""
+    return stat.S_ISREG(_stat(path).st_mode) and read_header(path) is not None
+
+
+def sidecars(path: str) -> tuple[str, ...]:
+    """Return the paths of the ``-wal``, ``-shm`` and ``-journal`` that stand beside a database."""
+    return tuple(path + suffix for suffix in SIDECARS if os.path.lexists(path + suffix))
+
+
+def _stat(path: str) -> os.stat_result:
+    with failing("look at the file", path):
+        return os.stat(path)
+
+
+@contextlib.contextmanager
+def open_readonly(path: str) -> Iterator[sqlite3.Connection]:
+    """Open a database for reading, with what its ``-wal`` or hot ``-journal`` adds, and leave no trace.
+
+    TEXT arrives as :class:`Text`. All reads see one state of the database.
+
+    :raises ContimgError: when the path is no database, cannot be read, is locked, or changed while it was read.
+    """
+    if read_header(path) is None:
+        found = "an empty file" if _stat(path).st_size == 0 else "some other kind of file, or encrypted"
+        raise ContimgError(f"is not an SQLite database but {found}", path=path, hint="Name a database, or exclude it.")
+    with _checkpoints_kept_away(path):
+        if _holds_bytes(path + "-wal") or _has_hot_journal(path):
+            with _private_copy(path) as copy, _connected(path, copy, "mode=rw") as connection:
+                yield connection
+        else:
+            with _unmoved(path), _connected(path, path, _query(path)) as connection:
+                yield connection
+
+
+def _query(path: str) -> str:
+    header = read_header(path)
+    return "immutable=1" if header is not None and header.journal_mode == "wal" else "mode=ro"
+
+
+@contextlib.contextmanager
+def _connected(path: str, opened: str, query: str) -> Iterator[sqlite3.Connection]:
+    with failing("read the database", path, "It was not changed. If it is damaged, restore it from a backup."):
+        connection = sqlite3.connect(
+            f"file:{urllib.parse.quote(os.fsencode(opened))}?{query}", uri=True, isolation_level=None, timeout=5
+        )
+        connection.text_factory = Text
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield connection
+        finally:
+            connection.close()
+
+
+def _holds_bytes(path: str) -> bool:
+    return os.path.exists(path) and os.stat(path).st_size > 0
+
+
+def _has_hot_journal(path: str) -> bool:
+    """Tell whether SQLite would open the journal: its writer, who would hold the reserved lock, is gone."""
+    if not _holds_bytes(path + "-journal"):
+        return False
+    with failing("ask for the lock of the database", path), open(path, "rb") as file:
+        answer = fcntl.fcntl(file.fileno(), _OFD_GETLK, _lock(fcntl.F_RDLCK, _RESERVED_LOCK))
+    return bool(struct.unpack_from("h", answer)[0] == fcntl.F_UNLCK)
+
+
+def _lock(kind: int, start: int) -> bytes:
+    """Return a ``struct flock`` for one byte."""
+    return struct.pack("hhqqi", kind, os.SEEK_SET, start, 1, 0)
+
+
+@contextlib.contextmanager
+def _checkpoints_kept_away(path: str) -> Iterator[None]:
+    """Hold the checkpoint lock of a database in use, shared: its main file then stays as it is, writers go on."""
+    shm = path + "-shm"
+    if not os.path.exists(shm):
+        yield
+        return
+    with failing("open the shared memory of the database", shm), open(shm, "rb") as file:
+        for _attempt in range(_ATTEMPTS):
+            with contextlib.suppress(BlockingIOError, PermissionError):
+                fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_RDLCK, _CHECKPOINT_LOCK))
+                break
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            raise ContimgError("is locked by a checkpoint that does not end", path=path, hint="Try again later.")
+        yield
+
+
+@contextlib.contextmanager
+def _private_copy(path: str) -> Iterator[str]:
+    """Copy a database with its ``-wal`` or ``-journal`` into a private folder; the copy is one consistent state."""
+    folder = tempfile.mkdtemp(prefix="contimg-", dir=os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108
+    copy = os.path.join(folder, "database")
+    try:
+        with failing("copy the database for reading", path, "It was not changed."):
+            for _attempt in range(_ATTEMPTS):
+                before = _moment(path)
+                for suffix in ("", "-wal", "-journal"):
+                    _copy_if_there(path + suffix, copy + suffix)
+                if _moment(path) == before:
+                    break
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                raise ContimgError("changes faster than it can be read", path=path, hint="Stop its writers first.")
+        yield copy
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(target)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(source, target)
+
+
+def _moment(path: str) -> tuple[object, ...]:
+    """Return what tells whether a copy was torn: the main file's times, the header of the log, the journal's times.
+
+    A writer may append to the log meanwhile: its tail is a transaction that is whole or is ignored.
+    """
+    journal = path + "-journal"
+    times = [os.stat(name) for name in (path, journal) if os.path.exists(name)]
+    header = b""
+    with contextlib.suppress(FileNotFoundError), open(path + "-wal", "rb") as log:
+        header = log.read(_WAL_HEADER_BYTES)
+    return (header, *((status.st_mtime_ns, status.st_ctime_ns, status.st_size) for status in times))
+
+
+@contextlib.contextmanager
+def _unmoved(path: str) -> Iterator[None]:
+    """Make sure that a database read without locks has not changed under the reader."""
+    before = _moment(path)[1:2]
+    yield
+    if _moment(path)[1:2] != before:
+        raise ContimgError("changed while it was read", path=path, hint="Run again, or stop its writers first.")

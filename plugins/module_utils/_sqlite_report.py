@@ -1,0 +1,85 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``sqlite_checksum`` reports: one database or all below a folder, and their relation to others."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe_all
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+__all__ = ["find_databases", "report"]
+
+_SUFFIXES = (".sqlite3", ".sqlite", ".db")
+
+
+def find_databases(path: str, *, recurse: bool) -> list[str]:
+    """Return the databases that ``path`` means: itself, or every file with SQLite's header in the folder.
+
+    :raises ContimgError: when it does not exist, or a file that is named as a database is none.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    return [name for name in _files(path, recurse=recurse) if _is_one(name)]
+
+
+def _files(folder: str, *, recurse: bool) -> Iterator[str]:
+    with failing("list the folder", folder):
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False) and recurse:
+            yield from _files(entry.path, recurse=True)
+        elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(SIDECARS):
+            yield entry.path
+
+
+def _is_one(path: str) -> bool:
+    if is_database(path):
+        return True
+    if path.endswith(_SUFFIXES):
+        raise ContimgError(
+            "is named as a database but is not a database", path=path, hint="Remove it, or check the others one by one."
+        )
+    return False
+
+
+def _counterpart(path: str, *, root: str, other: str) -> str:
+    if not os.path.isdir(other):
+        return other
+    return os.path.join(other, os.path.relpath(path, root) if os.path.isdir(root) else os.path.basename(path))
+
+
+def report(
+    path: str, *, recurse: bool, compare_to: str | None, integrity: str, tables: bool, workers: int
+) -> dict[str, Any]:
+    """Return ``databases``, ``identical`` and ``differences``; see the module's RETURN.
+
+    :raises ContimgError: when a database cannot be read, is damaged or is none.
+    """
+    databases = describe_all(find_databases(path, recurse=recurse), integrity=integrity, tables=tables, workers=workers)
+    differences = {}
+    for database in databases:
+        if compare_to is None:
+            continue
+        other = _counterpart(database["path"], root=path, other=compare_to)
+        relation = _relation(database["path"], other)
+        database["relation"] = relation["relation"]
+        if relation["relation"] != "identical":
+            differences[database["path"]] = {"compared_to": display(other), **relation}
+    return {"databases": databases, "identical": not differences, "differences": differences}
+
+
+def _relation(path: str, other: str) -> dict[str, Any]:
+    if not os.path.exists(other):
+        return {"relation": "ahead", "tables": {}, "missing": True}
+    found = relate(path, other)
+    return {"relation": found.kind, "tables": found.as_dict(), "missing": False}

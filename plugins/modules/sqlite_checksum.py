@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``sqlite_checksum``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sqlite_checksum
+short_description: Integrity and content checksum of SQLite databases
+version_added: 0.1.0
+description:
+  - Returns a checksum of the content (schema and every row) of one database, or of every database in a directory.
+  - The checksum stays the same after C(VACUUM), a checkpoint, a change of page size or journal mode, and a copy.
+  - Tells how a database relates to another one, by content and never by a timestamp.
+  - Never writes, not even a C(-shm), also on a database in use.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes.info
+options:
+  path:
+    description: A database, or a directory in which databases are found by their header.
+    type: path
+    required: true
+  recurse:
+    description: Whether databases below the directory's own directories are found too.
+    type: bool
+    default: false
+  compare_to:
+    description: A database, or a directory with databases of the same names, to compare with.
+    type: path
+  fail_on_difference:
+    description: Whether the task fails when a database is not identical to its counterpart.
+    type: bool
+    default: false
+  integrity:
+    description: Whether SQLite's own check runs first. A damaged database fails the task.
+    type: str
+    choices: [none, quick, full]
+    default: none
+  tables:
+    description: Whether rows and checksum of each table are returned.
+    type: bool
+    default: false
+  workers:
+    description: How many databases are read at the same time.
+    type: int
+    default: 1
+"""
+
+EXAMPLES = r"""
+- name: Prove that a copy holds what the original holds
+  dsa110.contimg.sqlite_checksum:
+    path: /stage/dsa110-contimg/state/db/products.sqlite3
+    compare_to: /data/dsa110-contimg/state/products.sqlite3
+    integrity: quick
+    fail_on_difference: true
+"""
+
+RETURN = r"""
+databases:
+  description: One entry for each database.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The database.
+      type: str
+    checksum:
+      description: Checksum of schema and rows.
+      type: str
+      sample: contimg1:sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945
+    file_checksum:
+      description: SHA-256 of the main file alone.
+      type: str
+    journal_mode:
+      description: V(wal) or V(rollback).
+      type: str
+    wal_bytes:
+      description: Size of the write-ahead log in bytes.
+      type: int
+    page_count:
+      description: Pages of the database.
+      type: int
+    page_size:
+      description: Bytes a page.
+      type: int
+    integrity:
+      description: V(ok), or V(not checked).
+      type: str
+    tables:
+      description: Rows and checksum by table.
+      type: dict
+    relation:
+      description: "What it is to its counterpart: V(identical), V(ahead), V(behind), V(diverged), V(other_schema)."
+      returned: with O(compare_to)
+      type: str
+identical:
+  description: Whether every database is identical to its counterpart.
+  returned: success
+  type: bool
+differences:
+  description: By path, the relation and the tables that differ, with counts a side and the first rows.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_report import report
+
+
+def main() -> None:
+    """Report, and fail on a difference where that was asked for."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "recurse": {"type": "bool", "default": False},
+            "compare_to": {"type": "path"},
+            "fail_on_difference": {"type": "bool", "default": False},
+            "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
+            "tables": {"type": "bool", "default": False},
+            "workers": {"type": "int", "default": 1},
+        },
+        supports_check_mode=True,
+    )
+    options = dict(module.params)
+    fail_on_difference = options.pop("fail_on_difference")
+    try:
+        result = report(options.pop("path"), **options)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    if fail_on_difference and not result["identical"]:
+        named = ", ".join(f"{path} ({found['relation']})" for path, found in result["differences"].items())
+        module.fail_json(msg=f"Not identical to its counterpart: {named}. Nothing was changed.", **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
