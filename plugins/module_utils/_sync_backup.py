@@ -1,0 +1,55 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A verified, durable copy of what a sync is about to replace."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root
+
+__all__ = ["back_up_file"]
+
+
+def back_up_file(root: int, path: bytes, backup_dir: str | None) -> None:
+    """Copy a file below a root, with the log or journal that belongs to it, into a new folder of ``backup_dir``.
+
+    :raises ContimgError: when there is no ``backup_dir``, or the copy cannot be written or proved.
+    """
+    if backup_dir is None:
+        hint = "Nothing was replaced. Name a backup_dir, or decide to keep what stands there."
+        raise ContimgError("would be replaced without a backup", path=path, hint=hint)
+    folder = os.path.join(backup_dir, f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.monotonic_ns():x}")
+    ensure_private_directory(folder)
+    for suffix in ("", *SIDECARS):
+        _copy_proved(root, path + suffix.encode(), folder, optional=bool(suffix))
+    with failing("flush the backup", folder):
+        sync_directory(folder)
+
+
+def _copy_proved(root: int, path: bytes, folder: str, *, optional: bool) -> None:
+    target = os.path.join(os.fsencode(folder), os.path.basename(path))
+    with failing("back up the file", path, "Nothing was replaced."):
+        try:
+            with open_below(root, path) as source, open(target, "xb") as file:
+                with os.fdopen(os.dup(source), "rb") as reader:
+                    shutil.copyfileobj(reader, file, 1 << 20)
+                file.flush()
+                status = os.fstat(source)
+                os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+                os.fsync(file.fileno())
+        except FileNotFoundError:
+            if not optional:
+                raise
+            return
+        with open_root(folder) as backups:
+            proved = hash_file(backups, os.path.basename(path), from_device=True) == hash_file(root, path)
+    if not proved:
+        raise ContimgError("the backup differs from the original", path=target, hint="Nothing was replaced.")

@@ -1,0 +1,143 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is checked before a copy touches anything: quiet, space, and what the destination's file system can hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import Decisions, Plan
+    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
+
+__all__ = [
+    "LOSSES",
+    "existing_parent",
+    "require_capable",
+    "require_owner",
+    "require_quiet",
+    "require_readable",
+    "require_space",
+]
+
+LOSSES = ("acl", "hardlink", "owner", "symlink", "xattr")
+_BLOCK = 512
+_UNTOUCHED = "Nothing was touched."
+
+
+def existing_parent(path: str) -> str:
+    """Return the path itself or its nearest folder that exists."""
+    current = os.path.abspath(path)
+    while not os.path.isdir(current):
+        current = os.path.dirname(current)
+    return current
+
+
+def require_quiet(src: str, dest: str) -> None:
+    """Check that no process has a file of either tree open for writing. Raises ContimgError which names them."""
+    found = find_holders([src, dest], writers_only=True)
+    if found.holders:
+        names = ", ".join(holder.summary() for holder in found.holders[:5])
+        raise ContimgError(
+            f"is open for writing in {names}", path=src, hint=f"{_UNTOUCHED} Stop these processes and run again."
+        )
+    if not found.complete:
+        hint = f"{_UNTOUCHED} Run as root, or without require_quiesced."
+        raise ContimgError("not every process's open files can be read, so its quiet is unproved", path=src, hint=hint)
+
+
+def require_readable(root: int, entries: Iterable[Entry]) -> None:
+    """Check that every file can be read; root can. Raises ContimgError which names the first that cannot."""
+    if os.geteuid() == 0:
+        return
+    for entry in entries:
+        if entry.is_file and not os.access(entry.path, os.R_OK, dir_fd=root, effective_ids=True):
+            raise ContimgError("cannot be read", path=entry.path, hint=f"{_UNTOUCHED} Run as root, or exclude it.")
+
+
+def require_space(dest: str, plan: Plan, entries: Mapping[bytes, Entry]) -> None:
+    """Check that all that a plan writes has room. Raises ContimgError with both figures in bytes."""
+    new = [entries[action.source].status for action in plan.actions if action.kind in ("copy", "special", "folder")]
+    needed = sum(
+        min(status.st_blocks * _BLOCK, status.st_size + _BLOCK) for status in new if stat.S_ISREG(status.st_mode)
+    )
+    space = os.statvfs(existing_parent(dest))
+    free = space.f_bavail * space.f_frsize
+    if needed > free:
+        raise ContimgError(
+            f"has not enough space: {needed} bytes are needed, {free} are free", path=dest, hint=_UNTOUCHED
+        )
+    if space.f_files and len(new) > space.f_favail:
+        raise ContimgError(
+            f"has not enough inodes: {len(new)} are needed, {space.f_favail} are free", path=dest, hint=_UNTOUCHED
+        )
+
+
+def require_owner(dest: str, entries: Iterable[Entry], *, allowed: frozenset[str], decisions: Decisions) -> None:
+    """Check that this process may give files to their owners: root may. Raises ContimgError."""
+    if os.geteuid() == 0 or "owner" in allowed or decisions.owner >= 0 or decisions.group >= 0:
+        return
+    groups = {os.getegid(), *os.getgroups()}
+    if any(entry.status.st_uid != os.geteuid() or entry.status.st_gid not in groups for entry in entries):
+        hint = f"{_UNTOUCHED} Run as root, or accept the loss with allow_loss: [owner]."
+        raise ContimgError("cannot be given files of other owners by this user", path=dest, hint=hint, lost=["owner"])
+
+
+def require_capable(dest: str, entries: Iterable[Entry], *, allowed: frozenset[str]) -> None:
+    """Check that the destination can hold what the tree needs, by trying it there in a folder that is removed again.
+
+    :param allowed: what the operator accepts to lose.
+    :raises ContimgError: naming what would be lost.
+    """
+    found = list(entries)
+    needs = {"symlink": any(entry.target for entry in found), "hardlink": any(_is_linked(entry) for entry in found)}
+    parent = existing_parent(dest)
+    lost = [
+        name for name, needed in needs.items() if needed and name not in allowed and not _can(parent, _TRIALS[name])
+    ]
+    if lost:
+        hint = f"{_UNTOUCHED} Name what may be lost in allow_loss, or choose another destination."
+        raise ContimgError(f"cannot hold what the source has: {', '.join(lost)}", path=dest, hint=hint, lost=lost)
+
+
+def _is_linked(entry: Entry) -> bool:
+    return entry.is_file and entry.status.st_nlink > 1
+
+
+def _try_symlink(folder: str) -> None:
+    os.symlink("nowhere", os.path.join(folder, "link"))
+
+
+def _try_hard_link(folder: str) -> None:
+    with open(os.path.join(folder, "one"), "xb"):
+        os.link(os.path.join(folder, "one"), os.path.join(folder, "two"))
+
+
+_TRIALS: dict[str, Callable[[str], None]] = {"symlink": _try_symlink, "hardlink": _try_hard_link}
+
+
+def _can(parent: str, trial: Callable[[str], None]) -> bool:
+    folder = os.path.join(parent, os.fsdecode(DEBRIS) + secrets.token_hex(8))
+    with failing("try the file system", parent, _UNTOUCHED):
+        os.mkdir(folder, 0o700)
+    try:
+        trial(folder)
+    except OSError:
+        return False
+    finally:
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)
+    return True

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Metadata of a copied entry, set through descriptors before the entry gets its name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
+
+__all__ = ["copy_extended_attributes", "set_link_metadata", "set_metadata"]
+
+_UNSUPPORTED = (errno.ENOTSUP, errno.EPERM, errno.EACCES)
+
+
+def copy_extended_attributes(source: int, target: int, *, losses: frozenset[str]) -> None:
+    """Make the extended attributes (ACLs and capabilities are such) of one descriptor those of another.
+
+    :param losses: ``xattr`` and ``acl`` where the operator accepts that the file system cannot hold them.
+    """
+    wanted = {name: os.getxattr(source, name) for name in _listed(source)}
+    for name in set(_listed(target)) - set(wanted):
+        os.removexattr(target, name)
+    for name, value in wanted.items():
+        try:
+            os.setxattr(target, name, value)
+        except OSError as error:
+            loss = "acl" if name.startswith("system.posix_acl") else "xattr"
+            if error.errno not in _UNSUPPORTED or loss not in losses:
+                raise
+
+
+def _listed(descriptor: int) -> list[str]:
+    try:
+        return os.listxattr(descriptor)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return []
+        raise
+
+
+def set_metadata(descriptor: int, entry: Entry, *, owner: int, group: int, losses: frozenset[str]) -> None:
+    """Set owner, mode and times of an open file or folder: the owner first, since chown clears setuid bits."""
+    status = entry.status
+    if "owner" not in losses:
+        os.fchown(descriptor, status.st_uid if owner < 0 else owner, status.st_gid if group < 0 else group)
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+    os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def set_link_metadata(
+    folder: int, name: bytes, entry: Entry, *, owner: int, group: int, losses: frozenset[str]
+) -> None:
+    """Set owner and times of a symbolic link, FIFO, socket or device by its name, following no link."""
+    status = entry.status
+    if "owner" not in losses:
+        uid, gid = status.st_uid if owner < 0 else owner, status.st_gid if group < 0 else group
+        os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(status.st_mode))
+        finally:
+            os.close(descriptor)
+    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=folder, follow_symlinks=False)

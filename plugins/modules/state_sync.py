@@ -1,0 +1,199 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``state_sync``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: state_sync
+short_description: Make a directory a faithful, verified, durable copy of another
+version_added: 0.1.0
+description:
+  - Copies a tree with its databases, links, owners, modes, times, ACLs and extended attributes, and never changes the source.
+  - A file appears at the destination whole or not at all. An interrupted copy is finished by the next run.
+  - What stands at the destination and was not put there by this module is never replaced without a decision.
+  - A database and its log or journal are one thing. A stale log at the destination is removed before its database is replaced.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes
+options:
+  src:
+    description: The source, a directory. It is only read.
+    type: path
+    required: true
+  dest:
+    description: The destination, a directory that may not exist yet.
+    type: path
+    required: true
+  exclude:
+    description: Globs of what is not copied. Without a slash they match a name at any depth, with one the path below O(src).
+    type: list
+    elements: str
+    default: []
+  rename:
+    description: Single files, by path below O(src), that go to another path below O(dest). The log of a database goes with it.
+    type: dict
+    default: {}
+  delete:
+    description: Whether what the source lacks is removed from the destination. A database that the source never had stays.
+    type: bool
+    default: false
+  live:
+    description: Whether the source may change meanwhile. Nothing is claimed about such a copy, and no manifest is written.
+    type: bool
+    default: false
+  verify:
+    description: Whether each file is read back from the device of the destination and compared with what was read from the source.
+    type: str
+    choices: [checksum, none]
+    default: checksum
+  manifest:
+    description:
+      - Where the checksums are written, in the format of C(sha256sum) with paths below O(dest). Defaults to O(dest) with C(.sha256).
+      - A file of the same name with C(.ledger) remembers what was copied.
+    type: path
+  on_conflict:
+    description: What to do with files at the destination that differ and that this module has not put there.
+    type: str
+    choices: [fail, keep, replace]
+    default: fail
+  decisions:
+    description: The same by path below O(dest), V(keep) or V(replace).
+    type: dict
+    default: {}
+  backup_dir:
+    description: Where a verified copy of what is replaced is kept.
+    type: path
+  allow_loss:
+    description: What the destination may fail to hold.
+    type: list
+    elements: str
+    choices: [acl, hardlink, owner, symlink, xattr]
+    default: []
+  workers:
+    description: Threads.
+    type: int
+    default: 2
+  bandwidth_limit:
+    description: Bytes a second that are written at most. V(0) is no limit.
+    type: int
+    default: 0
+  progress_file:
+    description: A file that tells how far the copy is, as JSON, about twice a second.
+    type: path
+  require_quiesced:
+    description: Whether the copy refuses to start while a process has a file of either tree open for writing.
+    type: bool
+    default: false
+  owner:
+    description: Owner of everything, instead of the source's.
+    type: str
+  group:
+    description: Group of everything, instead of the source's.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Copy what there is while services run
+  dsa110.contimg.state_sync:
+    src: /stage/dsa110-contimg/state
+    dest: /data/dsa110-contimg/state
+    live: true
+
+- name: Copy the rest and prove it, with the services down
+  dsa110.contimg.state_sync:
+    src: /stage/dsa110-contimg/state
+    dest: /data/dsa110-contimg/state
+    rename:
+      db/products.sqlite3: products.sqlite3
+    require_quiesced: true
+"""
+
+RETURN = r"""
+stats:
+  description: Counts of V(files) and V(bytes) in the source, and of files V(copied), V(skipped), V(verified), V(removed), V(kept).
+  returned: success
+  type: dict
+actions:
+  description: The first 200 steps, each with C(action), C(path) and C(reason).
+  returned: success
+  type: list
+  elements: dict
+actions_total:
+  description: How many steps there are.
+  returned: success
+  type: int
+actions_digest:
+  description: A hash of all steps. A preview and its run have the same.
+  returned: success
+  type: str
+conflicts:
+  description: What a decision kept at the destination. On failure, what waits for a decision.
+  returned: always
+  type: list
+  elements: str
+manifest:
+  description: The manifest.
+  returned: success
+  type: str
+source_digest:
+  description: Hash of every name and status of the source, to the ctime.
+  returned: success
+  type: str
+duration:
+  description: Seconds.
+  returned: success
+  type: float
+throughput:
+  description: Bytes copied a second.
+  returned: success
+  type: int
+identical:
+  description: Whether the destination was a copy already.
+  returned: success
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import LOSSES
+
+
+def main() -> None:
+    """Plan, apply outside check mode, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "src": {"type": "path", "required": True},
+            "dest": {"type": "path", "required": True},
+            "exclude": {"type": "list", "elements": "str", "default": []},
+            "rename": {"type": "dict", "default": {}},
+            "delete": {"type": "bool", "default": False},
+            "live": {"type": "bool", "default": False},
+            "verify": {"type": "str", "choices": ["checksum", "none"], "default": "checksum"},
+            "manifest": {"type": "path"},
+            "on_conflict": {"type": "str", "choices": ["fail", "keep", "replace"], "default": "fail"},
+            "decisions": {"type": "dict", "default": {}},
+            "backup_dir": {"type": "path"},
+            "allow_loss": {"type": "list", "elements": "str", "choices": list(LOSSES), "default": []},
+            "workers": {"type": "int", "default": 2},
+            "bandwidth_limit": {"type": "int", "default": 0},
+            "progress_file": {"type": "path"},
+            "require_quiesced": {"type": "bool", "default": False},
+            "owner": {"type": "str"},
+            "group": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = synchronize(options_from(module.params), check=module.check_mode)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
