@@ -1,0 +1,123 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``migration_record``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: migration_record
+short_description: Read or advance the record of a host's move
+version_added: 0.1.0
+description:
+  - The record is one JSON file that says where a host stands on its way from its old state directory to the new one.
+  - Without O(phase) it is only read. A phase that cannot follow the present one is refused.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes
+options:
+  run_dir:
+    description: The directory of the record. It is made, for its owner only, when the record is first written.
+    type: path
+    required: true
+  phase:
+    description: The phase that the host has reached.
+    type: str
+    choices: [presynced, held, proved, split, repointed, started, done, rolled_back, retired]
+  facts:
+    description: What later steps need to know. It is merged into the facts of the record; a null value removes a fact.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Read where the host stands
+  dsa110.contimg.migration_record:
+    run_dir: /var/lib/dsa110-contimg-migration
+  register: found
+
+- name: Record that the host is held
+  dsa110.contimg.migration_record:
+    run_dir: /var/lib/dsa110-contimg-migration
+    phase: held
+    facts:
+      held_at: 1795535830.5
+"""
+
+RETURN = r"""
+record:
+  description: The record as it is after the task (in check mode, as it would be).
+  returned: success
+  type: dict
+  contains:
+    phase:
+      description: Where the host stands, empty for an untouched host.
+      type: str
+    since:
+      description: When it got there, UTC.
+      type: str
+    history:
+      description: All phases, each with C(phase) and C(at).
+      type: list
+      elements: dict
+    facts:
+      description: What later steps need to know.
+      type: dict
+    former:
+      description: The facts of former attempts.
+      type: list
+      elements: dict
+    version:
+      description: The version of the record's format.
+      type: int
+record_file:
+  description: The path of the record.
+  returned: success
+  type: str
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
+    PHASES,
+    advance,
+    keep,
+    read_record,
+    record_file,
+    text,
+)
+
+
+def main() -> None:
+    """Read, advance, keep outside check mode, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "run_dir": {"type": "path", "required": True},
+            "phase": {"type": "str", "choices": list(PHASES)},
+            "facts": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    run_dir, phase = module.params["run_dir"], module.params["phase"]
+    try:
+        before = read_record(run_dir)
+        after = before if phase is None else advance(before, phase, module.params["facts"], at=time.time())
+        changed = after != before
+        if changed and not module.check_mode:
+            keep(run_dir, after)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(
+        changed=changed,
+        record=after,
+        record_file=record_file(run_dir),
+        diff={"before": text(before), "after": text(after)} if changed else {},
+    )
+
+
+if __name__ == "__main__":
+    main()
