@@ -25,7 +25,7 @@ _VERSION = 1
 _FORMER = 10  # attempts that are remembered
 _NEXT = {
     "": {"presynced"},
-    "presynced": {"held"},
+    "presynced": {"held", "rolled_back"},
     "held": {"proved", "rolled_back"},
     "proved": {"held", "split", "rolled_back"},
     "split": {"held", "repointed", "rolled_back"},

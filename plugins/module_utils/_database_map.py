@@ -1,0 +1,268 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where each database of a host stands on both sides, which copy is the truth, and what has grown since."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe, quoted, table_names
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, is_database, open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import Relation, relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import require_folder, require_separate
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+__all__ = ["Located", "Mapped", "action_for", "growth", "guard", "locate", "newest_row", "report", "table_of"]
+
+_UNTOUCHED = "Nothing was touched."
+_DECISIONS = {"keep_dest": "keep", "take_source": "replace"}
+_LOSSLESS = ("absent", "identical", "behind")
+_TIME_COLUMNS = ("updated_at", "registered_at", "indexed_at", "received_at", "created_at", "timestamp_iso", "timestamp")
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A database as the operator describes it: its name, its candidate places below the source, its place at the end."""
+
+    name: str
+    src: tuple[str, ...]
+    dest: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class Located:
+    """A database as it was found.
+
+    :ivar src: its place below the source, its first candidate where it stands nowhere.
+    :ivar found: whether it stands in the source.
+    """
+
+    name: str
+    src: str
+    dest: str
+    src_path: str
+    dest_path: str
+    found: bool
+
+
+def locate(src: str, dest: str, databases: Sequence[Mapped]) -> tuple[Located, ...]:
+    """Find every database of the map below the source; a required one must stand at exactly one of its places.
+
+    :raises ContimgError: listing all that is wrong at once; also for a host on the unified layout.
+    """
+    require_folder(src, "source")
+    require_separate(src, dest)
+    _refuse_unified(src)
+    found = {
+        mapped.name: [place for place in mapped.src if os.path.lexists(os.path.join(src, place))]
+        for mapped in databases
+    }
+    wrong = [_complaint(mapped, found[mapped.name]) for mapped in databases]
+    if any(wrong):
+        hint = f"{_UNTOUCHED} Correct contimg_databases, or move what is not in use out of the way."
+        raise ContimgError("; ".join(filter(None, wrong)), path=src, hint=hint)
+    located = tuple(_located(src, dest, mapped, found[mapped.name]) for mapped in databases)
+    for database in located:
+        if database.found and not is_database(database.src_path):
+            raise ContimgError(
+                "is not a database", path=database.src_path, hint=f"{_UNTOUCHED} Restore it, or correct the map."
+            )
+    return located
+
+
+def _complaint(mapped: Mapped, found: Sequence[str]) -> str:
+    if len(found) > 1:
+        return f"database {mapped.name} stands in more than one place: {', '.join(found)}"
+    if not found and mapped.required:
+        return f"database {mapped.name} stands at none of its places: {', '.join(mapped.src)}"
+    return ""
+
+
+def _located(src: str, dest: str, mapped: Mapped, found: Sequence[str]) -> Located:
+    place = found[0] if found else mapped.src[0]
+    return Located(
+        name=mapped.name,
+        src=place,
+        dest=mapped.dest,
+        src_path=os.path.join(src, place),
+        dest_path=os.path.join(dest, mapped.dest),
+        found=bool(found),
+    )
+
+
+def _refuse_unified(src: str) -> None:
+    path = os.path.join(src, "pipeline.sqlite3")
+    if os.path.exists(path) and is_database(path):
+        raise ContimgError(
+            "is the newer unified layout, where one database holds what this move would split",
+            path=path,
+            hint=f"{_UNTOUCHED} This host needs no such move.",
+        )
+
+
+def action_for(relation: str, decision: str | None, *, ours: bool) -> str:
+    """Return what a move does with a database: ``copy``, ``replace``, ``keep`` or ``undecided``.
+
+    :param relation: what the destination's database is to the source's.
+    :param decision: the operator's ``keep_dest`` or ``take_source``.
+    :param ours: whether an earlier run of the same move has put it there, and nobody has used it since.
+    """
+    if ours and decision != "keep_dest":
+        return "replace"
+    if decision is not None:
+        return _DECISIONS[decision] if relation != "absent" else "copy"
+    return "copy" if relation in _LOSSLESS else "undecided"
+
+
+def guard(
+    located: Sequence[Located], decisions: Mapping[str, str], ours: Sequence[str], *, relations: bool, integrity: str
+) -> list[dict[str, Any]]:
+    """Return what is to be done with each database; see the RETURN of ``state_databases_info``.
+
+    :param relations: whether both sides are compared by content, which reads both.
+    :raises ContimgError: on a decision for an unknown database, an unknown decision, or a damaged source.
+    """
+    _check_decisions(located, decisions)
+    return [
+        _judge(one, decisions.get(one.name), ours=one.name in ours, relations=relations, integrity=integrity)
+        for one in located
+    ]
+
+
+def _check_decisions(located: Sequence[Located], decisions: Mapping[str, str]) -> None:
+    names = {one.name for one in located}
+    for name, decision in decisions.items():
+        if name not in names:
+            raise ContimgError(
+                f"there is no database '{name}' in the map, only {', '.join(sorted(names))}", hint=_UNTOUCHED
+            )
+        if decision not in _DECISIONS:
+            raise ContimgError(
+                f"'{decision}' is no decision for {name}, only {' or '.join(_DECISIONS)}", hint=_UNTOUCHED
+            )
+
+
+def _judge(one: Located, decision: str | None, *, ours: bool, relations: bool, integrity: str) -> dict[str, Any]:
+    facts = {"name": one.name, "src": one.src, "dest": one.dest, "src_path": one.src_path, "dest_path": one.dest_path}
+    exists = os.path.exists(one.dest_path)
+    if not one.found:
+        return {**facts, "relation": "absent", "action": "absent", "tables": {}, "newest": {}}
+    if integrity != "none":
+        describe(one.src_path, integrity=integrity)
+    if ours or not exists:
+        action = action_for("absent", decision if exists else None, ours=ours and exists)
+        return {**facts, "relation": "absent" if not exists else "ours", "action": action, "tables": {}, "newest": {}}
+    relation = relate(one.dest_path, one.src_path) if relations else Relation(decision or "absent")
+    newest = {"src": newest_row(one.src_path), "dest": newest_row(one.dest_path)} if relations else {}
+    action = action_for(relation.kind, decision, ours=False)
+    return {**facts, "relation": relation.kind, "action": action, "tables": relation.as_dict(), "newest": newest}
+
+
+def newest_row(path: str) -> str:
+    """Return the newest moment that any row of a database names, as text, with its table; empty where none does."""
+    with open_readonly(path) as connection:
+        found = [
+            (
+                str(value),
+                f"{value if not isinstance(value, Text) else value.decode(errors='replace')} ({table}.{column})",
+            )
+            for table in table_names(connection)
+            for column in _time_columns(connection, table)
+            for (value,) in connection.execute(f"SELECT max({quoted(column)}) FROM {quoted(table)}")  # noqa: S608
+            if value is not None
+        ]
+    return max(found)[1] if found else ""
+
+
+def _time_columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    columns = {row[1].decode(errors="replace") for row in connection.execute(f"PRAGMA table_info({quoted(table)})")}
+    return [column for column in _TIME_COLUMNS if column in columns][:1]
+
+
+def table_of(databases: Sequence[Mapping[str, Any]]) -> str:
+    """Return the databases as a table that an operator can read, a line for each database and for each differing table."""
+    lines = [f"{'database':<14} {'there, to the source':<21} {'action':<10} place"]
+    for one in databases:
+        lines.append(
+            f"{one['name']:<14} {one['relation']:<21} {one['action']:<10} {one['src_path']} -> {one['dest_path']}"
+        )
+        for side, moment in one["newest"].items():
+            lines.append(f"    newest row, {'source' if side == 'src' else 'destination'}: {moment or 'unknown'}")
+        for name, table in one["tables"].items():
+            lines.append(
+                f"    {name}: {table['rows']} rows at the destination, {table['other_rows']} in the source;"
+                f" {table['only_here']} only at the destination, {table['only_there']} only in the source"
+            )
+    return "\n".join(lines)
+
+
+def growth(located: Sequence[Located], baseline: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how the new databases differ from their baseline: ``growth``, ``new_rows``, ``fell_below``, ``differs``.
+
+    A table that is new and empty does not count: the application makes an empty ``hdf5_file_index`` again.
+
+    :param baseline: by database name, what ``sqlite_checksum`` reported with its tables.
+    :raises ContimgError: when a database of the baseline cannot be read.
+    """
+    grown: dict[str, dict[str, Any]] = {}
+    for one in located:
+        if one.name in baseline:
+            now = describe(one.dest_path, tables=True)["tables"]
+            changed = _changed_tables(baseline[one.name]["tables"], now)
+            if changed:
+                grown[one.name] = changed
+    tables = {f"{name}.{table}": facts for name, changed in grown.items() for table, facts in changed.items()}
+    return {
+        "growth": grown,
+        "new_rows": sum(max(0, facts["now"] - facts["before"]) for facts in tables.values()),
+        "fell_below": sorted(name for name, facts in tables.items() if facts["now"] < facts["before"]),
+        "differs_from_baseline": bool(grown),
+    }
+
+
+def _changed_tables(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    nothing = {"rows": 0, "checksum": ""}
+    changed = {}
+    for table in sorted({*before, *now} - {"sqlite_sequence"}):
+        old, new = before.get(table, nothing), now.get(table, nothing)
+        if old["checksum"] != new["checksum"] and (old["rows"] or new["rows"]):
+            changed[table] = {"before": old["rows"], "now": new["rows"]}
+    return changed
+
+
+def report(
+    *,
+    src: str,
+    dest: str,
+    databases: Sequence[Mapping[str, Any]],
+    decisions: Mapping[str, str],
+    ours: Sequence[str],
+    relations: bool,
+    integrity: str,
+    baseline: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return what ``state_databases_info`` reports.
+
+    :raises ContimgError: see :func:`locate`, :func:`guard` and :func:`growth`.
+    """
+    mapped = [Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"]) for one in databases]
+    located = locate(src, dest, mapped)
+    judged = guard(located, decisions, ours, relations=relations, integrity=integrity)
+    moving = [one for one in judged if one["action"] not in ("absent", "undecided")]
+    return {
+        "databases": judged,
+        "rename": {one["src"]: one["dest"] for one in moving if one["src"] != one["dest"]},
+        "sync_decisions": {one["dest"]: one["action"] for one in moving if one["action"] in ("keep", "replace")},
+        "undecided": [one["name"] for one in judged if one["action"] == "undecided"],
+        "table": table_of(judged),
+        **growth(located, baseline),
+    }

@@ -1,0 +1,174 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``state_databases_info``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: state_databases_info
+short_description: Where the databases of a state directory stand on both sides, and which copy is the truth
+version_added: 0.1.0
+description:
+  - Finds each database of a map in the source. A required one must stand at exactly one of its places.
+  - Compares it by content with the database that stands at its place in the destination, and says what a move has to do with it.
+  - With O(baseline), says how the databases of the destination have grown since.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes.info
+options:
+  src:
+    description: The old state directory.
+    type: path
+    required: true
+  dest:
+    description: The new state directory, which may not exist yet.
+    type: path
+    required: true
+  databases:
+    description: The map.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The name that decisions and reports use.
+        type: str
+        required: true
+      src:
+        description: Places below O(src).
+        type: list
+        elements: str
+        required: true
+      dest:
+        description: The place below O(dest).
+        type: str
+        required: true
+      environment:
+        description: Environment names that point to the database.
+        type: list
+        elements: str
+        default: []
+      required:
+        description: Whether it must stand in the source.
+        type: bool
+        default: true
+  decisions:
+    description: By name, V(keep_dest) or V(take_source), for a database at the destination that may hold what the source lacks.
+    type: dict
+    default: {}
+  ours:
+    description: Names of databases that an earlier run of the same move has put at the destination, where nobody has used them.
+    type: list
+    elements: str
+    default: []
+  relations:
+    description: Whether both sides are compared by content. Otherwise a database at the destination counts as a copy.
+    type: bool
+    default: true
+  integrity:
+    description: Whether SQLite's own check runs on the databases of the source. A damaged one fails the task.
+    type: str
+    choices: [none, quick, full]
+    default: none
+  baseline:
+    description: By name, what M(dsa110.contimg.sqlite_checksum) returned of the databases at O(dest), with their tables.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Find the databases and compare both sides
+  dsa110.contimg.state_databases_info:
+    src: /stage/dsa110-contimg/state
+    dest: /data/dsa110-contimg/state
+    databases:
+      - name: products
+        src: [products.sqlite3, db/products.sqlite3]
+        dest: products.sqlite3
+    decisions:
+      products: keep_dest
+"""
+
+RETURN = r"""
+databases:
+  description:
+    - For each, C(name), C(src), C(dest), C(src_path), C(dest_path), C(relation) (of the destination to the source), C(action)
+      (V(copy), V(replace), V(keep), V(undecided) or V(absent)), C(tables) that differ, and the C(newest) row of each side.
+  returned: success
+  type: list
+  elements: dict
+rename:
+  description: Databases that go to another place, for O(dsa110.contimg.state_sync#module:rename).
+  returned: success
+  type: dict
+sync_decisions:
+  description: What was decided, for O(dsa110.contimg.state_sync#module:decisions).
+  returned: success
+  type: dict
+undecided:
+  description: Names that need a decision.
+  returned: success
+  type: list
+  elements: str
+table:
+  description: The same for an operator to read.
+  returned: success
+  type: str
+growth:
+  description: By name and table, rows C(before) and C(now), where they differ from O(baseline).
+  returned: success
+  type: dict
+new_rows:
+  description: How many rows more than in O(baseline).
+  returned: success
+  type: int
+fell_below:
+  description: Tables, as C(name.table), that hold fewer rows than in O(baseline).
+  returned: success
+  type: list
+  elements: str
+differs_from_baseline:
+  description: Whether any row differs from O(baseline).
+  returned: success
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._database_map import report
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+
+
+def main() -> None:
+    """Find, compare, report."""
+    database = {
+        "name": {"type": "str", "required": True},
+        "src": {"type": "list", "elements": "str", "required": True},
+        "dest": {"type": "str", "required": True},
+        "environment": {"type": "list", "elements": "str", "default": []},
+        "required": {"type": "bool", "default": True},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "src": {"type": "path", "required": True},
+            "dest": {"type": "path", "required": True},
+            "databases": {"type": "list", "elements": "dict", "required": True, "options": database},
+            "decisions": {"type": "dict", "default": {}},
+            "ours": {"type": "list", "elements": "str", "default": []},
+            "relations": {"type": "bool", "default": True},
+            "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
+            "baseline": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = report(**module.params)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
