@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_extended_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,9 @@ def ensure_private_directory(path: str) -> bool:
     return True
 
 
-def replace_file(path: str, content: bytes, *, mode: int = 0o600, owner: int = -1, group: int = -1) -> None:
+def replace_file(
+    path: str, content: bytes, *, mode: int = 0o600, owner: int = -1, group: int = -1, like: str | None = None
+) -> None:
     """Put ``content`` at ``path``: temp file beside it, fsync, rename, fsync of the folder.
 
     The temp file is made ``O_EXCL`` with mode 0600 and gets its owner and mode before the rename, so that
@@ -60,6 +63,7 @@ def replace_file(path: str, content: bytes, *, mode: int = 0o600, owner: int = -
 
     :param owner: numeric user id, -1 leaves the process's own.
     :param group: numeric group id, -1 leaves the process's own.
+    :param like: a file whose ACLs and extended attributes the new one gets.
     :raises ContimgError: naming the path; what stood there before then still stands there.
     """
     folder_path, name = os.path.split(os.path.abspath(path))
@@ -68,7 +72,7 @@ def replace_file(path: str, content: bytes, *, mode: int = 0o600, owner: int = -
         folder_path
     ) as folder:
         try:
-            _write_new(folder, temporary, content, mode=mode, owner=owner, group=group)
+            _write_new(folder, temporary, content, mode=mode, owner=owner, group=group, like=like)
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
@@ -77,7 +81,7 @@ def replace_file(path: str, content: bytes, *, mode: int = 0o600, owner: int = -
         os.fsync(folder)
 
 
-def _write_new(folder: int, name: str, content: bytes, *, mode: int, owner: int, group: int) -> None:
+def _write_new(folder: int, name: str, content: bytes, *, mode: int, owner: int, group: int, like: str | None) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(name, flags, 0o600, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as file:
@@ -85,6 +89,9 @@ def _write_new(folder: int, name: str, content: bytes, *, mode: int, owner: int,
         file.flush()
         if (owner, group) != (-1, -1):
             os.fchown(descriptor, owner, group)
+        if like is not None:
+            with open(like, "rb") as model:
+                copy_extended_attributes(model.fileno(), descriptor, losses=frozenset())
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
 

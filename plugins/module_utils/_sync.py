@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import grp
 import json
 import os
-import pwd
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import format_manifest, hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import group_id, user_id
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Copier
@@ -310,8 +309,8 @@ def options_from(values: dict[str, Any]) -> Options:
         on_conflict=values["on_conflict"],
         single={os.fsencode(path): decision for path, decision in values["decisions"].items()},
         delete=values["delete"],
-        owner=_number(values["owner"], "user"),
-        group=_number(values["group"], "group"),
+        owner=user_id(values["owner"]),
+        group=group_id(values["group"]),
     )
     return Options(
         src=values["src"],
@@ -328,15 +327,3 @@ def options_from(values: dict[str, Any]) -> Options:
         progress_file=values["progress_file"],
         require_quiesced=values["require_quiesced"],
     )
-
-
-def _number(name: str | None, kind: str) -> int:
-    """Return the id of a user or group given by name or number, -1 for none."""
-    if name is None:
-        return -1
-    if name.isdigit():
-        return int(name)
-    try:
-        return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
-    except KeyError as error:
-        raise ContimgError(f"there is no {kind} '{name}' on this host", hint="Nothing was touched.") from error

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Known, known
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_metadata import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     copy_extended_attributes,
     set_link_metadata,
     set_metadata,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Known, known
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS, Entry, folder_of, open_below
 
 if TYPE_CHECKING:

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import stat
 from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
-__all__ = ["copy_extended_attributes", "set_link_metadata", "set_metadata"]
+__all__ = ["copy_extended_attributes", "group_id", "set_link_metadata", "set_metadata", "user_id"]
 
 _UNSUPPORTED = (errno.ENOTSUP, errno.EPERM, errno.EACCES)
 
@@ -68,3 +72,23 @@ def set_link_metadata(
         finally:
             os.close(descriptor)
     os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=folder, follow_symlinks=False)
+
+
+def user_id(name: str | None) -> int:
+    """Return the id of a user given by name or number, -1 for none. Raises ContimgError when there is no such user."""
+    if name is None or name.isdigit():
+        return int(name or -1)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError as error:
+        raise ContimgError(f"there is no user '{name}' on this host", hint="Nothing was touched.") from error
+
+
+def group_id(name: str | None) -> int:
+    """Return the id of a group given by name or number, -1 for none. Raises ContimgError when there is no such group."""
+    if name is None or name.isdigit():
+        return int(name or -1)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise ContimgError(f"there is no group '{name}' on this host", hint="Nothing was touched.") from error

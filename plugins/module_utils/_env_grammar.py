@@ -1,0 +1,151 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The grammar of a systemd EnvironmentFile, read and written.
+
+Facts: systemd.exec(5) and the behaviour of systemd itself. Quotes are special only where a value, or a part of it after
+a closing quote, begins. Nothing is expanded. A comment that ends in a backslash swallows the next line before
+systemd 254, and here: what an old systemd does not see must not be edited.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["Assignment", "format_value", "parse"]
+
+_NEWLINE = b"\n\r"
+_WHITESPACE = b" \t\n\r"
+_COMMENT = b"#;"
+_QUOTED_ESCAPES = b'"\\`$'
+_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*\Z")
+_BARE = re.compile(rb"[A-Za-z0-9_./:,@%+=-]*\Z")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """An assignment and where it stands.
+
+    :ivar start: offset of its first byte.
+    :ivar end: offset behind its last byte, the line's end not included.
+    :ivar valid: false for a name that systemd drops, such as ``export X``.
+    """
+
+    name: bytes
+    value: bytes
+    start: int
+    end: int
+    valid: bool
+
+
+def format_value(value: bytes) -> bytes:
+    """Return a value as it has to stand in the file, so that systemd and bash read it back unchanged."""
+    if _BARE.match(value):
+        return value
+    return b'"' + re.sub(rb'(["\\`$])', rb"\\\1", value) + b'"'
+
+
+def parse(content: bytes) -> tuple[Assignment, ...]:
+    """Return all assignments of a file in their order. The last of a repeated name wins."""
+    return tuple(_Reader(content).read())
+
+
+class _Reader:
+    """Walks over the bytes of a file once."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.position = 0
+        self.found: list[Assignment] = []
+
+    def read(self) -> list[Assignment]:
+        while self.position < len(self.content):
+            byte = self._peek()
+            if byte in _WHITESPACE:
+                self.position += 1
+            elif byte in _COMMENT:
+                self._skip_comment()
+            else:
+                self._line()
+        return self.found
+
+    def _peek(self) -> bytes:
+        return self.content[self.position : self.position + 1]
+
+    def _next(self) -> bytes:
+        self.position += 1
+        return self.content[self.position - 1 : self.position]
+
+    def _skip_comment(self) -> None:
+        while self.position < len(self.content):
+            byte = self._next()
+            if byte == b"\\":
+                self.position += 1
+            elif byte in _NEWLINE:
+                return
+
+    def _line(self) -> None:
+        start = self.position
+        name = bytearray()
+        while self.position < len(self.content):
+            byte = self._next()
+            if byte in _NEWLINE:
+                return
+            if byte == b"=":
+                value = self._value()
+                stripped = bytes(name).rstrip(_WHITESPACE)
+                self.found.append(Assignment(stripped, value, start, self.position, bool(_NAME.match(stripped))))
+                return
+            name += byte
+
+    def _value(self) -> bytes:
+        """Read up to the end of the value, which a quote or a backslash may put on a later line."""
+        value = bytearray()
+        while self.position < len(self.content) and self._peek() not in _NEWLINE:
+            byte = self._next()
+            if byte == b"'":
+                value += self._single_quoted()
+            elif byte == b'"':
+                value += self._double_quoted()
+            elif byte not in _WHITESPACE:
+                self.position -= 1
+                return bytes(value + self._unquoted())
+        return bytes(value)
+
+    def _single_quoted(self) -> bytes:
+        end = self.content.find(b"'", self.position)
+        end = len(self.content) if end < 0 else end
+        value = self.content[self.position : end]
+        self.position = min(end + 1, len(self.content))
+        return value
+
+    def _double_quoted(self) -> bytes:
+        value = bytearray()
+        while self.position < len(self.content):
+            byte = self._next()
+            if byte == b'"':
+                break
+            if byte != b"\\":
+                value += byte
+                continue
+            escaped = self._next()
+            if escaped and escaped in _QUOTED_ESCAPES:
+                value += escaped
+            elif escaped != b"\n":
+                value += b"\\" + escaped
+        return bytes(value)
+
+    def _unquoted(self) -> bytes:
+        """Read a value without quotes; only white space at its end that no backslash protects is dropped."""
+        value, kept = bytearray(), 0
+        while self.position < len(self.content) and self._peek() not in _NEWLINE:
+            byte = self._next()
+            if byte == b"\\":
+                escaped = self._next()
+                value += b"" if escaped in _NEWLINE else escaped
+                kept = len(value)
+            else:
+                value += byte
+                kept = kept if byte in _WHITESPACE else len(value)
+        return bytes(value[:kept])

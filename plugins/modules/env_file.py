@@ -1,0 +1,138 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``env_file``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: env_file
+short_description: Set, remove and repoint assignments in a systemd EnvironmentFile
+version_added: 0.1.0
+description:
+  - Edits the file as systemd reads it. Comments, blank lines, order and every other assignment survive byte for byte.
+  - Values of names that look like secrets (webhook, password, token, secret, C(_KEY)) never appear in results or diffs.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes
+options:
+  path:
+    description: The file. A symbolic link is followed only where nobody but root and the running user can redirect it.
+    type: path
+    required: true
+  values:
+    description: Assignments. A name that is there is changed where it stands, new ones go to a marked block at the end.
+    type: dict
+    default: {}
+  secrets:
+    description: Assignments whose values are never shown.
+    type: dict
+    default: {}
+  absent:
+    description: Names that are removed.
+    type: list
+    elements: str
+    default: []
+  repoint:
+    description: Values that are, or lie under, one path are moved to another. The longest path that matches decides.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      from:
+        description: The old path.
+        type: str
+        required: true
+      to:
+        description: The new path.
+        type: str
+        required: true
+  expand:
+    description: Whether V(${NAME}) in a value, which systemd takes literally, is resolved from the same file.
+    type: bool
+    default: false
+  restore_from:
+    description: A backup that is put back byte for byte, with its owner and mode, instead of an edit.
+    type: path
+  backup_dir:
+    description: Where a copy, as private as the original, is kept before a change.
+    type: path
+  create:
+    description: Whether a missing file is made.
+    type: bool
+    default: false
+  owner:
+    description: User that owns the file. As found by default.
+    type: str
+  group:
+    description: Group that owns the file. As found by default.
+    type: str
+  mode:
+    description: Permissions as an octal string. As found by default, V(0640) for a new file.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Point the services to the new state
+  dsa110.contimg.env_file:
+    path: /data/dsa110-contimg/ops/systemd/contimg.env
+    values:
+      PIPELINE_STATE_DIR: /data/dsa110-contimg/state
+    repoint:
+      - from: /stage/dsa110-contimg/state
+        to: /data/dsa110-contimg/state
+    backup_dir: /var/lib/dsa110-contimg-migration/backups
+"""
+
+RETURN = r"""
+assignments:
+  description: All assignments as systemd reads them, secrets masked.
+  returned: success
+  type: dict
+warnings_found:
+  description: What systemd, bash or git would do with this file that an operator may not expect.
+  returned: success
+  type: list
+  elements: str
+backup_file:
+  description: The copy of the file before the change, empty where none was made.
+  returned: success
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+
+
+def main() -> None:
+    """Edit or restore, and report."""
+    pair = {"from": {"type": "str", "required": True}, "to": {"type": "str", "required": True}}
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "values": {"type": "dict", "default": {}},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "absent": {"type": "list", "elements": "str", "default": []},
+            "repoint": {"type": "list", "elements": "dict", "default": [], "options": pair},
+            "expand": {"type": "bool", "default": False},
+            "restore_from": {"type": "path"},
+            "backup_dir": {"type": "path"},
+            "create": {"type": "bool", "default": False},
+            "owner": {"type": "str"},
+            "group": {"type": "str"},
+            "mode": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module.params, check=module.check_mode)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
