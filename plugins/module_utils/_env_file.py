@@ -132,7 +132,7 @@ def edit_file(path: str, edit: Edit, *, options: Mapping[str, Any], check: bool)
     return {
         "changed": changed,
         "assignments": _shown(after, edit),
-        "warnings_found": list(_warnings(target, after)),
+        "warnings": list(_warnings(target, after)),
         "backup_file": backup,
         "diff": _diff(before or b"", after, edit),
     }
@@ -154,7 +154,7 @@ def restore_file(path: str, backup: str, *, check: bool) -> dict[str, Any]:
     return {
         "changed": changed,
         "assignments": _shown(content, edit),
-        "warnings_found": [],
+        "warnings": [],
         "backup_file": "",
         "diff": _diff(before or b"", content, edit),
     }

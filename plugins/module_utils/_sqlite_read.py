@@ -28,7 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SIDECARS", "Header", "Text", "is_database", "open_readonly", "read_header", "sidecars"]
+__all__ = ["SIDECARS", "Header", "Text", "is_database", "open_readonly", "read_header", "sidecars", "uri_of"]
 
 SIDECARS = ("-wal", "-shm", "-journal")
 
@@ -115,9 +115,7 @@ def _query(path: str) -> str:
 @contextlib.contextmanager
 def _connected(path: str, opened: str, query: str) -> Iterator[sqlite3.Connection]:
     with failing("read the database", path, "It was not changed. If it is damaged, restore it from a backup."):
-        connection = sqlite3.connect(
-            f"file:{urllib.parse.quote(os.fsencode(opened))}?{query}", uri=True, isolation_level=None, timeout=5
-        )
+        connection = sqlite3.connect(uri_of(opened, query), uri=True, isolation_level=None, timeout=5)
         connection.text_factory = Text
         try:
             connection.execute("BEGIN")
@@ -125,6 +123,11 @@ def _connected(path: str, opened: str, query: str) -> Iterator[sqlite3.Connectio
             yield connection
         finally:
             connection.close()
+
+
+def uri_of(path: str, query: str) -> str:
+    """Return the URI by which SQLite opens a file of any name."""
+    return f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(path)))}?{query}"
 
 
 def _holds_bytes(path: str) -> bool:

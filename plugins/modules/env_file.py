@@ -90,7 +90,7 @@ assignments:
   description: All assignments as systemd reads them, secrets masked.
   returned: success
   type: dict
-warnings_found:
+warnings:
   description: What systemd, bash or git would do with this file that an operator may not expect.
   returned: success
   type: list
@@ -131,6 +131,8 @@ def main() -> None:
         result = run(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
+    for warning in result.pop("warnings"):
+        module.warn(warning)
     module.exit_json(**result)
 
 

@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``hdf5_db_split``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hdf5_db_split
+short_description: Move the HDF5 file index from the products database to a database of its own
+version_added: 0.1.0
+description:
+  - Makes the HDF5 database where it does not exist, writes every row of C(hdf5_file_index) and the HDF5 storage locations to it,
+    verifies them row by row, and only then drops the table from the products database.
+  - Interrupted at any point, the next run finishes. An empty table in the products database is as good as none.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes
+options:
+  products_db:
+    description: The products database.
+    type: path
+    required: true
+  hdf5_db:
+    description: The HDF5 database. A new one gets owner, group and mode of O(products_db).
+    type: path
+    required: true
+  preview_from:
+    description: Where check mode reads a database that does not exist yet, by the option's name.
+    type: dict
+    suboptions:
+      products_db:
+        description: Read instead of O(products_db).
+        type: path
+      hdf5_db:
+        description: Read instead of O(hdf5_db).
+        type: path
+  keep_source:
+    description: Whether the products database keeps its table.
+    type: bool
+    default: false
+  on_conflict:
+    description: What to do with rows that differ from those of the HDF5 database. V(newest) goes by C(indexed_at).
+    type: str
+    choices: [fail, newest, keep]
+    default: fail
+  backup_dir:
+    description: Where a verified copy of the products database is kept before the split.
+    type: path
+  vacuum:
+    description: Whether the space that the table leaves is given back to the file system.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Move the index of the input files out of the products
+  dsa110.contimg.hdf5_db_split:
+    products_db: /data/dsa110-contimg/state/products.sqlite3
+    hdf5_db: /data/dsa110-contimg/state/hdf5.sqlite3
+    backup_dir: /var/lib/dsa110-contimg-migration/backups
+"""
+
+RETURN = r"""
+tables:
+  description: By table, how many rows are C(moved), C(merged), in C(conflicts), C(derived) and C(rejected).
+  returned: success
+  type: dict
+backup_file:
+  description: The copy of the products database, empty where none was made.
+  returned: success
+  type: str
+checksums:
+  description: Content checksums of C(products) and C(hdf5) after the task.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split, split_options
+
+
+def main() -> None:
+    """Plan, split outside check mode, report."""
+    preview = {"products_db": {"type": "path"}, "hdf5_db": {"type": "path"}}
+    module = AnsibleModule(
+        argument_spec={
+            "products_db": {"type": "path", "required": True},
+            "hdf5_db": {"type": "path", "required": True},
+            "preview_from": {"type": "dict", "options": preview},
+            "keep_source": {"type": "bool", "default": False},
+            "on_conflict": {"type": "str", "choices": ["fail", "newest", "keep"], "default": "fail"},
+            "backup_dir": {"type": "path"},
+            "vacuum": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    check = module.check_mode
+    try:
+        result = split(split_options(module.params, check=check), check=check)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
