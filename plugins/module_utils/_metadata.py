@@ -17,7 +17,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
-__all__ = ["copy_extended_attributes", "group_id", "set_link_metadata", "set_metadata", "user_id"]
+__all__ = [
+    "copy_extended_attributes",
+    "extended_attributes",
+    "group_id",
+    "set_link_metadata",
+    "set_metadata",
+    "user_id",
+]
 
 _UNSUPPORTED = (errno.ENOTSUP, errno.EPERM, errno.EACCES)
 
@@ -27,7 +34,7 @@ def copy_extended_attributes(source: int, target: int, *, losses: frozenset[str]
 
     :param losses: ``xattr`` and ``acl`` where the operator accepts that the file system cannot hold them.
     """
-    wanted = {name: os.getxattr(source, name) for name in _listed(source)}
+    wanted = extended_attributes(source)
     for name in set(_listed(target)) - set(wanted):
         os.removexattr(target, name)
     for name, value in wanted.items():
@@ -37,6 +44,11 @@ def copy_extended_attributes(source: int, target: int, *, losses: frozenset[str]
             loss = "acl" if name.startswith("system.posix_acl") else "xattr"
             if error.errno not in _UNSUPPORTED or loss not in losses:
                 raise
+
+
+def extended_attributes(descriptor: int) -> dict[str, bytes]:
+    """Return the extended attributes of an open file or folder; its ACLs and capabilities are such. Raises OSError."""
+    return {name: os.getxattr(descriptor, name) for name in _listed(descriptor)}
 
 
 def _listed(descriptor: int) -> list[str]:

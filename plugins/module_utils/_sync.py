@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import format_manifest, hash_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import group_id, user_id
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
+    extended_attributes,
+    group_id,
+    user_id,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Copier
@@ -38,6 +42,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import Decisions, Plan, Trees, make_plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
+    open_below,
     open_root,
     require_folder,
     require_separate,
@@ -156,10 +161,24 @@ def _plan(options: Options, trees: Trees) -> Plan:
             digest = hash_file(one, source)
             return digest if hash_file(other, target) == digest else ""
 
-    def relation(source: bytes, target: bytes) -> str:
-        return relate(_join(options.dest, target), _join(options.src, source)).kind
+    def same_attributes(source: bytes, target: bytes) -> bool:
+        with failing("compare the attributes", source), open_root(options.src) as one, open_root(options.dest) as other:
+            with open_below(one, source) as first, open_below(other, target) as second:
+                return extended_attributes(first) == extended_attributes(second)
 
-    plan = make_plan(trees, options.decisions, same_content=same_content, database_relation=relation)
+    def relation(source: bytes, target: bytes) -> str:
+        try:
+            return relate(_join(options.dest, target), _join(options.src, source)).kind
+        except ContimgError as error:
+            return f"not comparable: {error.what}"
+
+    plan = make_plan(
+        trees,
+        options.decisions,
+        same_content=same_content,
+        same_attributes=same_attributes,
+        database_relation=relation,
+    )
     if plan.conflicts:
         named = [f"{display(path)} ({reason})" for path, reason in plan.conflicts]
         what = f"holds what this copy has not put there: {', '.join(named[:10])}"
@@ -184,13 +203,14 @@ class _Pass:
 
     def _unproved_before(self) -> set[bytes]:
         """Files that need no copy, yet were never read back, or are known only since this comparison."""
-        wanted = self.options.verify and not self.options.live
-        known_before = self.trees.known
-        return {
-            path
-            for path in self.plan.unchanged
-            if path not in known_before or path in self.plan.equal or (wanted and not known_before[path].verified)
-        }
+        return {path for path in self.plan.unchanged if not self._is_proved(path)}
+
+    def _is_proved(self, path: bytes) -> bool:
+        before = self.trees.known.get(path)
+        source, target = self.trees.source[self.plan.unchanged[path]], self.trees.target[path]
+        if before is None or not before.describes(source.status, target.status):
+            return False
+        return before.verified or self.options.live or not self.options.verify
 
     def run(self) -> bool:
         """Apply, verify, remember; tell whether anything changed."""
@@ -203,7 +223,7 @@ class _Pass:
             copier = self._copier(target)
             copier.apply(self.plan.actions, lambda path: back_up_file(target, path, self.options.backup_dir))
             ledger = self._remember(scan(target), copier.placed)
-            if self.options.verify:
+            if self.options.verify and not self.options.live:
                 unproved = {path: one for path, one in ledger.items() if not one.verified}
                 ledger.update(copier.verify(unproved))
                 self.verified = len(unproved)
@@ -241,7 +261,13 @@ class _Pass:
                 first = self.trees.known.get(path)
                 if first is not None:
                     ledger[path] = replace(first, target=fact(target[path].status))
-        return ledger
+        return {**self._linked(target, ledger), **ledger}
+
+    def _linked(self, target: dict[bytes, Entry], ledger: dict[bytes, Known]) -> dict[bytes, Known]:
+        """A hard link is known by what is known of its first name."""
+        firsts = {target[path].inode: one for path, one in ledger.items()}
+        links = {*self.plan.unchanged, *(step.path for step in self.plan.actions if step.kind == "link")}
+        return {path: firsts[target[path].inode] for path in links if path in target and target[path].inode in firsts}
 
     def _write(self, ledger: dict[bytes, Known]) -> None:
         write_ledger(self.options.ledger, ledger)

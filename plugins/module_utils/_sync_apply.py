@@ -152,8 +152,8 @@ class Copier:
     def _metadata(self, action: Action) -> None:
         entry = self.entries[action.source]
         with open_below(self.source, action.source) as source, open_below(self.target, action.path) as target:
-            copy_extended_attributes(source, target, losses=self.losses)
             set_metadata(target, entry, owner=self.owner, group=self.group, losses=self.losses)
+            copy_extended_attributes(source, target, losses=self.losses)  # a chown clears capabilities
             os.fsync(target)
 
     def _copy(self, batch: Sequence[Action]) -> None:
@@ -191,8 +191,8 @@ class Copier:
                 sha256 = self._stream(source, target, before.st_size)
                 after = os.fstat(source)
                 entry = Entry(action.source, before)
-                copy_extended_attributes(source, target, losses=self.losses)
                 set_metadata(target, entry, owner=self.owner, group=self.group, losses=self.losses)
+                copy_extended_attributes(source, target, losses=self.losses)  # a chown clears capabilities
                 os.fsync(target)
             except BaseException:
                 os.unlink(temporary, dir_fd=folder)

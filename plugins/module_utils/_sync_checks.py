@@ -130,6 +130,7 @@ _TRIALS: dict[str, Callable[[str], None]] = {"symlink": _try_symlink, "hardlink"
 def _can(parent: str, trial: Callable[[str], None]) -> bool:
     folder = os.path.join(parent, os.fsdecode(DEBRIS) + secrets.token_hex(8))
     with failing("try the file system", parent, _UNTOUCHED):
+        before = os.stat(parent)
         os.mkdir(folder, 0o700)
     try:
         trial(folder)
@@ -140,4 +141,6 @@ def _can(parent: str, trial: Callable[[str], None]) -> bool:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(folder, name))
         os.rmdir(folder)
+        with contextlib.suppress(PermissionError):  # another user's folder keeps the new time
+            os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
     return True

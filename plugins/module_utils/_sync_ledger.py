@@ -45,7 +45,11 @@ class Known:
 
     def is_current(self, source: os.stat_result, target: os.stat_result) -> bool:
         """Tell whether both sides are certainly what they were."""
-        return not self.racy and self.source == fact(source) and self.target == fact(target)
+        return not self.racy and self.describes(source, target)
+
+    def describes(self, source: os.stat_result, target: os.stat_result) -> bool:
+        """Tell whether both sides look like what they were; where this is racy, only their content proves it."""
+        return self.source == fact(source) and self.target == fact(target)
 
     def placed(self, target: os.stat_result) -> bool:
         """Tell whether the destination is what an earlier pass has put there."""

@@ -127,14 +127,16 @@ def make_plan(
     decisions: Decisions,
     *,
     same_content: Callable[[bytes, bytes], str],
+    same_attributes: Callable[[bytes, bytes], bool],
     database_relation: Callable[[bytes, bytes], str],
 ) -> Plan:
     """Decide every step.
 
     :param same_content: returns the digest of two files (path in source, path at destination) that are equal, else "".
+    :param same_attributes: tells whether two files or folders have the same ACLs and extended attributes.
     :param database_relation: returns what a destination's database is to the source's.
     """
-    return _Planner(trees, decisions, same_content, database_relation).plan()
+    return _Planner(trees, decisions, same_content, same_attributes, database_relation).plan()
 
 
 class _Planner:
@@ -143,17 +145,23 @@ class _Planner:
         trees: Trees,
         decisions: Decisions,
         same_content: Callable[[bytes, bytes], str],
+        same_attributes: Callable[[bytes, bytes], bool],
         database_relation: Callable[[bytes, bytes], str],
     ) -> None:
         self.trees = trees
         self.decisions = decisions
         self.same_content = same_content
+        self.same_attributes = same_attributes
         self.database_relation = database_relation
         self.targets = {moved(path, decisions.rename): path for path in trees.source if not self._left_out(path)}
         self.conflicts: list[tuple[bytes, str]] = []
         self.kept: list[bytes] = []
         self.unchanged: dict[bytes, bytes] = {}
         self.equal: dict[bytes, str] = {}
+        self.databases = {moved(path, decisions.rename): path for path in trees.databases}
+        self.sidecars = {path + suffix: path for path in self.databases for suffix in _SIDECARS}
+        self.verdicts: dict[bytes, tuple[str, str]] = {}
+        self.rewritten: set[bytes] = set()
 
     def _left_out(self, path: bytes) -> bool:
         """The shared memory of a database is rebuilt from its log; debris of an older copy is nobody's."""
@@ -165,6 +173,8 @@ class _Planner:
         """Return the whole plan; a folder's own metadata comes last, deepest first."""
         removals, folders, files, links, later = self._debris(), [], [], [], []
         firsts: dict[tuple[int, int], bytes] = {}
+        for path in sorted(self.databases):
+            self._judge(path)
         for path in sorted(self.targets):
             entry = self.trees.source[self.targets[path]]
             if entry.is_folder:
@@ -203,9 +213,11 @@ class _Planner:
 
     def _metadata(self, path: bytes, entry: Entry) -> list[Action]:
         there = self.trees.target.get(path)
-        if there is None or _same_metadata(entry, there, self.decisions):
+        if there is None or there.kind != entry.kind:
             return []
-        return [Action("metadata", path, "owner, mode or times", entry.path)]
+        if _same_metadata(entry, there, self.decisions) and self.same_attributes(entry.path, path):
+            return []
+        return [Action("metadata", path, "owner, mode, times or attributes", entry.path)]
 
     def _special(self, path: bytes, entry: Entry) -> list[Action]:
         there = self.trees.target.get(path)
@@ -228,35 +240,52 @@ class _Planner:
 
     def _file(self, path: bytes, entry: Entry) -> list[Action]:
         there, known = self.trees.target.get(path), self.trees.known.get(path)
-        if there is None:
-            return [Action("copy", path, "new", entry.path)]
-        if known is not None and known.is_current(entry.status, there.status):
+        database = self.sidecars.get(path, path)
+        verdict, reason = self.verdicts.get(database, ("", "changed"))
+        if verdict in ("keep", "fail"):
+            return []
+        if there is None or (database != path and database in self.rewritten):
+            return [Action("copy", path, "new" if there is None else reason, entry.path)]
+        current = known is not None and known.is_current(entry.status, there.status)
+        if current or (verdict != "replace" and self._is_equal(path, entry.path, there)):
             self.unchanged[path] = entry.path
-            return (
-                []
-                if _same_metadata(entry, there, self.decisions)
-                else [Action("metadata", path, "owner or mode", entry.path)]
-            )
-        if self._is_equal(path, entry.path, there):
-            self.unchanged[path] = entry.path
-            return (
-                []
-                if _same_metadata(entry, there, self.decisions)
-                else [Action("metadata", path, "owner, mode or times", entry.path)]
-            )
-        action = Action("copy", path, "changed", entry.path)
-        if self._is_ours(path, there):
+            return self._metadata(path, entry)
+        self.rewritten.add(path)
+        action = Action("copy", path, reason, entry.path, backup=verdict == "replace" and database == path)
+        if verdict or database in self.databases or self._is_ours(path, there):
             return [action]
-        return self._foreign(path, entry, action)
-
-    def _foreign(self, path: bytes, entry: Entry, action: Action) -> list[Action]:
-        """A database that lacks nothing but rows loses nothing when the source's replaces it."""
-        if entry.path in self.trees.databases and path not in self.decisions.single:
-            relation = self.database_relation(entry.path, path)
-            if relation in ("identical", "behind"):
-                return [Action("copy", path, f"the database there is {relation}", entry.path)]
-            return self._conflict(path, action, f"the database there is {relation}")
         return self._conflict(path, action, "differs and is not of this copy")
+
+    def _judge(self, path: bytes) -> None:
+        """Decide for a database and its sidecars as one thing, where any of them is not of this copy.
+
+        Rows may stand in a log alone, so an equal main file says nothing. One that is behind loses nothing.
+        """
+        if not any(self._is_foreign(member) for member in self._members(path)):
+            return
+        chosen = self.decisions.single.get(path)
+        relation = "not of this copy" if chosen else self.database_relation(self.databases[path], path)
+        reason = f"the database there is {relation}"
+        if relation in ("identical", "behind"):
+            self.verdicts[path] = ("lossless", reason)
+            return
+        verdict = self.decisions.for_path(path)
+        if verdict == "keep":
+            self.kept.append(path)
+        elif verdict == "fail":
+            self.conflicts.append((path, reason))
+        self.verdicts[path] = (verdict, f"{reason}; backed up" if verdict == "replace" else reason)
+
+    def _members(self, path: bytes) -> list[bytes]:
+        """A log without its database holds nothing; the shared memory never does."""
+        names = (path, path + b"-wal", path + b"-journal")
+        return [name for name in names if name in self.trees.target] if path in self.trees.target else []
+
+    def _is_foreign(self, path: bytes) -> bool:
+        there, source = self.trees.target[path], self.targets.get(path)
+        if there.is_file and (not there.status.st_size or self._is_ours(path, there)):
+            return False
+        return source is None or not self._is_equal(path, source, there)
 
     def _is_ours(self, path: bytes, there: Entry) -> bool:
         known = self.trees.known.get(path)
@@ -281,15 +310,13 @@ class _Planner:
         return []
 
     def _stale_sidecars(self) -> list[Action]:
-        """A log or journal that does not belong to the copied database would corrupt it."""
+        """A log or journal that does not belong to the copied database would corrupt it, be it for a moment."""
         found = []
-        for source in self.trees.databases:
-            path = moved(source, self.decisions.rename)
-            for suffix in _SIDECARS:
-                stale = path + suffix
-                if path not in self.kept and stale in self.trees.target and stale not in self.targets:
-                    found.append(Action("remove", stale, "does not belong to the copied database"))
-        return sorted(found, key=lambda action: action.path)
+        for path, database in sorted(self.sidecars.items()):
+            stale = path not in self.targets or database in self.rewritten
+            if stale and path in self.trees.target and database not in self.kept:
+                found.append(Action("remove", path, "does not belong to the copied database"))
+        return found
 
     def _extras(self) -> list[Action]:
         """A database that the source never had stays, with its sidecars, whatever the operator asked for."""
