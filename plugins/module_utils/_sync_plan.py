@@ -249,7 +249,8 @@ class _Planner:
         current = known is not None and known.is_current(entry.status, there.status)
         if current or (verdict != "replace" and self._is_equal(path, entry.path, there)):
             self.unchanged[path] = entry.path
-            return self._metadata(path, entry)
+            attributes_hold = current and _same_metadata(entry, there, self.decisions)  # a ctime shows their change
+            return [] if attributes_hold else self._metadata(path, entry)
         self.rewritten.add(path)
         action = Action("copy", path, reason, entry.path, backup=verdict == "replace" and database == path)
         if verdict or database in self.databases or self._is_ours(path, there):
