@@ -1,0 +1,93 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``unit_hold``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: unit_hold
+short_description: Stop units and hold them down, and start exactly what was running
+version_added: 0.1.0
+description:
+  - Stops units and what triggers them (sockets, paths, timers), and holds them so that no start request brings them back.
+  - A hold lasts until it is released, or until a reboot. What was running is kept in O(hold_file).
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes
+options:
+  names:
+    description: Units.
+    type: list
+    elements: str
+    required: true
+  state:
+    description: V(held) stops and holds. V(released) lets go and starts exactly what was running.
+    type: str
+    choices: [held, released]
+    required: true
+  hold_file:
+    description: Where it is kept what was running. It exists while the units are held.
+    type: path
+    required: true
+  timeout:
+    description: Seconds that a unit has to stop or to start.
+    type: int
+    default: 90
+  after_hold:
+    description: In check mode with O(state=released), plan the release as if the units had just been held.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Stop the services and hold them down
+  dsa110.contimg.unit_hold:
+    names: [contimg-stream.service, contimg-api.service]
+    state: held
+    hold_file: /var/lib/dsa110-contimg-migration/hold.json
+"""
+
+RETURN = r"""
+units:
+  description: By name (with what triggers them) C(was_active), C(was_enabled), C(is_trigger), C(stopped) and C(started).
+  returned: success
+  type: dict
+stopped_at:
+  description: When the first unit was stopped, in seconds since the epoch.
+  returned: success
+  type: float
+started_at:
+  description: When the last unit was started, in seconds since the epoch.
+  returned: success
+  type: float
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import run_hold
+
+
+def main() -> None:
+    """Hold or release, and report."""
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "state": {"type": "str", "choices": ["held", "released"], "required": True},
+            "hold_file": {"type": "path", "required": True},
+            "timeout": {"type": "int", "default": 90},
+            "after_hold": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = run_hold(module.params, check=module.check_mode)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

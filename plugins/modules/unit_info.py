@@ -1,0 +1,72 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``unit_info``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: unit_info
+short_description: What systemd knows of units
+version_added: 0.1.0
+description:
+  - Returns state, triggers, user, environment sources, commands and logs of units, and finds the units that use a path.
+  - For a timer, tells whether starting it would run its service at once.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes.info
+options:
+  names:
+    description: Units. One that does not exist is returned with the load state V(not-found).
+    type: list
+    elements: str
+    default: []
+  using:
+    description: Paths. Every unit that names one of them, or something below it, is returned too.
+    type: list
+    elements: path
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Find every unit that uses the old state directory
+  dsa110.contimg.unit_info:
+    using: [/stage/dsa110-contimg/state]
+"""
+
+RETURN = r"""
+units:
+  description:
+    - By name, C(load_state), C(active_state), C(sub_state), C(unit_file_state), C(result), C(main_pid), C(n_restarts), C(type),
+      C(triggers), C(triggered_by), C(user), C(group), C(environment) (secrets masked), C(environment_files), C(exec),
+      C(standard_output), C(standard_error), C(read_write_paths), C(working_directory), C(fragment_path), C(drop_in_paths),
+      C(next_elapse), C(would_fire_now), C(would_fire_reason), and C(uses), which says where one of O(using) is named.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import describe_units
+
+
+def main() -> None:
+    """Ask and report."""
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "default": []},
+            "using": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        units = describe_units(module.params["names"], module.params["using"])
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(changed=False, units=units)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``unit_watch``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: unit_watch
+short_description: Follow units after a start
+version_added: 0.1.0
+description:
+  - Fails as soon as a unit is down or was restarted, or a line of its journal or log matches a pattern.
+  - At the end, asks the health URLs and checks that the units have the expected files open, by inode.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes.info
+options:
+  names:
+    description: Units.
+    type: list
+    elements: str
+    required: true
+  since:
+    description: Lines of the logs count from this moment, in seconds since the epoch. Now by default.
+    type: float
+  duration:
+    description: Seconds that the units are followed.
+    type: int
+    default: 60
+  patterns:
+    description: Regular expressions that no line may match.
+    type: list
+    elements: str
+    default:
+      - unable to open database file
+      - no such table
+      - readonly database
+      - disk image is malformed
+      - FileNotFoundError
+  log_files:
+    description: Files that the units append to.
+    type: list
+    elements: path
+    default: []
+  expect_open:
+    description: By unit, files that it must have open at the end.
+    type: dict
+    default: {}
+  health_url:
+    description: By unit, a URL that must answer, asked before the open files are looked at.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Follow the services for a minute
+  dsa110.contimg.unit_watch:
+    names: [contimg-stream.service]
+    expect_open:
+      contimg-stream.service: [/data/dsa110-contimg/state/ingest.sqlite3]
+"""
+
+RETURN = r"""
+units:
+  description: By name C(active), C(restarts), C(result), C(type) and C(open).
+  returned: always
+  type: dict
+matches:
+  description: Lines that matched, each with C(source) and C(line), secrets masked.
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import DEFAULT_PATTERNS, watch, watch_options
+
+
+def main() -> None:
+    """Follow and report."""
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "since": {"type": "float"},
+            "duration": {"type": "int", "default": 60},
+            "patterns": {"type": "list", "elements": "str", "default": list(DEFAULT_PATTERNS)},
+            "log_files": {"type": "list", "elements": "path", "default": []},
+            "expect_open": {"type": "dict", "default": {}},
+            "health_url": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = watch(watch_options(module.params), check=module.check_mode)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
