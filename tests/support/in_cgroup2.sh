@@ -11,6 +11,8 @@ if [[ $(id -u) != 0 ]]; then
   echo "This host has no unified cgroup hierarchy, and only root can give a container one: run this as root." >&2
   exit 1
 fi
+CONTAINERS_CONF=$(realpath "$(dirname "$0")/containers.conf")
+export CONTAINERS_CONF
 # shellcheck disable=SC2016 # the inner shell expands "$@"
 exec unshare --mount sh -c '
   mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"
