@@ -12,6 +12,6 @@ scenarios=("$@")
 ((${#scenarios[@]})) || mapfile -t scenarios < <(cd molecule && printf '%s\n' */molecule.yml | xargs -n 1 dirname)
 failed=()
 for scenario in "${scenarios[@]}"; do
-  bash tests/support/in_cgroup2.sh molecule test --scenario-name "$scenario" || failed+=("$scenario")
+  bash tests/support/in_cgroup2.sh molecule test --no-command-borders --scenario-name "$scenario" || failed+=("$scenario")
 done
 ((${#failed[@]} == 0)) || { echo "Failed: ${failed[*]}" >&2; exit 1; }
