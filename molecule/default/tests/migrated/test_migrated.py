@@ -100,7 +100,7 @@ def test_the_index_is_in_its_own_database(host: Any) -> None:
         FROM hdf5_file_index ORDER BY path"""
     moved = query(host, f"{DEST}/hdf5.sqlite3", rows)
     assert len(moved) == ROWS
-    assert moved == query(host, f"{SOURCE}/db/products.sqlite3?immutable=1", rows)
+    assert moved == query(host, f"file:{SOURCE}/db/products.sqlite3?immutable=1", rows)
 
 
 def test_the_subbands_are_numbered(host: Any) -> None:
@@ -181,8 +181,8 @@ def test_what_woke_the_stream_is_back(host: Any) -> None:
     assert host.service("contimg-stream-wake.timer").is_running
 
 
-def test_no_secret_is_in_the_records(host: Any) -> None:
-    """Backups of the environment file hold secrets, and only root may read them."""
-    listed = host.run("grep -rl planted-secret /var/lib/dsa110-contimg-migration /var/log /tmp").stdout.split()
-    assert len(listed) > 0
-    assert [path for path in listed if host.file(path).mode != 0o600] == []
+def test_only_root_reads_a_secret_outside_its_file(host: Any) -> None:
+    """The backup of the environment file is the one other place; the pattern does not match its own trace in the journal."""
+    listed = host.run("grep -rl 'planted-secre[t]' /var/lib/dsa110-contimg-migration /var/log /tmp").stdout.split()
+    assert [path.rsplit("/", 1)[1].split(".env")[0] for path in listed] == ["contimg"]
+    assert not host.run("runuser -u contimg -- test -r %s", listed[0]).succeeded
