@@ -2,7 +2,7 @@
 # usage: molecule.sh [SCENARIO...]
 # Run the named scenarios, or all, from create to destroy; go on after one that fails.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 export PATH=$PWD/.venv/bin:$PATH
 export ANSIBLE_COLLECTIONS_PATH=$PWD/.build/collections ANSIBLE_HOME=$PWD/.cache/ansible
 mkdir -p .build/junit

@@ -85,7 +85,7 @@ def test_the_source_is_what_it_was_when_the_services_had_stopped(host: Any) -> N
     newest = max(host.file(SEALS).listdir())
     sealed = host.file(f"{SEALS}/{newest}").content_string.splitlines()
     assert len(sealed) > 30
-    assert host.check_output("contimg-snapshot %s", SOURCE).splitlines() == sealed
+    assert host.check_output("python3 /usr/local/bin/contimg_snapshot.py %s", SOURCE).splitlines() == sealed
 
 
 def test_rsync_finds_no_difference_without_a_reason(host: Any) -> None:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -15,6 +14,7 @@ import json
 import os
 import pathlib
 import stat
+import sys
 
 WRITTEN_BY_SERVICES = {
     "ingest.sqlite3",
@@ -28,7 +28,9 @@ WRITTEN_BY_SERVICES = {
 def describe(path: bytes) -> list[object]:
     """Return type and mode, owners, links, size, time, extended attributes and content of a path; no access time."""
     found = os.lstat(path)
-    attributes = {name: os.getxattr(path, name, follow_symlinks=False).hex() for name in os.listxattr(path, follow_symlinks=False)}
+    attributes = {
+        name: os.getxattr(path, name, follow_symlinks=False).hex() for name in os.listxattr(path, follow_symlinks=False)
+    }
     content = ""
     if stat.S_ISREG(found.st_mode):
         content = hashlib.sha256(pathlib.Path(os.fsdecode(path)).read_bytes()).hexdigest()
@@ -46,7 +48,7 @@ def snapshot(root: str, *, settled: bool) -> None:
         paths += [os.path.join(folder, name) for name in [*folders, *files]]
     for path in sorted(paths):
         if not (settled and os.fsdecode(os.path.basename(path)) in WRITTEN_BY_SERVICES):
-            print(json.dumps([os.fsdecode(path), *describe(path)]))
+            sys.stdout.write(json.dumps([os.fsdecode(path), *describe(path)]) + "\n")
 
 
 def main() -> None:
