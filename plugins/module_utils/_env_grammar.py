@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The grammar of a systemd EnvironmentFile, read and written.
 
-Facts: systemd.exec(5) and the behaviour of systemd itself. Quotes are special only where a value, or a part of it after
-a closing quote, begins. Nothing is expanded. A comment that ends in a backslash swallows the next line before
-systemd 254, and here: what an old systemd does not see must not be edited.
+Facts: systemd.exec(5) and the behaviour of systemd itself (docs/env_file.md says how it was asked). Quotes are special only
+where a value, or a part of it after a closing quote, begins. Nothing is expanded.
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["Assignment", "format_value", "parse"]
+__all__ = ["Assignment", "format_value", "is_name", "is_text", "parse"]
 
 _NEWLINE = b"\n\r"
 _WHITESPACE = b" \t\n\r"
 _COMMENT = b"#;"
 _QUOTED_ESCAPES = b'"\\`$'
+_KEY = re.compile(rb"[^\n\r][^=\n\r]*")
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*\Z")
 _BARE = re.compile(rb"[A-Za-z0-9_./:,@%+=-]*\Z")
 
@@ -27,7 +27,7 @@ _BARE = re.compile(rb"[A-Za-z0-9_./:,@%+=-]*\Z")
 class Assignment:
     """An assignment and where it stands.
 
-    :ivar start: offset of its first byte.
+    :ivar start: offset of its first byte, white space before it not included.
     :ivar end: offset behind its last byte, the line's end not included.
     :ivar valid: false for a name that systemd drops, such as ``export X``.
     """
@@ -39,23 +39,44 @@ class Assignment:
     valid: bool
 
 
+def is_name(name: bytes) -> bool:
+    """Tell whether systemd accepts a name of a variable."""
+    return bool(_NAME.match(name))
+
+
+def is_text(value: bytes) -> bool:
+    """Tell whether systemd accepts a name or value: UTF-8 without NUL and without Unicode's noncharacters.
+
+    One that it does not accept, also under a name that it would drop, makes it refuse the whole file.
+    """
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return False
+    return not any(one == "\0" or "\ufdd0" <= one <= "\ufdef" or ord(one) & 0xFFFE == 0xFFFE for one in text)
+
+
 def format_value(value: bytes) -> bytes:
-    """Return a value as it has to stand in the file, so that systemd and bash read it back unchanged."""
+    """Return a value that :func:`is_text` accepts as it has to stand in the file for systemd and bash to read it back."""
     if _BARE.match(value):
         return value
     return b'"' + re.sub(rb'(["\\`$])', rb"\\\1", value) + b'"'
 
 
-def parse(content: bytes) -> tuple[Assignment, ...]:
-    """Return all assignments of a file in their order. The last of a repeated name wins."""
-    return tuple(_Reader(content).read())
+def parse(content: bytes, *, joining_comments: bool = True) -> tuple[Assignment, ...]:
+    """Return all assignments of a file in their order. The last of a repeated name wins.
+
+    :param joining_comments: whether a comment that ends in a backslash swallows the next line, as before systemd 254.
+    """
+    return tuple(_Reader(content, joining_comments=joining_comments).read())
 
 
 class _Reader:
     """Walks over the bytes of a file once."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, *, joining_comments: bool) -> None:
         self.content = content
+        self.joining_comments = joining_comments
         self.position = 0
         self.found: list[Assignment] = []
 
@@ -80,24 +101,22 @@ class _Reader:
     def _skip_comment(self) -> None:
         while self.position < len(self.content):
             byte = self._next()
-            if byte == b"\\":
+            if byte == b"\\" and (self.joining_comments or self._peek() not in _NEWLINE):
                 self.position += 1
             elif byte in _NEWLINE:
                 return
 
     def _line(self) -> None:
+        """Read a line that is no comment. A name has one byte at least, so a line may begin with a ``=`` of the name."""
         start = self.position
-        name = bytearray()
-        while self.position < len(self.content):
-            byte = self._next()
-            if byte in _NEWLINE:
-                return
-            if byte == b"=":
-                value = self._value()
-                stripped = bytes(name).rstrip(_WHITESPACE)
-                self.found.append(Assignment(stripped, value, start, self.position, bool(_NAME.match(stripped))))
-                return
-            name += byte
+        key = _KEY.match(self.content, start)
+        assert key is not None
+        self.position = key.end()
+        if self._peek() == b"=":
+            self.position += 1
+            name = key.group().rstrip(_WHITESPACE)
+            value = self._value()
+            self.found.append(Assignment(name, value, start, self.position, is_name(name)))
 
     def _value(self) -> bytes:
         """Read up to the end of the value, which a quote or a backslash may put on a later line."""
@@ -126,15 +145,14 @@ class _Reader:
             byte = self._next()
             if byte == b'"':
                 break
-            if byte != b"\\":
-                value += byte
-                continue
-            escaped = self._next()
-            if escaped and escaped in _QUOTED_ESCAPES:
-                value += escaped
-            elif escaped != b"\n":
-                value += b"\\" + escaped
+            value += byte if byte != b"\\" else self._escaped_in_quotes()
         return bytes(value)
+
+    def _escaped_in_quotes(self) -> bytes:
+        escaped = self._next()
+        if escaped in (b"", b"\n"):
+            return b""
+        return escaped if escaped in _QUOTED_ESCAPES else b"\\" + escaped
 
     def _unquoted(self) -> bytes:
         """Read a value without quotes; only white space at its end that no backslash protects is dropped."""

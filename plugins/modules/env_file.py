@@ -12,7 +12,12 @@ short_description: Set, remove and repoint assignments in a systemd EnvironmentF
 version_added: 0.1.0
 description:
   - Edits the file as systemd reads it. Comments, blank lines, order and every other assignment survive byte for byte.
-  - Values of names that look like secrets (webhook, password, token, secret, C(_KEY)) never appear in results or diffs.
+  - A name that is set is changed where it stands. One that stands there more than once is left only where it won.
+  - What is written means the same to systemd and to a shell that sources the file.
+  - Values of names that look like secrets (webhook, password, token, secret, credential, C(_KEY)), and every value that
+    holds one of them, never appear in results or diffs.
+  - Owner, group, mode, ACLs and extended attributes are kept. The file is replaced as a whole, so that a service finds the
+    old one or the new one.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
@@ -22,7 +27,7 @@ options:
     type: path
     required: true
   values:
-    description: Assignments. A name that is there is changed where it stands, new ones go to a marked block at the end.
+    description: Assignments, text or numbers. New names go to a marked block at the end of the file.
     type: dict
     default: {}
   secrets:
@@ -35,7 +40,9 @@ options:
     elements: str
     default: []
   repoint:
-    description: Values that are, or lie under, one path are moved to another. The longest path that matches decides.
+    description:
+      - Values that are, or lie under, one path are moved to another. The longest path that matches decides.
+      - What O(values) and O(secrets) set is taken as it is.
     type: list
     elements: dict
     default: []
@@ -49,11 +56,15 @@ options:
         type: str
         required: true
   expand:
-    description: Whether V(${NAME}) in a value, which systemd takes literally, is resolved from the same file.
+    description:
+      - Whether V(${NAME}) in a value, which systemd takes literally, is resolved from the same file as it will be.
+      - A reference to a name that is not there, or to itself, stays.
     type: bool
     default: false
   restore_from:
-    description: A backup that is put back byte for byte, with its owner and mode, instead of an edit.
+    description:
+      - A backup that is put back byte for byte, with its owner and mode, instead of an edit.
+      - Of O(secrets), only the names count then.
     type: path
   backup_dir:
     description: Where a copy, as private as the original, is kept before a change.
@@ -69,8 +80,8 @@ options:
     description: Group that owns the file. As found by default.
     type: str
   mode:
-    description: Permissions as an octal string. As found by default, V(0640) for a new file.
-    type: str
+    description: Permissions as an octal string such as V('0640'). As found by default, V(0640) for a new file.
+    type: raw
 """
 
 EXAMPLES = r"""
@@ -83,6 +94,24 @@ EXAMPLES = r"""
       - from: /stage/dsa110-contimg/state
         to: /data/dsa110-contimg/state
     backup_dir: /var/lib/dsa110-contimg-migration/backups
+
+- name: Make the file of a new host, with a secret
+  dsa110.contimg.env_file:
+    path: /data/dsa110-contimg/ops/systemd/contimg.env
+    values:
+      PIPELINE_STATE_DIR: /data/dsa110-contimg/state
+      HDF5_DB_PATH: ${PIPELINE_STATE_DIR}/hdf5.sqlite3
+    secrets:
+      SLACK_WEBHOOK_URL: "{{ vault_slack_webhook_url }}"
+    expand: true
+    create: true
+    group: contimg
+
+- name: Drop a name that nothing reads any more
+  dsa110.contimg.env_file:
+    path: /data/dsa110-contimg/ops/systemd/contimg.env
+    absent:
+      - PRODUCTS_DB_PATH
 """
 
 RETURN = r"""
@@ -91,8 +120,8 @@ assignments:
   returned: success
   type: dict
 warnings:
-  description: What systemd, bash or git would do with this file that an operator may not expect.
-  returned: success
+  description: What systemd, a shell or git would do with this file that an operator may not expect.
+  returned: when there are any
   type: list
   elements: str
 backup_file:
@@ -103,7 +132,7 @@ backup_file:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import exposed_secrets, run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 
@@ -123,10 +152,11 @@ def main() -> None:
             "create": {"type": "bool", "default": False},
             "owner": {"type": "str"},
             "group": {"type": "str"},
-            "mode": {"type": "str"},
+            "mode": {"type": "raw"},
         },
         supports_check_mode=True,
     )
+    module.no_log_values.update(exposed_secrets(module.params))
     try:
         result = run(module.params, check=module.check_mode)
     except ContimgError as error:

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may be told of an EnvironmentFile: its assignments, differences and traps, without a secret."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import REFERENCE, Edit, effective
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import Assignment, is_text, parse
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Veil", "difference", "is_secret", "warnings_about"]
+
+_SECRET_NAME = re.compile(
+    r"WEBHOOK|PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS$|TOKEN|SECRET|CREDENTIAL|_KEY$|APIKEY", re.IGNORECASE
+)
+_CREDENTIALS_IN_URL = re.compile(rb"://[^/\s]*@")
+_MASK = "********"
+# A shorter secret stands in too many other values by chance.
+_SEARCHED = 4
+
+
+def is_secret(name: bytes, edit: Edit) -> bool:
+    """Tell whether the value of a name must never be shown."""
+    return name in edit.secret_names or bool(_SECRET_NAME.search(name.decode(errors="replace")))
+
+
+@dataclass(frozen=True)
+class Veil:
+    """Hides secrets: the values of secret names, also where they stand within another value, and users in addresses."""
+
+    edit: Edit
+    secrets: frozenset[bytes]
+
+    @classmethod
+    def over(cls, edit: Edit, *contents: bytes) -> Veil:
+        """Return what hides the secrets of all these files."""
+        found = (one for content in contents for one in parse(content) if is_secret(one.name, edit))
+        return cls(edit, frozenset(one.value for one in found if len(one.value) >= _SEARCHED))
+
+    def hides(self, name: bytes, value: bytes) -> bool:
+        """Tell whether a value of a name must not be shown."""
+        return (
+            is_secret(name, self.edit)
+            or bool(_CREDENTIALS_IN_URL.search(value))
+            or any(secret in value for secret in self.secrets)
+        )
+
+    def shown(self, name: bytes, value: bytes) -> str:
+        """Return a value as it may be shown."""
+        return _MASK if self.hides(name, value) else display(value)
+
+    def assignments(self, content: bytes) -> dict[str, str]:
+        """Return what a process gets of a file, as it may be shown."""
+        values = effective(content)
+        return {display(name): self.shown(name, values[name]) for name in values}
+
+
+def difference(before: bytes, after: bytes, veil: Veil) -> tuple[str, str]:
+    """Return both sides of a diff, assignments only: comments may hold secrets, too. A changed secret is marked."""
+    old = [one for one in parse(before) if one.valid]
+    known: dict[bytes, set[bytes]] = {}
+    for one in old:
+        known.setdefault(one.name, set()).add(one.value)
+    new = [one for one in parse(after) if one.valid]
+    return (
+        "".join(_line(one, veil, changed=False) for one in old),
+        "".join(_line(one, veil, changed=one.value not in known.get(one.name, {one.value})) for one in new),
+    )
+
+
+def _line(one: Assignment, veil: Veil, *, changed: bool) -> str:
+    note = " (changed)" if changed and veil.hides(one.name, one.value) else ""
+    return f"{display(one.name)}={veil.shown(one.name, one.value)}{note}\n"
+
+
+def warnings_about(content: bytes, edit: Edit) -> Iterator[str]:
+    """Yield what an operator may not expect of systemd or bash, line by line and then name by name.
+
+    A line is named by its number: one that systemd drops may be a piece of a secret.
+    """
+    for one in parse(content):
+        line = 1 + content.count(b"\n", 0, one.start)
+        if not is_text(one.name) or not is_text(one.value):
+            yield f"line {line} holds what is not text in UTF-8, so systemd refuses the whole file"
+        elif one.name.startswith(b"export "):
+            yield f"line {line} begins with 'export': systemd drops it, bash does not"
+        elif not one.valid:
+            yield f"line {line} is no assignment to a valid name: systemd drops it"
+    for name, value in effective(content).items():
+        yield from _warnings_about_value(display(name), value, edit)
+    for name in sorted(_ambiguous(content)):
+        yield f"{display(name)} stands under a comment that ends in a backslash: systemd sees it from version 254 on"
+
+
+def _warnings_about_value(name: str, value: bytes, edit: Edit) -> Iterator[str]:
+    if REFERENCE.search(value):
+        yield f"{name} refers to another variable, which systemd does not expand"
+    for old, _new in edit.repoint:
+        if re.search(rb"(?<![\w.-])" + re.escape(old) + rb"(?![\w.-])", value):
+            yield f"{name} still mentions {display(old)}: it is not the path, or a path below it, that is moved"
+
+
+def _ambiguous(content: bytes) -> set[bytes]:
+    old, new = effective(content), effective(content, joining_comments=False)
+    return {name for name in {*old, *new} if old.get(name) != new.get(name)}

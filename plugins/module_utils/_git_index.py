@@ -1,0 +1,43 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether git tracks a file, found without running git, which would run a foreign checkout's hooks as root."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["tracking_checkout"]
+
+# The flags before a name hold its length in their lowest bits (gitformat-index(5)).
+_LENGTH = 0xFFF
+
+
+def tracking_checkout(path: str) -> str:
+    """Return the checkout whose index names a file, empty where there is none.
+
+    An index of version 4, which shortens names, and one that cannot be read count as none.
+    """
+    path = os.path.realpath(path)
+    folder = os.path.dirname(path)
+    while not os.path.isfile(os.path.join(folder, ".git", "index")):
+        if folder == os.path.dirname(folder):
+            return ""
+        folder = os.path.dirname(folder)
+    try:
+        with open(os.path.join(folder, ".git", "index"), "rb") as file:
+            index = file.read()
+    except OSError:
+        return ""
+    return folder if _names(index, os.fsencode(os.path.relpath(path, folder))) else ""
+
+
+def _names(index: bytes, name: bytes) -> bool:
+    """Tell whether an entry has exactly this name; the extended flags of version 3 may stand before it."""
+    found = index.find(name + b"\0")
+    while found >= 0:
+        flags = (int.from_bytes(index[found - back : found - back + 2], "big") for back in (2, 4))
+        if min(len(name), _LENGTH) in (one & _LENGTH for one in flags):
+            return True
+        found = index.find(name + b"\0", found + 1)
+    return False
