@@ -1,0 +1,253 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of environment files on disk: what is kept, what is refused, and that a preview is the run."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+from typing import Any
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils import _env_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import exposed_secrets, run
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+
+MASK = "********"
+CONTENT = b"# tuned by hand\nSTATE=/stage/state\nSMTP_PASSWORD=hunter22\n"
+
+
+def parameters(path: object, **given: Any) -> dict[str, Any]:
+    """Return the module's parameters with their defaults."""
+    defaults: dict[str, Any] = {
+        "path": str(path),
+        "values": {},
+        "secrets": {},
+        "absent": [],
+        "repoint": [],
+        "expand": False,
+        "restore_from": None,
+        "backup_dir": None,
+        "create": False,
+        "owner": None,
+        "group": None,
+        "mode": None,
+    }
+    return {**defaults, **given}
+
+
+def facts(path: pathlib.Path) -> tuple[bytes, int, int, int, int]:
+    """Return content, mode, owner, inode and time of a file."""
+    status = path.stat()
+    return path.read_bytes(), status.st_mode & 0o7777, status.st_uid, status.st_ino, status.st_mtime_ns
+
+
+@pytest.fixture
+def env(tmp_path: pathlib.Path) -> pathlib.Path:
+    """An environment file with a secret, readable by its owner and group."""
+    path = tmp_path / "contimg.env"
+    path.write_bytes(CONTENT)
+    path.chmod(0o640)
+    return path
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"values": {"STATE": "/data", "THREADS": 4}},
+        {"secrets": {"SMTP_PASSWORD": "hunter33", "HOOK": "https://x"}},
+        {"absent": ["SMTP_PASSWORD"]},
+        {"repoint": [{"from": "/stage/", "to": "/data"}]},
+        {"mode": "0600"},
+        {"mode": 0o600},
+    ],
+)
+def test_a_preview_changes_nothing_and_is_the_run_and_a_second_run_changes_nothing(
+    env: pathlib.Path, given: dict[str, Any]
+) -> None:
+    asked = parameters(env, **given)
+    before = facts(env)
+    preview = run(asked, check=True)
+    assert facts(env) == before
+    done = run(asked, check=False)
+    assert preview == done
+    assert done["changed"]
+    after = facts(env)
+    assert after[:2] != before[:2]
+    assert not run(asked, check=True)["changed"]
+    assert not run(asked, check=False)["changed"]
+    assert facts(env) == after
+
+
+def test_what_is_kept_is_kept(env: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    env.chmod(0o604)
+    os.chown(env, 1234, 2345)
+    os.setxattr(env, "user.note", b"kept")
+    result = run(parameters(env, values={"STATE": "/data"}, backup_dir=str(tmp_path / "backups")), check=False)
+    assert env.read_bytes() == CONTENT.replace(b"/stage/state", b"/data")
+    backup = pathlib.Path(result["backup_file"])
+    assert backup.read_bytes() == CONTENT
+    for file in (env, backup):
+        status = file.stat()
+        assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o604, 1234, 2345)
+    assert os.getxattr(env, "user.note") == b"kept"
+    assert sorted(os.listdir(tmp_path)) == ["backups", "contimg.env"]
+
+
+def test_a_new_file_is_private(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "new.env"
+    asked = parameters(path, values={"A": "1"}, create=True)
+    preview = run(asked, check=True)
+    assert not path.exists()
+    assert preview == run(asked, check=False)
+    assert preview["diff"]["after"] == "# mode 0640\nA=1\n"
+    assert facts(path)[:2] == (b"# BEGIN dsa110.contimg\nA=1\n# END dsa110.contimg\n", 0o640)
+    assert not run(asked, check=False)["changed"]
+
+
+def test_no_secret_is_told(env: pathlib.Path) -> None:
+    secrets = {"SMTP_PASSWORD": "hunter33", "HOOK": "plain-hook"}
+    asked = parameters(env, secrets=secrets, values={"URL": "x-${HOOK}", "A_TOKEN": "given-token"}, expand=True)
+    result = run(asked, check=False)
+    assert result["assignments"] == {
+        "STATE": "/stage/state",
+        "SMTP_PASSWORD": MASK,
+        "A_TOKEN": MASK,
+        "HOOK": MASK,
+        "URL": MASK,
+    }
+    assert f"SMTP_PASSWORD={MASK} (changed)\n" in result["diff"]["after"]
+    assert b"URL=x-plain-hook\n" in env.read_bytes()
+    assert not [secret for secret in ("hunter22", "hunter33", "plain-hook", "given-token") if secret in repr(result)]
+    assert exposed_secrets(asked) == {"given-token"}
+    assert result["warnings"] == ["A_TOKEN looks like a secret: give it in 'secrets', Ansible logs 'values'"]
+
+
+def test_a_backup_is_put_back_as_it_was(env: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    os.setxattr(env, "user.note", b"kept")
+    edit = parameters(env, absent=["STATE"], mode="0600", backup_dir=str(tmp_path / "backups"))
+    backup = run(edit, check=False)["backup_file"]
+    asked = parameters(env, restore_from=backup)
+    before = facts(env)
+    preview = run(asked, check=True)
+    assert facts(env) == before
+    assert preview == run(asked, check=False)
+    assert preview["diff"][
+        "after"
+    ] == f"# mode 0640, owner 0, group 0\nSTATE=/stage/state\nSMTP_PASSWORD={MASK}\n".replace(
+        "owner 0, group 0", f"owner {os.getuid()}, group {os.getgid()}"
+    )
+    assert facts(env)[:2] == (CONTENT, 0o640)
+    assert os.getxattr(env, "user.note") == b"kept"
+    assert not run(asked, check=False)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"values": {"A B": "hunter33"}}, "'A B' is no name that systemd accepts"),
+        ({"absent": ["A=hunter"]}, "is no name"),
+        ({"secrets": {"A": True}}, "the value of A is neither text nor a number"),
+        ({"secrets": {"A": None}}, "the value of A is neither text nor a number"),
+        ({"secrets": {"A": "hunter33\0"}}, "the value of A holds a character that systemd does not accept"),
+        ({"values": {"A": "1"}, "secrets": {"A": "hunter33"}}, "A is given twice"),
+        ({"values": {"A": "1"}, "absent": ["A"]}, "A is given twice"),
+        ({"repoint": [{"from": "", "to": "/data"}]}, "'repoint' takes absolute paths other than /"),
+        ({"repoint": [{"from": "/", "to": "/data"}]}, "'repoint' takes absolute paths other than /"),
+        ({"repoint": [{"from": "/stage", "to": "/stage/new"}]}, "'repoint' would move /stage/new again"),
+        ({"mode": "u+rw"}, "'u\\+rw' is no octal mode such as 0640"),
+        ({"mode": "-1"}, "is no octal mode"),
+        ({"mode": True}, "is no octal mode"),
+        ({"owner": "no-such-user"}, "there is no user 'no-such-user'"),
+        (
+            {"restore_from": "/none/contimg.env"},
+            r"could not read the environment file: No such file or directory \[errno 2\]",
+        ),
+    ],
+)
+def test_bad_input_is_told_before_anything_is_touched(env: pathlib.Path, given: dict[str, Any], message: str) -> None:
+    before = facts(env)
+    with pytest.raises(ContimgError, match=message) as raised:
+        run(parameters(env, **given), check=False)
+    assert "Nothing was touched." in str(raised.value)
+    assert "hunter33" not in str(raised.value)
+    assert facts(env) == before
+
+
+def test_files_that_cannot_be_edited_are_told(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "nul.env").write_bytes(b"A=1\0")
+    (tmp_path / "folder.env").mkdir()
+    os.mkfifo(tmp_path / "pipe.env")
+    (tmp_path / "comment.env").write_bytes(b"# c \\\nB=1\n")
+    for name, create, message in (
+        ("none.env", False, "No such file or directory"),
+        ("none/contimg.env", True, "No such file or directory"),
+        ("nul.env", False, "holds a NUL byte"),
+        ("folder.env", False, "Is a directory"),
+        ("pipe.env", False, "no regular file"),
+        ("comment.env", False, "not every systemd would read these as asked: B"),
+    ):
+        with pytest.raises(ContimgError, match=message) as raised:
+            run(parameters(tmp_path / name, absent=["B"], create=create), check=True)
+        assert str(raised.value).startswith(str(tmp_path / name))
+
+
+def test_a_link_is_edited_at_its_target(env: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "second").symlink_to("../contimg.env")
+    (tmp_path / "first").symlink_to(tmp_path / "links" / "second")
+    assert run(parameters(tmp_path / "first", values={"STATE": "/data"}), check=False)["changed"]
+    assert (tmp_path / "first").is_symlink()
+    assert env.read_bytes() == CONTENT.replace(b"/stage/state", b"/data")
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(0, 0o777), (0, 0o775), (1234, 0o755)])
+def test_a_link_that_others_can_redirect_is_refused(
+    env: pathlib.Path, tmp_path: pathlib.Path, *, owner: int, mode: int
+) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "second").symlink_to(env)
+    links.chmod(mode)
+    os.chown(links, owner, owner)
+    (tmp_path / "first").symlink_to(links / "second")
+    with pytest.raises(ContimgError, match=r"is a link, and others may write to .*/links"):
+        run(parameters(tmp_path / "first", values={"STATE": "/data"}), check=False)
+    assert env.read_bytes() == CONTENT
+
+
+def test_a_circle_of_links_is_refused(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(ContimgError, match="is a link that leads in circles"):
+        run(parameters(tmp_path / "a"), check=False)
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_an_edit_by_somebody_else_meanwhile_is_not_lost(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, *, existed: bool
+) -> None:
+    path = tmp_path / "contimg.env"
+    if existed:
+        path.write_bytes(CONTENT)
+    read = _env_file._read
+
+    def read_and_be_overtaken(*arguments: Any, **options: Any) -> Any:
+        found = read(*arguments, **options)
+        path.write_bytes(b"OTHER=1\n")
+        return found
+
+    monkeypatch.setattr(_env_file, "_read", read_and_be_overtaken)
+    with pytest.raises(ContimgError, match="was changed by somebody else meanwhile"):
+        run(parameters(path, values={"STATE": "/data"}, create=True), check=False)
+    assert path.read_bytes() == b"OTHER=1\n"
+
+
+def test_a_file_that_git_tracks_is_said_to_be_so(env: pathlib.Path) -> None:
+    for command in (["init", "-q"], ["add", env.name]):
+        subprocess.run(["git", "-C", str(env.parent), *command], check=True)
+    warnings = run(parameters(env), check=True)["warnings"]
+    assert warnings == [f"{env}: is tracked by git in {env.parent}: a checkout there would undo a change"]
