@@ -17,8 +17,8 @@ __all__ = ["Assignment", "format_value", "is_name", "is_text", "parse"]
 _NEWLINE = b"\n\r"
 _WHITESPACE = b" \t\n\r"
 _COMMENT = b"#;"
+_KEY_END = b"=\n\r"
 _QUOTED_ESCAPES = b'"\\`$'
-_KEY = re.compile(rb"[^\n\r][^=\n\r]*")
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*\Z")
 _BARE = re.compile(rb"[A-Za-z0-9_./:,@%+=-]*\Z")
 
@@ -109,12 +109,12 @@ class _Reader:
     def _line(self) -> None:
         """Read a line that is no comment. A name has one byte at least, so a line may begin with a ``=`` of the name."""
         start = self.position
-        key = _KEY.match(self.content, start)
-        assert key is not None
-        self.position = key.end()
-        if self._peek() == b"=":
+        self.position += 1
+        while self.position < len(self.content) and self._peek() not in _KEY_END:
             self.position += 1
-            name = key.group().rstrip(_WHITESPACE)
+        if self._peek() == b"=":
+            name = self.content[start : self.position].rstrip(_WHITESPACE)
+            self.position += 1
             value = self._value()
             self.found.append(Assignment(name, value, start, self.position, is_name(name)))
 
