@@ -15,7 +15,8 @@ ROOT = pathlib.Path(__file__).parent
 BUILD = ROOT / ".build"
 COLLECTIONS = BUILD / "collections"
 JUNIT = BUILD / "junit"
-TYPED = ["plugins", "tests", "noxfile.py"]
+# Programs that judge the results of unit tests, with the Debian package of each.
+JUDGES = ["rsync=rsync", "sqlite3=sqlite3", "sqldiff=sqlite3-tools", "setfacl=acl", "setfattr=attr", "strace=strace"]
 
 nox.options.sessions = ["unit", "lint"]
 nox.options.error_on_external_run = False
@@ -44,6 +45,7 @@ def unit(session: nox.Session) -> None:
     """Unit tests, on real temporary databases and trees."""
     _link_collection()
     JUNIT.mkdir(parents=True, exist_ok=True)
+    session.run("bash", "tests/support/system_packages.sh", *JUDGES)
     where = session.posargs or ["tests/unit"]
     session.run("pytest", "-q", "-n", "2", f"--junitxml={JUNIT / 'unit.xml'}", *where)
 

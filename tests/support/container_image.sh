@@ -7,18 +7,7 @@ image=localhost/contimg-systemd:bookworm
 packages=systemd,systemd-sysv,dbus,python3,rsync,sqlite3,acl,attr,procps,strace
 PATH=$PATH:/usr/sbin:/sbin
 
-missing=()
-for tool in podman runc mmdebstrap; do
-  command -v "$tool" >/dev/null || missing+=("$tool")
-done
-if ((${#missing[@]})); then
-  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${missing[@]}"
-  else
-    echo "The container tests need ${missing[*]}. Install them first, for example: apt-get install ${missing[*]}" >&2
-    exit 1
-  fi
-fi
+bash "$(dirname "$0")/system_packages.sh" podman=podman runc=runc mmdebstrap=mmdebstrap
 
 recipe=$(sha256sum <"$0" | cut -c 1-16)
 built=$(podman image inspect --format '{{index .Labels "contimg.recipe"}}' "$image" 2>/dev/null || true)
