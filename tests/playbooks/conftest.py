@@ -1,0 +1,110 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host without units below a temporary folder, and the real playbooks run against it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Host:
+    """A sample host: its folders, its inventory, and how to run a playbook of the collection on it."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        self.src = root / "stage" / "state"
+        self.dest = root / "data" / "state"
+        self.env_file = root / "data" / "contimg.env"
+        self.run_dir = root / "run"
+        self.variables: dict[str, Any] = {
+            "contimg_state_src": str(self.src),
+            "contimg_state_dest": str(self.dest),
+            "contimg_env_file": str(self.env_file),
+            "contimg_run_dir": str(self.run_dir),
+            "contimg_units": [],
+            "contimg_retention_timer": "",
+            "contimg_require_proof": False,
+            "contimg_watch_still_seconds": 0,
+        }
+
+    def make(self) -> None:
+        """Lay the sample state and an environment file that points to it."""
+        script = ROOT / "tests" / "support" / "sample_state.py"
+        self.src.parent.mkdir(parents=True)
+        subprocess.run(
+            [sys.executable, str(script), "--root", str(self.src), "--rows", "200", "--unprivileged"],
+            check=True,
+            capture_output=True,
+        )
+        self.env_file.parent.mkdir()
+        self.env_file.write_text(
+            f"# by hand\nPIPELINE_STATE_DIR={self.src}\nPIPELINE_PRODUCTS_DB={self.src}/db/products.sqlite3\n"
+            f"CASALOGFILE={self.src}/logs/casa.log\nALERT_WEBHOOK=planted-secret\n"
+        )
+
+    def play(self, name: str, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
+        """Run a playbook; keyword arguments override the host's variables."""
+        inventory = {
+            "contimg": {
+                "hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}},
+                "vars": {**self.variables, **variables},
+            }
+        }
+        path = self.root / "inventory.json"
+        path.write_text(json.dumps(inventory))
+        command = ["ansible-playbook", "-i", str(path), f"dsa110.contimg.{name}", *options]
+        return subprocess.run(command, check=False, capture_output=True, text=True, env=self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
+            "ANSIBLE_HOME": str(self.root / "ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+            "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+
+    def record(self) -> dict[str, Any]:
+        """Return the record, which says where this host stands."""
+        loaded: dict[str, Any] = json.loads((self.run_dir / "record.json").read_text())
+        return loaded
+
+
+def fingerprint(root: pathlib.Path) -> str:
+    """Return a hash of all names, contents and metadata below a folder, ctimes included, atimes not."""
+    digest = hashlib.sha256()
+    for path in sorted([root, *root.rglob("*")], key=os.fsencode):
+        status = path.lstat()
+        entry = (
+            path,
+            status.st_mode,
+            status.st_uid,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_ino,
+        )
+        digest.update(repr(entry).encode(errors="surrogateescape"))
+        if stat.S_ISREG(status.st_mode):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Host:
+    """A sample host, made anew."""
+    sample = Host(tmp_path / "host")
+    sample.make()
+    return sample

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input gets a clear error from ``migrate`` before anything is touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import Host, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def source_missing(host: Host) -> None:
+    shutil.rmtree(host.src)
+
+
+def destination_inside_source(host: Host) -> None:
+    host.variables["contimg_state_dest"] = str(host.src / "new")
+
+
+def source_inside_destination(host: Host) -> None:
+    host.variables["contimg_state_dest"] = str(host.src.parent)
+
+
+def destination_is_source_by_symlink(host: Host) -> None:
+    host.dest.symlink_to(host.src)
+
+
+def not_a_database(host: Host) -> None:
+    (host.src / "ingest.sqlite3").write_text(
+        "no database at all, but long enough to hold a header of one hundred bytes" * 3
+    )
+
+
+def damaged_database(host: Host) -> None:
+    path = host.src / "db" / "products.sqlite3"
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def database_in_two_places(host: Host) -> None:
+    shutil.copy(host.src / "ingest.sqlite3", host.src / "db" / "ingest.sqlite3")
+
+
+def database_nowhere(host: Host) -> None:
+    (host.src / "ingest.sqlite3").unlink()
+
+
+def row_that_cannot_be_split(host: Host) -> None:
+    with sqlite3.connect(host.src / "db" / "products.sqlite3") as products:
+        products.execute(
+            "INSERT INTO hdf5_file_index (path, filename, group_id, subband_code, indexed_at)"
+            " VALUES ('/x', 'x', 'no time', 'no band', 1)"
+        )
+    products.close()
+
+
+def environment_file_missing(host: Host) -> None:
+    host.env_file.unlink()
+
+
+def unified_layout(host: Host) -> None:
+    with sqlite3.connect(host.src / "pipeline.sqlite3") as unified:
+        unified.execute("CREATE TABLE hdf5_files (path TEXT PRIMARY KEY)")
+    unified.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (source_missing, ["stage/state", "exist"]),
+        (destination_inside_source, ["inside"]),
+        (source_inside_destination, ["inside"]),
+        (destination_is_source_by_symlink, ["same"]),
+        (not_a_database, ["ingest.sqlite3", "not a"]),
+        (damaged_database, ["products.sqlite3"]),
+        (database_in_two_places, ["ingest", "db/ingest.sqlite3"]),
+        (database_nowhere, ["ingest", "db/ingest.sqlite3"]),
+        (row_that_cannot_be_split, ["/x"]),
+        (environment_file_missing, ["contimg.env"]),
+        (unified_layout, ["pipeline.sqlite3"]),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_touched(
+    host: Host, spoil: Callable[[Host], None], says: list[str]
+) -> None:
+    spoil(host)
+    (host.root / "inventory.json").touch()
+    before = {name: fingerprint(host.root / name) for name in ("stage", "data")}
+    result = host.play("migrate")
+    assert result.returncode == 2, result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert "Nothing was touched" in result.stdout
+    for word in says:
+        assert word in result.stdout
+    assert {name: fingerprint(host.root / name) for name in ("stage", "data")} == before
+    assert not os.path.exists(host.run_dir)

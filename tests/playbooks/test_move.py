@@ -1,0 +1,97 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The move of a host without units: preview, run, run again, verify, go back, and the guard of the destination."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING
+
+from .conftest import Host, fingerprint
+
+if TYPE_CHECKING:
+    import pathlib
+
+
+def rows(database: pathlib.Path, table: str) -> int:
+    """Return how many rows a table holds."""
+    connection = sqlite3.connect(database)
+    try:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def test_the_whole_way_and_back(host: Host) -> None:
+    environment, source, data = host.env_file.read_bytes(), fingerprint(host.src), fingerprint(host.root / "data")
+
+    preview = host.play("migrate", "--check", "--diff")
+    assert preview.returncode == 0, preview.stdout
+    assert "planted-secret" not in preview.stdout
+    assert (fingerprint(host.src), fingerprint(host.root / "data")) == (source, data)
+    assert not host.run_dir.exists()
+
+    moved = host.play("migrate")
+    assert moved.returncode == 0, moved.stdout
+    assert fingerprint(host.src) == source
+    assert rows(host.dest / "hdf5.sqlite3", "hdf5_file_index") == 200
+    assert f"PIPELINE_PRODUCTS_DB={host.dest}/products.sqlite3" in host.env_file.read_text()
+    assert host.record()["phase"] == "done"
+
+    again = host.play("migrate")
+    assert "changed=0" in again.stdout, again.stdout
+    assert host.play("verify").returncode == 0
+
+    back = host.play("rollback")
+    assert back.returncode == 0, back.stdout
+    assert host.env_file.read_bytes() == environment
+    assert host.record()["phase"] == "rolled_back"
+
+    forward = host.play("migrate")
+    assert forward.returncode == 0, forward.stdout
+    assert host.record()["phase"] == "done"
+
+
+def test_rollback_refuses_to_leave_new_rows_behind(host: Host) -> None:
+    assert host.play("migrate").returncode == 0
+    with sqlite3.connect(host.dest / "products.sqlite3") as products:
+        products.execute("INSERT INTO ms_index (path) VALUES ('/stage/dsa110-contimg/ms/new.ms')")
+    products.close()
+    refused = host.play("rollback")
+    assert refused.returncode == 2, refused.stdout
+    assert "1 new rows" in refused.stdout
+    assert host.record()["phase"] == "done"
+    assert host.play("rollback", contimg_rollback_discard_new_rows=True).returncode == 0
+
+
+def test_a_newer_database_at_the_destination_stops_the_move_until_it_is_decided(host: Host) -> None:
+    host.dest.mkdir()
+    shutil.copy(host.src / "db" / "products.sqlite3", host.dest / "products.sqlite3")
+    with sqlite3.connect(host.dest / "products.sqlite3") as newer:
+        newer.execute("INSERT INTO ms_index (path) VALUES ('/stage/dsa110-contimg/ms/newer.ms')")
+    newer.close()
+    before = fingerprint(host.root / "data")
+
+    stopped = host.play("migrate")
+    assert stopped.returncode == 2, stopped.stdout
+    assert "contimg_database_decisions" in stopped.stdout
+    assert fingerprint(host.root / "data") == before
+    assert not host.run_dir.exists()
+
+    decided = host.play("migrate", contimg_database_decisions={"products": "keep_dest"})
+    assert decided.returncode == 0, decided.stdout
+    assert (
+        rows(host.dest / "products.sqlite3", "ms_index") == rows(host.src / "db" / "products.sqlite3", "ms_index") + 1
+    )
+    assert rows(host.dest / "hdf5.sqlite3", "hdf5_file_index") == 200
+
+
+def test_verify_names_what_is_missing(host: Host) -> None:
+    assert host.play("migrate").returncode == 0
+    victim = next(path for path in host.dest.rglob("*.log") if path.is_file())
+    victim.unlink()
+    result = host.play("verify")
+    assert result.returncode == 2
+    assert victim.name in result.stdout
