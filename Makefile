@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 NOX := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/nox --no-venv --force-color -f noxfile.py -s
 
-.PHONY: demo test unit lint sanity molecule faults docs clean
+.PHONY: demo test unit playbooks lint sanity docs molecule faults clean
 
 demo: $(VENV)/.demo
 	$(NOX) demo
@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.tools
 	@bash tests/support/test.sh
 
-unit lint sanity molecule faults docs: $(VENV)/.tools
+unit playbooks lint sanity docs molecule faults: $(VENV)/.tools
 	$(NOX) $@
 
 # A Debian python3 comes without ensurepip: install it where we may, else say what is missing.

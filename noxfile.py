@@ -51,6 +51,23 @@ def unit(session: nox.Session) -> None:
 
 
 @nox.session
+def playbooks(session: nox.Session) -> None:
+    """The playbooks themselves, on hosts without units below temporary folders."""
+    _link_collection()
+    JUNIT.mkdir(parents=True, exist_ok=True)
+    where = session.posargs or ["tests/playbooks"]
+    session.run("pytest", "-q", "-n", "2", f"--junitxml={JUNIT / 'playbooks.xml'}", *where)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Whether the documentation of modules and roles is sound, its references too."""
+    link = _link_collection()
+    with session.chdir(link):
+        session.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", ".")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff, mypy (strict), the house's size limits, yamllint and ansible-lint (production profile)."""
     _link_collection()

@@ -58,12 +58,15 @@ def require_quiet(src: str, dest: str) -> None:
 
 
 def require_readable(root: int, entries: Iterable[Entry]) -> None:
-    """Check that every file can be read; root can. Raises ContimgError which names the first that cannot."""
-    if os.geteuid() == 0:
-        return
+    """Check that every file can be read: root cannot read everything either, on a mount that squashes it for example.
+
+    :raises ContimgError: naming the first that cannot.
+    """
     for entry in entries:
         if entry.is_file and not os.access(entry.path, os.R_OK, dir_fd=root, effective_ids=True):
-            raise ContimgError("cannot be read", path=entry.path, hint=f"{_UNTOUCHED} Run as root, or exclude it.")
+            raise ContimgError(
+                "cannot be read", path=entry.path, hint=f"{_UNTOUCHED} Run as a user who may, or exclude it."
+            )
 
 
 def require_space(dest: str, plan: Plan, entries: Mapping[bytes, Entry]) -> None:

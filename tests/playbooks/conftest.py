@@ -28,6 +28,7 @@ class Host:
         self.dest = root / "data" / "state"
         self.env_file = root / "data" / "contimg.env"
         self.run_dir = root / "run"
+        self.inside: list[str] = []  # a command in which the playbooks run, for example a namespace
         self.variables: dict[str, Any] = {
             "contimg_state_src": str(self.src),
             "contimg_state_dest": str(self.dest),
@@ -58,13 +59,19 @@ class Host:
         """Run a playbook; keyword arguments override the host's variables."""
         inventory = {
             "contimg": {
-                "hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}},
+                "hosts": {
+                    "localhost": {
+                        "ansible_connection": "local",
+                        "ansible_pipelining": True,
+                        "ansible_python_interpreter": sys.executable,
+                    }
+                },
                 "vars": {**self.variables, **variables},
             }
         }
         path = self.root / "inventory.json"
         path.write_text(json.dumps(inventory))
-        command = ["ansible-playbook", "-i", str(path), f"dsa110.contimg.{name}", *options]
+        command = [*self.inside, "ansible-playbook", "-i", str(path), f"dsa110.contimg.{name}", *options]
         return subprocess.run(command, check=False, capture_output=True, text=True, env=self._environment())
 
     def _environment(self) -> dict[str, str]:

@@ -73,6 +73,22 @@ def unified_layout(host: Host) -> None:
     unified.close()
 
 
+def not_enough_space(host: Host) -> None:
+    host.dest.mkdir()
+    mount = f'mount -t tmpfs -o size=200k tmpfs {host.dest} && exec "$@"'
+    host.inside = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
+
+
+def unreadable_file(host: Host) -> None:
+    """Root reads everything, but for what belongs to users whom its namespace does not know."""
+    log = host.src / "logs" / "private.log"
+    log.write_text("secret\n")
+    log.chmod(0)
+    if os.geteuid() == 0:
+        os.chown(log, 65534, 65534)
+        host.inside = ["unshare", "--map-root-user"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -86,6 +102,8 @@ def unified_layout(host: Host) -> None:
         (database_nowhere, ["ingest", "db/ingest.sqlite3"]),
         (row_that_cannot_be_split, ["/x"]),
         (environment_file_missing, ["contimg.env"]),
+        (not_enough_space, ["data/state", "not enough space"]),
+        (unreadable_file, ["logs/private.log", "cannot be read"]),
         (unified_layout, ["pipeline.sqlite3"]),
     ],
 )

@@ -4,7 +4,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 export PATH=$PWD/.venv/bin:$PATH
 rm -rf .build/junit
-sessions=(lint unit sanity molecule)
+sessions=(lint docs unit playbooks sanity molecule)
 failed=()
 for session in "${sessions[@]}"; do
   nox --no-venv -f noxfile.py -s "$session" || failed+=("$session")

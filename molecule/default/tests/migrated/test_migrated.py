@@ -81,6 +81,12 @@ def test_each_database_is_sound(host: Any, name: str) -> None:
     assert query(host, f"{DEST}/{name}.sqlite3", "PRAGMA integrity_check") == [("ok",)]
 
 
+def test_the_stale_copy_at_the_destination_has_become_the_whole_database(host: Any) -> None:
+    """Its log belonged to an older main file: beside the new one it would have brought old rows back, or damage."""
+    groups = "SELECT group_id FROM ingest_queue WHERE group_id IN ('stale', 'since') ORDER BY received_at"
+    assert query(host, f"{DEST}/ingest.sqlite3", groups) == [("stale",), ("since",)]
+
+
 def test_the_source_is_what_it_was_when_the_services_had_stopped(host: Any) -> None:
     newest = max(host.file(SEALS).listdir())
     sealed = host.file(f"{SEALS}/{newest}").content_string.splitlines()

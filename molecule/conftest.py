@@ -1,14 +1,16 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give each stage of the scenario a report of its own: tests/preview and tests/migrated run at different moments."""
+"""What the tests of all scenarios share: the host of the scenario, and a report of its own for each stage."""
 
 from __future__ import annotations
 
 import os
 import pathlib
+from typing import Any
 
 import pytest
+import testinfra
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -17,3 +19,9 @@ def pytest_configure(config: pytest.Config) -> None:
     stage = pathlib.Path(config.args[0]).parent.name
     reports = config.rootpath / ".build" / "junit"
     config.option.xmlpath = str(reports / f"molecule-{os.environ['MOLECULE_SCENARIO_NAME']}-{stage}.xml")
+
+
+@pytest.fixture(scope="session")
+def host() -> Any:
+    """The container of the scenario, asked directly: by way of Ansible each question would take a second."""
+    return testinfra.get_host(f"podman://contimg-{os.environ['MOLECULE_SCENARIO_NAME']}")

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The map of the databases and the guard of the destination, on real databases."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._database_map import (
+    Mapped,
+    action_for,
+    locate,
+    newest_row,
+    report,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+
+MAP: list[dict[str, Any]] = [
+    {"name": "ingest", "src": ["ingest.sqlite3", "db/ingest.sqlite3"], "dest": "ingest.sqlite3", "required": True},
+    {
+        "name": "products",
+        "src": ["products.sqlite3", "db/products.sqlite3"],
+        "dest": "products.sqlite3",
+        "required": True,
+    },
+    {"name": "hdf5", "src": ["hdf5.sqlite3"], "dest": "hdf5.sqlite3", "required": False},
+]
+
+
+def write(path: Path, rows: range, *, table: str = "t") -> None:
+    """Add rows to a database, which is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (a INTEGER PRIMARY KEY, created_at REAL)")
+        connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", ((row, 1000.5 + row) for row in rows))
+        connection.commit()
+
+
+def look(base: Path, **values: Any) -> dict[str, Any]:
+    """Return what ``state_databases_info`` reports of the two folders."""
+    defaults: dict[str, Any] = {
+        "src": str(base / "src"), "dest": str(base / "dest"), "databases": MAP, "decisions": {}, "ours": [],
+        "relations": True, "integrity": "quick", "baseline": {},
+    }  # fmt: skip
+    return report(**{**defaults, **values})
+
+
+@pytest.fixture(name="base")
+def _base(tmp_path: Path) -> Path:
+    write(tmp_path / "src" / "ingest.sqlite3", range(3))
+    write(tmp_path / "src" / "db" / "products.sqlite3", range(3))
+    return tmp_path
+
+
+def actions(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {one["name"]: (one["relation"], one["action"]) for one in found["databases"]}
+
+
+def test_an_empty_destination_gets_every_database_at_its_place(base: Path) -> None:
+    found = look(base)
+    assert actions(found) == {
+        "ingest": ("absent", "copy"), "products": ("absent", "copy"), "hdf5": ("absent", "absent"),
+    }  # fmt: skip
+    assert found["rename"] == {"db/products.sqlite3": "products.sqlite3"}
+    assert (found["undecided"], found["sync_decisions"]) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("rows", "relation", "action"),
+    [
+        (range(3), "identical", "copy"),
+        (range(2), "behind", "copy"),
+        (range(5), "ahead", "undecided"),
+        (range(1, 4), "diverged", "undecided"),
+    ],
+)
+def test_the_guard_judges_by_rows(base: Path, rows: range, relation: str, action: str) -> None:
+    write(base / "dest" / "products.sqlite3", rows)
+    found = look(base)
+    assert actions(found)["products"] == (relation, action)
+    assert found["undecided"] == (["products"] if action == "undecided" else [])
+
+
+def test_another_schema_is_undecided(base: Path) -> None:
+    write(base / "dest" / "products.sqlite3", range(3), table="other")
+    assert actions(look(base))["products"] == ("other_schema", "undecided")
+
+
+def test_both_sides_are_shown(base: Path) -> None:
+    write(base / "dest" / "products.sqlite3", range(5))
+    table = look(base)["table"]
+    assert "5 rows at the destination, 3 in the source; 2 only at the destination, 0 only in the source" in table
+    assert "newest row, destination: 1004.5 (t.created_at)" in table
+
+
+@pytest.mark.parametrize(
+    ("relation", "decision", "ours", "action"),
+    [
+        ("ahead", "keep_dest", False, "keep"),
+        ("ahead", "take_source", False, "replace"),
+        ("absent", "take_source", False, "copy"),
+        ("ahead", None, True, "replace"),
+        ("ahead", "keep_dest", True, "keep"),
+    ],
+)
+def test_the_operator_decides(relation: str, decision: str | None, *, ours: bool, action: str) -> None:
+    assert action_for(relation, decision, ours=ours) == action
+
+
+@pytest.mark.parametrize(
+    ("decisions", "message"),
+    [({"produkts": "keep_dest"}, "no database 'produkts'"), ({"products": "keep"}, "'keep' is no decision")],
+)
+def test_a_decision_that_means_nothing_is_refused(base: Path, decisions: dict[str, str], message: str) -> None:
+    with pytest.raises(ContimgError, match=message):
+        look(base, decisions=decisions)
+
+
+def test_everything_that_is_wrong_with_the_places_is_listed_at_once(base: Path) -> None:
+    write(base / "src" / "db" / "ingest.sqlite3", range(1))
+    (base / "src" / "db" / "products.sqlite3").unlink()
+    mapped = [Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"]) for one in MAP]
+    with pytest.raises(ContimgError) as caught:
+        locate(str(base / "src"), str(base / "dest"), mapped)
+    assert "ingest stands in more than one place: ingest.sqlite3, db/ingest.sqlite3" in caught.value.message
+    assert "products stands at none of its places: products.sqlite3, db/products.sqlite3" in caught.value.message
+
+
+def test_the_unified_layout_is_refused(base: Path) -> None:
+    write(base / "src" / "pipeline.sqlite3", range(1))
+    with pytest.raises(ContimgError, match="unified layout"):
+        look(base)
+
+
+def test_growth_is_counted_against_the_baseline(base: Path) -> None:
+    write(base / "dest" / "products.sqlite3", range(3))
+    baseline = {"products": {"tables": {"t": {"rows": 3, "checksum": "of another moment"}}}}
+    write(base / "dest" / "products.sqlite3", range(10, 12))
+    found = look(base, baseline=baseline, relations=False)
+    assert found["growth"] == {"products": {"t": {"before": 3, "now": 5}}}
+    assert (found["new_rows"], found["fell_below"], found["differs_from_baseline"]) == (2, [], True)
+
+
+def test_the_newest_row_is_found_by_the_columns_that_name_moments(base: Path) -> None:
+    assert newest_row(str(base / "src" / "ingest.sqlite3")) == "1002.5 (t.created_at)"

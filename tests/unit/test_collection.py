@@ -1,0 +1,101 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection as its users get it: what is packed, what ansible-doc shows, and specs that agree with defaults."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tarfile
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+
+ROOT = pathlib.Path(__file__).parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+PACKED = {
+    "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md",
+    "changelogs", "docs", "meta", "playbooks", "plugins", "roles",
+}  # fmt: skip
+TYPES = {"bool": bool, "dict": dict, "int": int, "list": list, "path": str, "str": str}
+
+
+def command(*words: str, **environment: str) -> str:
+    """Run a command of this virtual environment and return what it prints."""
+    folder = pathlib.Path(sys.executable).parent
+    merged = {**os.environ, "ANSIBLE_NOCOLOR": "1", **environment}
+    done = subprocess.run([str(folder / words[0]), *words[1:]], check=True, capture_output=True, text=True, env=merged)
+    return done.stdout
+
+
+def yaml_file(*parts: str) -> Any:
+    """Return a YAML file of the collection, read as Ansible reads it."""
+    return DataLoader().load_from_file(str(ROOT.joinpath(*parts)))
+
+
+@pytest.fixture(name="installed", scope="module")
+def _installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Build the collection from what git knows, and install it from its tarball."""
+    folder = tmp_path_factory.mktemp("collection")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True, capture_output=True
+    ).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
+    command("ansible-galaxy", "collection", "build", str(folder / "source"), "--output-path", str(folder))
+    (tarball,) = folder.glob("dsa110-contimg-*.tar.gz")
+    where = str(folder / "installed")
+    command(
+        "ansible-galaxy",
+        "collection",
+        "install",
+        "--offline",
+        "-p",
+        where,
+        str(tarball),
+        ANSIBLE_COLLECTIONS_PATH=where,
+    )
+    return folder
+
+
+def test_only_what_a_host_or_a_controller_needs_is_packed(installed: pathlib.Path) -> None:
+    (tarball,) = installed.glob("*.tar.gz")
+    with tarfile.open(tarball) as archive:
+        tops = {name.split("/")[0] for name in archive.getnames()}
+    assert tops - PACKED == set()
+    assert {"plugins", "roles", "playbooks", "README.md", "LICENSE"} <= tops
+
+
+def test_ansible_doc_shows_every_module_of_the_installed_collection(installed: pathlib.Path) -> None:
+    names = [f"dsa110.contimg.{name}" for name in MODULES]
+    shown = json.loads(command("ansible-doc", "--json", *names, ANSIBLE_COLLECTIONS_PATH=str(installed / "installed")))
+    assert sorted(shown) == names
+    assert [name for name, doc in shown.items() if not (doc["examples"] and doc["return"])] == []
+
+
+def test_the_action_group_holds_every_module() -> None:
+    assert sorted(yaml_file("meta", "runtime.yml")["action_groups"]["contimg"]) == MODULES
+
+
+def test_the_spec_of_the_variables_agrees_with_their_defaults() -> None:
+    options = yaml_file("roles", "contimg", "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
+    defaults = yaml_file("roles", "contimg", "defaults", "main.yml")
+    assert {name: option.get("default") for name, option in options.items()} == defaults
+    wrong = [name for name, option in options.items() if not isinstance(defaults[name], TYPES[option["type"]])]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_a_spec_and_reads_the_variables_of_the_one_role_that_has_them(role: str) -> None:
+    assert "main" in yaml_file("roles", role, "meta", "argument_specs.yml")["argument_specs"]
+    if role != "contimg":
+        assert yaml_file("roles", role, "meta", "main.yml")["dependencies"] == [{"role": "dsa110.contimg.contimg"}]
+        assert not (ROOT / "roles" / role / "defaults").exists()
