@@ -5,44 +5,65 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import (
+    DERIVED,
+    REJECTED,
+    WAS_DERIVED,
+    decided,
+    reason,
+    source,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import columns_of, number, reading, text_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import (
     COLUMNS,
     INDEX,
     LOCATIONS,
+    REQUIRED,
     SCHEMA,
-    UnfitError,
-    derive,
+    table_with,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import read_header
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
     from typing import Any
 
 __all__ = [
+    "ACTIVE_HDF5_LOCATION",
     "Counts",
+    "SplitOptions",
     "SplitPlan",
-    "chosen",
-    "columns_of",
+    "equal",
+    "exists",
+    "further",
     "make_split_plan",
     "schema_after",
-    "source_rows",
-    "wanted_locations",
+    "target_wins",
 ]
 
 _NAMED = 20  # rows that an error lists
-_HANGING = (
-    "SELECT type, name FROM sqlite_master WHERE (type = 'view' AND sql LIKE :named)"
-    " OR (type = 'trigger' AND (tbl_name = :table OR sql LIKE :named))"
-)
+_UNTOUCHED = "Nothing was touched."
+#: SQL that tells whether a storage location of products is one that the HDF5 database gets.
+ACTIVE_HDF5_LOCATION = "location_type GLOB 'hdf5_*' AND status = 'active'"
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """The parameters of ``hdf5_db_split``; see its documentation."""
+
+    products: str
+    hdf5: str
+    keep_source: bool
+    on_conflict: str
+    backup_dir: str | None
+    vacuum: bool
 
 
 @dataclass
@@ -69,172 +90,240 @@ class SplitPlan:
 
     :ivar index: counts of the index.
     :ivar locations: counts of the storage locations.
-    :ivar columns: columns that the index must have besides those of the schema, name to type.
-    :ivar source_rows: rows of the index in the products database, 0 where it has none any more.
+    :ivar columns: the columns of the index in the products database, name to type; empty where it has none.
+    :ivar source_rows: rows of the index in the products database.
+    :ivar target_rows: rows of the index in the HDF5 database.
     :ivar source_schema: statements of the products database.
     :ivar target_schema: statements of the HDF5 database, empty where it does not exist.
+    :ivar added_columns: columns that the HDF5 database's table lacks, name to declaration.
+    :ivar statements: statements of the schema that the HDF5 database lacks, by what they make.
     :ivar taken: rows of the conflicts that replace the HDF5 database's.
-    :ivar conflict_paths: the first rows that differ.
+    :ivar conflict_names: the first rows and locations that differ.
     :ivar rejected_rows: the first rows that are unfit, with the reason.
+    :ivar drops: whether the index leaves the products database.
+    :ivar hanging: views, triggers and tables of products that use the index.
+    :ivar free_pages: pages of the products database that hold nothing.
+    :ivar journal_mode: of the HDF5 database.
     """
 
     index: Counts = field(default_factory=Counts)
     locations: Counts = field(default_factory=Counts)
     columns: dict[str, str] = field(default_factory=dict)
     source_rows: int = 0
+    target_rows: int = 0
     taken: int = 0
     source_schema: list[str] = field(default_factory=list)
     target_schema: list[str] = field(default_factory=list)
-    conflict_paths: list[str] = field(default_factory=list)
+    added_columns: dict[str, str] = field(default_factory=dict)
+    statements: dict[str, str] = field(default_factory=dict)
+    conflict_names: list[str] = field(default_factory=list)
     rejected_rows: list[str] = field(default_factory=list)
+    hanging: list[str] = field(default_factory=list)
+    drops: bool = False
+    free_pages: int = 0
+    journal_mode: str = "wal"
 
     def writes_target(self) -> bool:
-        """Tell whether the HDF5 database has to be made or changed."""
-        return not self.target_schema or bool(self.index.moved or self.locations.moved or self.taken)
+        """Tell whether the HDF5 database has to be made or changed. Without rows to move it is nobody's business."""
+        rows = self.index.moved or self.taken or self.locations.moved
+        return bool(self.source_rows and (rows or self.statements or self.added_columns or self.journal_mode != "wal"))
 
 
-def make_split_plan(products: str, hdf5: str, *, on_conflict: str) -> SplitPlan:
+def exists(path: str) -> bool:
+    """Tell whether there is a database: an empty file, which an application leaves that has only connected, is none."""
+    return os.path.exists(path) and os.stat(path).st_size > 0
+
+
+def make_split_plan(options: SplitOptions) -> SplitPlan:
     """Read both databases and count what a split would do.
 
-    :raises ContimgError: when a database cannot be read, the layout is another one, or something hangs on the table.
+    :raises ContimgError: when a database cannot be read, or its layout is another one.
     """
+    there = exists(options.hdf5)
     plan = SplitPlan()
-    with contextlib.ExitStack() as stack:
-        source = stack.enter_context(open_readonly(products))
-        target = stack.enter_context(open_readonly(hdf5)) if os.path.exists(hdf5) else None
-        plan.source_schema = _schema(source)
-        plan.target_schema = [] if target is None else _schema(target)
-        _refuse_other_layouts(source, products)
-        names = columns_of(source, INDEX)
-        plan.columns = {name: kind for name, kind in names.items() if name not in COLUMNS}
-        if names:
-            plan.source_rows = int(source.execute(f"SELECT count(*) FROM {INDEX}").fetchone()[0])  # noqa: S608
-            _count_rows(plan, source, target, on_conflict)
-        _count_locations(plan, source, target)
+    with reading(options.products, options.hdf5 if there else None) as connection:
+        _read_source(plan, connection, options.products)
+        if there:
+            _read_target(plan, connection, options.hdf5)
+        else:
+            plan.statements = _lacking_statements(plan.columns, set())
+        if plan.source_rows:
+            plan.drops = not options.keep_source
+            _count_rows(plan, connection, options.on_conflict, there=there and INDEX not in plan.statements)
+            _count_locations(plan, connection, there=there and LOCATIONS not in plan.statements)
     return plan
 
 
-def _schema(connection: sqlite3.Connection) -> list[str]:
-    rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name")
-    return [str(sql, "utf-8", "replace") for (sql,) in rows]
+def _schema(connection: sqlite3.Connection, alias: str) -> list[str]:
+    rows = connection.execute(f"SELECT sql FROM {alias}.sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name")  # noqa: S608
+    return [text_of(sql) for (sql,) in rows]
 
 
-def columns_of(connection: sqlite3.Connection, table: str) -> dict[str, str]:
-    """Return the columns of a table with their types, empty where there is no such table."""
-    rows = connection.execute(f"PRAGMA table_info({quoted(table)})")
-    return {_text(row[1]): _text(row[2]) for row in rows}
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _refuse_other_layouts(source: sqlite3.Connection, products: str) -> None:
-    if columns_of(source, "hdf5_files"):
-        hint = "Nothing was touched. This host needs no split."
+def _read_source(plan: SplitPlan, connection: sqlite3.Connection, products: str) -> None:
+    plan.source_schema = _schema(connection, "src")
+    plan.free_pages = number(connection, "PRAGMA src.freelist_count")
+    if columns_of(connection, "src", "hdf5_files"):
+        hint = f"{_UNTOUCHED} This host needs no split."
         raise ContimgError("is the newer unified layout (it has a table hdf5_files)", path=products, hint=hint)
-    hanging = source.execute(_HANGING, {"table": INDEX, "named": f"%{INDEX}%"}).fetchall()
-    if hanging:
-        named = ", ".join(f"{_text(kind)} {_text(name)}" for kind, name in hanging)
-        hint = "Nothing was touched. Drop them first, or move them by hand."
-        raise ContimgError(f"the table {INDEX} cannot leave it while these use it: {named}", path=products, hint=hint)
+    plan.columns = columns_of(connection, "src", INDEX)
+    lacking = [name for name in REQUIRED if name not in {known.lower() for known in plan.columns}]
+    if plan.columns and lacking:
+        hint = f"{_UNTOUCHED} docs/database-schemas.md tells which variants are known."
+        raise ContimgError(f"has a table {INDEX} without {', '.join(lacking)}", path=products, hint=hint)
+    plan.hanging = _hanging(connection)
+    if plan.columns:
+        plan.source_rows = number(connection, f"SELECT count(*) FROM src.{INDEX}")  # noqa: S608
 
 
-def source_rows(source: sqlite3.Connection, plan: SplitPlan | None = None) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Yield each row of the index as the HDF5 database will hold it, by path, and whether anything was derived.
-
-    :param plan: counts and names unfit rows; without one they cannot occur any more.
-    :raises UnfitError: for an unfit row, without a plan.
-    """
-    names = list(columns_of(source, INDEX))
-    for values in source.execute(f"SELECT * FROM {INDEX} ORDER BY path"):  # noqa: S608
-        try:
-            yield derive(names, values)
-        except UnfitError as error:
-            if plan is None:
-                raise
-            plan.index.rejected += 1
-            if len(plan.rejected_rows) < _NAMED:
-                shown = _text(values[names.index("path")]) if "path" in names else _text(values[0])
-                plan.rejected_rows.append(f"{shown} {error}")
-
-
-def _count_rows(
-    plan: SplitPlan, source: sqlite3.Connection, target: sqlite3.Connection | None, on_conflict: str
-) -> None:
-    there = _TargetRows(target)
-    for row, derived in source_rows(source, plan):
-        plan.index.derived += derived
-        found = there.find(row["path"])
-        if found is None:
-            plan.index.moved += 1
-        elif chosen(row, found, "equal") is found:
-            plan.index.merged += 1
+def _hanging(connection: sqlite3.Connection) -> list[str]:
+    """Return what would break with the index: views, triggers, references from other tables."""
+    used = re.compile(rf"\b{INDEX}\b", re.IGNORECASE)
+    referenced = re.compile(rf"\bREFERENCES\W+{INDEX}\b", re.IGNORECASE)
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM src.sqlite_master WHERE sql IS NOT NULL")
+    found = []
+    for kind, name, table, sql in (map(text_of, row) for row in rows):
+        if kind in ("view", "trigger"):
+            hangs = bool(used.search(sql)) or table == INDEX
         else:
-            plan.index.conflicts += 1
-            plan.taken += chosen(row, found, on_conflict) is row
-            if len(plan.conflict_paths) < _NAMED:
-                plan.conflict_paths.append(str(row["path"]))
+            hangs = kind == "table" and name != INDEX and bool(referenced.search(sql))
+        if hangs:
+            found.append(f"{kind} {name}")
+    return found
 
 
-class _TargetRows:
-    """The rows of the HDF5 database, read beside those of the products database in the same order of paths."""
-
-    def __init__(self, target: sqlite3.Connection | None) -> None:
-        self.names = [] if target is None else list(columns_of(target, INDEX))
-        self.rows = iter(()) if not self.names else target.execute(f"SELECT * FROM {INDEX} ORDER BY path")  # type: ignore[union-attr]  # noqa: S608
-        self.row = self._next()
-
-    def _next(self) -> dict[str, Any] | None:
-        values = next(self.rows, None)
-        if values is None:
-            return None
-        return {
-            name: value.decode("utf-8", "surrogateescape") if isinstance(value, Text) else value
-            for name, value in zip(self.names, values)
-        }
-
-    def find(self, path: str) -> dict[str, Any] | None:
-        while self.row is not None and self.row["path"].encode("utf-8", "surrogateescape") < path.encode():
-            self.row = self._next()
-        return self.row if self.row is not None and self.row["path"] == path else None
+def further(columns: dict[str, str]) -> list[str]:
+    """Return the columns that are not of the schema, in their order."""
+    return [name for name in columns if name.lower() not in COLUMNS]
 
 
-def chosen(row: dict[str, Any], found: dict[str, Any], rule: str) -> dict[str, Any]:
-    """Return the row that wins: equal ones and those of rule ``keep`` stay, ``newest`` goes by ``indexed_at``.
+def _read_target(plan: SplitPlan, connection: sqlite3.Connection, hdf5: str) -> None:
+    plan.target_schema = _schema(connection, "dst")
+    header = read_header(hdf5)
+    plan.journal_mode = header.journal_mode if header else ""
+    rows = connection.execute("SELECT name FROM dst.sqlite_master WHERE type IN ('table', 'index')")
+    plan.statements = _lacking_statements(plan.columns, {text_of(name) for (name,) in rows})
+    columns = columns_of(connection, "dst", INDEX)
+    if columns:
+        plan.added_columns = _lacking_columns(plan.columns, columns, hdf5)
+        plan.target_rows = number(connection, f"SELECT count(*) FROM dst.{INDEX}")  # noqa: S608
+    _require_locations(connection, hdf5)
 
-    A value that only the HDF5 database has (coordinates, for example) is no difference.
+
+def _lacking_statements(columns: dict[str, str], there: set[str]) -> dict[str, str]:
+    table = table_with({name: columns[name] for name in further(columns)})
+    return {name: sql for name, sql in {**SCHEMA, INDEX: table}.items() if name not in there}
+
+
+def _lacking_columns(ours: dict[str, str], theirs: dict[str, str], hdf5: str) -> dict[str, str]:
+    known = {name.lower() for name in theirs}
+    wanted = {**COLUMNS, **{name: ours[name] for name in further(ours)}}
+    lacking = {name: kind for name, kind in wanted.items() if name.lower() not in known}
+    mandatory = [name for name, kind in lacking.items() if name in COLUMNS and ("NOT NULL" in kind or name == "path")]
+    if mandatory:
+        hint = f"{_UNTOUCHED} Move it out of the way, or name another hdf5_db."
+        raise ContimgError(f"has a table {INDEX} without {', '.join(mandatory)}", path=hdf5, hint=hint)
+    return lacking
+
+
+def _require_locations(connection: sqlite3.Connection, hdf5: str) -> None:
+    columns = columns_of(connection, "dst", LOCATIONS)
+    if columns and not {"name", "path", "description"} <= set(columns):
+        hint = f"{_UNTOUCHED} Is this a products database? Name the HDF5 database."
+        raise ContimgError(f"has a table {LOCATIONS} of another layout", path=hdf5, hint=hint)
+
+
+def equal(columns: dict[str, str], theirs: dict[str, str] | None = None) -> str:
+    """Return the SQL that tells whether a row ``t`` of the HDF5 database holds what a row ``s`` says.
+
+    Only what the row itself says counts: what would be derived for it, or what only the HDF5 database has
+    (coordinates, for example), is no difference.
+
+    :param columns: the columns of the table in products.
+    :param theirs: the columns of the table in the HDF5 database, where it may lack some.
     """
-    equal = all(value is None or found.get(name) == value for name, value in row.items())
-    if equal or rule == "keep":
-        return found
-    if rule == "newest" and (found.get("indexed_at") or 0.0) >= (row.get("indexed_at") or 0.0):
-        return found
-    return row
+    known = None if theirs is None else {name.lower() for name in theirs}
+    terms = []
+    for name in columns:
+        if name.lower() == "path":
+            continue
+        same = "" if known is not None and name.lower() not in known else f" OR t.{quoted(name)} IS s.{quoted(name)}"
+        terms.append(f"(s.{quoted(name)} IS NULL{same})")
+    return " AND ".join(terms)
 
 
-def wanted_locations(source: sqlite3.Connection) -> dict[str, tuple[str, str | None]]:
-    """Return path and description of the newest active HDF5 location by its name, ``hdf5_*``."""
-    if "location_type" not in columns_of(source, LOCATIONS):
-        return {}
-    rows = source.execute(
-        f"SELECT location_type, base_path, description FROM {LOCATIONS}"  # noqa: S608
-        " WHERE location_type GLOB 'hdf5_*' AND status = 'active' ORDER BY registered_at, id"
+def target_wins(on_conflict: str, theirs: dict[str, str] | None = None) -> str:
+    """Return the SQL that tells whether a row ``t`` of the HDF5 database stays although ``s`` differs; see :func:`equal`."""
+    if on_conflict != "newest":
+        return "1"
+    lacking = theirs is not None and "indexed_at" not in {name.lower() for name in theirs}
+    return f"COALESCE({'NULL' if lacking else 't.indexed_at'}, 0) >= COALESCE(s.indexed_at, 0)"
+
+
+def _count_rows(plan: SplitPlan, connection: sqlite3.Connection, on_conflict: str, *, there: bool) -> None:
+    theirs = columns_of(connection, "dst", INDEX) if there else {}
+    same = equal(plan.columns, theirs)
+    classes = f"t.path IS NULL AS moved, {decided(same)} AS merged, {target_wins(on_conflict, theirs)} AS stays"
+    classed = (
+        f"SELECT {REJECTED} AS rejected, {WAS_DERIVED} AS derived, {classes if there else '1 AS moved, 0 AS merged, 0 AS stays'}"  # noqa: S608
+        f" FROM {source(plan.columns)} AS s" + (f" LEFT JOIN dst.{INDEX} AS t ON t.path = s.path" if there else "")
     )
-    return {_text(name): (_text(path), None if note is None else _text(note)) for name, path, note in rows}
+    differs = "NOT rejected AND NOT moved AND NOT merged"
+    row = connection.execute(
+        "SELECT total(rejected), total(NOT rejected AND derived), total(NOT rejected AND moved),"  # noqa: S608
+        f" total(NOT rejected AND NOT moved AND merged), total({differs}), total({differs} AND NOT stays) FROM ({classed})"
+    ).fetchone()
+    rejected, derived, moved, merged, conflicts, taken = map(int, row)
+    plan.index = Counts(moved=moved, merged=merged, conflicts=conflicts, derived=derived, rejected=rejected)
+    plan.taken = taken if on_conflict == "newest" else 0
+    plan.rejected_rows = _name_rejected(connection, plan.columns) if rejected else []
+    if conflicts:
+        query = (
+            f"SELECT s.path FROM {source(plan.columns)} AS s CROSS JOIN dst.{INDEX} AS t"  # noqa: S608
+            f" WHERE t.path = s.path AND NOT {REJECTED} AND NOT ({same}) ORDER BY s.path LIMIT {_NAMED}"
+        )
+        plan.conflict_names = [text_of(path) for (path,) in connection.execute(query)]
 
 
-def _count_locations(plan: SplitPlan, source: sqlite3.Connection, target: sqlite3.Connection | None) -> None:
-    there = set()
-    if target is not None and columns_of(target, LOCATIONS):
-        there = {_text(name) for (name,) in target.execute(f"SELECT name FROM {LOCATIONS}")}  # noqa: S608
-    wanted = set(wanted_locations(source))
-    plan.locations.moved, plan.locations.merged = len(wanted - there), len(wanted & there)
+def _name_rejected(connection: sqlite3.Connection, columns: dict[str, str]) -> list[str]:
+    names = [*REQUIRED, *DERIVED]
+    query = (
+        f"SELECT {', '.join(f's.{name}' for name in names)} FROM {source(columns)} AS s WHERE {REJECTED} LIMIT {_NAMED}"  # noqa: S608
+    )
+    rows: list[dict[str, Any]] = [dict(zip(names, values)) for values in connection.execute(query)]
+    return [f"{text_of(row['path'] or row['filename'] or 'a row')} {reason(row)}" for row in rows]
 
 
-def schema_after(plan: SplitPlan, *, keep_source: bool) -> tuple[list[str], list[str]]:
+def _wanted_locations(connection: sqlite3.Connection) -> dict[str, tuple[object, object]]:
+    """Return path and description of the newest active HDF5 location of products by its name, ``hdf5_*``."""
+    if "location_type" not in columns_of(connection, "src", LOCATIONS):
+        return {}
+    rows = connection.execute(
+        f"SELECT CAST(location_type AS TEXT), base_path, description FROM src.{LOCATIONS}"  # noqa: S608
+        f" WHERE {ACTIVE_HDF5_LOCATION} ORDER BY registered_at, id"
+    )
+    return {text_of(name): (path, note) for name, path, note in rows}
+
+
+def _count_locations(plan: SplitPlan, connection: sqlite3.Connection, *, there: bool) -> None:
+    found = {}
+    if there:
+        rows = connection.execute(f"SELECT name, path, description FROM dst.{LOCATIONS}")  # noqa: S608
+        found = {text_of(name): (path, note) for name, path, note in rows}
+    for name, (path, note) in _wanted_locations(connection).items():
+        if name not in found:
+            plan.locations.moved += 1
+        elif found[name][0] == path and note in (None, found[name][1]):
+            plan.locations.merged += 1
+        else:
+            plan.locations.conflicts += 1
+            plan.conflict_names.append(f"location {name}")
+
+
+def schema_after(plan: SplitPlan) -> tuple[list[str], list[str]]:
     """Return the statements of both databases as a split leaves them."""
-    leaves = bool(plan.source_rows) and not keep_source
-    kept = [sql for sql in plan.source_schema if not (leaves and INDEX in sql.split("(", 1)[0])]
-    added = [f"ALTER TABLE {INDEX} ADD COLUMN {quoted(name)} {kind}" for name, kind in plan.columns.items()]
-    return kept, plan.target_schema or [*SCHEMA.values(), *added]
+    leaving = re.compile(rf"CREATE (TABLE|(UNIQUE )?INDEX \S+ ON) \W*{INDEX}\b", re.IGNORECASE)
+    kept = [sql for sql in plan.source_schema if not (plan.drops and leaving.match(" ".join(sql.split())))]
+    if not plan.writes_target():
+        return kept, plan.target_schema
+    added = [f"ALTER TABLE {INDEX} ADD COLUMN {quoted(name)} {kind}" for name, kind in plan.added_columns.items()]
+    return kept, [*plan.target_schema, *plan.statements.values(), *added]

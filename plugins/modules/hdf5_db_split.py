@@ -14,6 +14,9 @@ description:
   - Makes the HDF5 database where it does not exist, writes every row of C(hdf5_file_index) and the HDF5 storage locations to it,
     verifies them row by row, and only then drops the table from the products database.
   - Interrupted at any point, the next run finishes. An empty table in the products database is as good as none.
+  - The table may lack C(stored), have some of the newer columns already, and have others, which are kept. C(subband_num) and the times
+    are derived where they are missing. A row for which that is impossible stops the split before any change.
+  - Views, triggers and foreign keys that use the table stop the split too, unless O(keep_source=true).
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
@@ -41,15 +44,17 @@ options:
     type: bool
     default: false
   on_conflict:
-    description: What to do with rows that differ from those of the HDF5 database. V(newest) goes by C(indexed_at).
+    description:
+      - What to do with rows that differ from those of the HDF5 database. V(newest) goes by C(indexed_at), V(fail) names them.
+      - Only what a row of products itself says can differ. Coordinates that only the HDF5 database has are kept.
     type: str
     choices: [fail, newest, keep]
     default: fail
   backup_dir:
-    description: Where a verified copy of the products database is kept before the split.
+    description: Where a verified copy of the products database is kept before the split (mode 0600).
     type: path
   vacuum:
-    description: Whether the space that the table leaves is given back to the file system.
+    description: Whether the space that the table leaves is given back to the file system, also by a later run.
     type: bool
     default: false
 """
