@@ -1,0 +1,169 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rewriting files with a way back: what they were is kept, durably, before the first of them changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, replace_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, open_root
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory import Change
+
+__all__ = ["Backups", "Return", "rewrite"]
+
+_JOURNAL = "rewritten.json"
+_COPIES = "files"
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Return:
+    """The way back of one file.
+
+    :ivar state: ``back`` (it is, or would be, put back), ``as_it_was`` or ``kept`` (somebody has changed it since).
+    """
+
+    path: str
+    state: str
+
+
+class Backups:
+    """A private folder of files as they were, and of what each was changed to.
+
+    A file keeps its first backup, however often it is rewritten into the same folder.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._journal = os.path.join(folder, _JOURNAL)
+
+    def copy_of(self, path: str) -> str:
+        """Return where the backup of a file stands: its path, below the folder."""
+        return os.path.join(self.folder, _COPIES, os.path.abspath(path).lstrip("/"))
+
+    def written(self) -> dict[str, list[str]]:
+        """Return the SHA-256 of every content that was written, by path. Raises ContimgError for a damaged journal."""
+        if not os.path.lexists(self._journal):
+            return {}
+        with failing("read the journal of rewritten files", self._journal), open(self._journal, "rb") as file:
+            content = file.read()
+        try:
+            files: dict[str, list[str]] = json.loads(content)["files"]
+        except (ValueError, KeyError, TypeError):
+            hint = f"Nothing was put back. The files as they were stand below {display(self.folder)}/{_COPIES}."
+            raise ContimgError("is no journal of rewritten files", path=self._journal, hint=hint) from None
+        return files
+
+    def keep(self, changes: Sequence[Change]) -> None:
+        """Keep the files that are about to change, and note what they will be. Raises ContimgError."""
+        files = self.written()
+        for change in changes:
+            target = self.copy_of(change.file.path)
+            if not os.path.lexists(target):
+                ensure_private_directory(os.path.dirname(target))
+                with open_root(_root_of(change)) as root, folder_of(root, _below(change)) as (folder, name):
+                    _require(folder, name, change.file.content, change.file.path)
+                    _put(folder, name, change.file.content, path=target)
+            known = files.setdefault(os.path.abspath(change.file.path), [])
+            known += [] if _digest(change.after) in known else [_digest(change.after)]
+        text = json.dumps({"files": files}, indent=2, sort_keys=True) + "\n"
+        ensure_private_directory(self.folder)
+        replace_file(self._journal, text.encode(), mode=0o600)
+
+    def restore(self, *, check: bool) -> list[Return]:
+        """Put every file back that is still what was written; one that somebody has changed since is kept.
+
+        :raises ContimgError: when a file or its backup cannot be read or written.
+        """
+        return [self._back(path, known, check=check) for path, known in sorted(self.written().items())]
+
+    def _back(self, path: str, known: Sequence[str], *, check: bool) -> Return:
+        copy = self.copy_of(path)
+        with failing("read the backup", copy), open(copy, "rb") as file:
+            before = file.read()
+        folder_path, name = os.path.split(os.fsencode(path))
+        with failing("read the file", path), open_root(os.fsdecode(folder_path)) as folder:
+            now = _read(folder, name)
+            if now == before:
+                return Return(path, "as_it_was")
+            if now is None or _digest(now) not in known:
+                return Return(path, "kept")
+            if not check:
+                _replace(folder, name, before, path)
+        return Return(path, "back")
+
+
+def rewrite(changes: Sequence[Change], backups: Backups | None) -> None:
+    """Rewrite files, each as a whole, with owner, mode, ACLs and attributes as found.
+
+    :raises ContimgError: when a file was changed meanwhile or cannot be written. Files before it are rewritten then.
+    """
+    if backups is not None:
+        backups.keep(changes)
+    for number, change in enumerate(changes):
+        try:
+            with open_root(_root_of(change)) as root, failing("open the file", change.file.path), folder_of(
+                root, _below(change)
+            ) as (folder, name):
+                _require(folder, name, change.file.content, change.file.path)
+                _replace(folder, name, change.after, change.file.path)
+        except ContimgError as error:
+            hint = f"{number} of {len(changes)} files were rewritten before it. Run it again to go on."
+            raise ContimgError(error.what, path=change.file.path, hint=hint, **error.details) from error
+
+
+def _root_of(change: Change) -> str:
+    return change.file.root if change.file.below else os.path.dirname(os.path.realpath(change.file.root))
+
+
+def _below(change: Change) -> bytes:
+    return os.fsencode(change.file.below or os.path.basename(os.path.realpath(change.file.root)))
+
+
+def _read(folder: int, name: bytes) -> bytes | None:
+    """Return the content of a regular file, ``None`` where there is none. Raises OSError."""
+    try:
+        descriptor = os.open(name, _READ, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+def _require(folder: int, name: bytes, content: bytes, path: str) -> None:
+    if _read(folder, name) != content:
+        raise ContimgError(
+            "was changed by somebody else meanwhile", path=path, hint="It was not touched. Run it again."
+        )
+
+
+def _replace(folder: int, name: bytes, content: bytes, path: str) -> None:
+    """Replace a file in a folder that is held: nobody can put another one in its place meanwhile."""
+    held = f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
+    try:
+        _put(folder, name, content, path=held)
+    except ContimgError as error:
+        raise ContimgError(error.what, path=path, hint=error.hint, **error.details) from error
+
+
+def _put(folder: int, name: bytes, content: bytes, *, path: str) -> None:
+    """Write content with the metadata of a file in a folder."""
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    like = f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
+    replace_file(path, content, mode=stat.S_IMODE(status.st_mode), owner=status.st_uid, group=status.st_gid, like=like)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

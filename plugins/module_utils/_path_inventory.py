@@ -1,0 +1,183 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every use of a path, or of patterns, in the files of trees: where, of which kind, and what can be rewritten."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import compositions
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_kinds import DEAD, language_of, line_kind
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import shown
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_rewrite import Rewriting, rewriting
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_tree import Trees, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import Composition
+    from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle
+    from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import Source
+    from ansible_collections.dsa110.contimg.plugins.module_utils._path_tree import File
+    from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variables
+
+__all__ = ["Change", "Inventory", "Reference", "take_inventory"]
+
+_FIRST_LINE = 4096
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A use; see the RETURN of ``path_references``."""
+
+    file: str
+    line: int
+    text: str
+    kind: str
+    match: str
+    rewritten: bool = False
+    reason: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether something executes or reads it, as far as its kind tells."""
+        return self.kind not in DEAD
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that would be rewritten."""
+
+    file: File
+    after: bytes
+
+
+@dataclass
+class Inventory:
+    """What was found.
+
+    :ivar files: how many files were looked at.
+    :ivar unread: what could not be looked at, and why.
+    :ivar missing: roots that do not exist.
+    """
+
+    references: list[Reference] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    files: int = 0
+    unread: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def totals(self) -> dict[str, Any]:
+        """Return the counts: of files, of references, of those that are live, were rewritten, by kind and by what matched."""
+        return {
+            "files": self.files,
+            "references": len(self.references),
+            "live": sum(one.live for one in self.references),
+            "rewritten": sum(one.rewritten for one in self.references),
+            "kinds": dict(sorted(Counter(one.kind for one in self.references).items())),
+            "matches": dict(sorted(Counter(one.match for one in self.references).items())),
+        }
+
+    def listed(self, most: int) -> list[dict[str, Any]]:
+        """Return the first references as the module returns them."""
+        return [{**asdict(one), "live": one.live} for one in self.references[:most]]
+
+
+def take_inventory(roots: Sequence[str], *, exclude: Sequence[str], needle: Needle, variables: Variables) -> Inventory:
+    """Look through trees.
+
+    :raises ContimgError: when a root cannot be opened.
+    """
+    trees = Trees(roots, exclude, _wanted(needle))
+    inventory = Inventory(unread=trees.unread, missing=trees.missing)
+    for file in trees.read():
+        start = file.content[:_FIRST_LINE].decode("utf-8", "replace")
+        language = language_of(file.name, start)
+        source = parsed(file.content) if language == "python" else None
+        if source is None:
+            inventory.references += _in_text(file, language, needle)
+        else:
+            _in_python(file, source, needle=needle, variables=variables, inventory=inventory)
+    inventory.files = trees.files
+    return inventory
+
+
+def _wanted(needle: Needle) -> Callable[[str, bytearray, int], bool]:
+    """Return what tells from the bytes of a file whether it is worth reading: a search for the rarest part of the path."""
+    prefix = needle.prefix.encode()
+    part = max(needle.prefix.split("/"), key=len).encode()
+    patterns = needle.bytes_patterns()
+
+    def wanted(name: str, buffer: bytearray, count: int) -> bool:
+        if prefix and buffer.find(part, 0, count) >= 0:
+            if buffer.find(prefix, 0, count) >= 0:
+                return True
+            if _may_be_python(name) and needle.may_be_composed(buffer[:count].decode("latin-1")):
+                return True
+        utf_16 = count > 1 and buffer[0] | 1 == 0xFF and buffer[1] | 1 == 0xFF
+        return utf_16 or any(pattern.search(buffer, 0, count) for pattern in patterns)
+
+    return wanted
+
+
+def _may_be_python(name: str) -> bool:
+    return name.endswith((".py", ".pyi", ".pyw")) or "." not in name
+
+
+def _in_text(file: File, language: str, needle: Needle) -> Iterator[Reference]:
+    """Yield the uses in a file that is not Python, or that this Python cannot parse."""
+    for number, line in enumerate(text_of(file.content).split("\n"), 1):
+        for position, match in needle.in_line(line):
+            yield _reference(file, number, line, kind=line_kind(language, line, position), match=match)
+
+
+def _reference(file: File, number: int, line: str, *, kind: str, match: str, reason: str = "") -> Reference:
+    return Reference(display(file.path), number, shown(line), kind, display(match), reason=reason)
+
+
+def _in_python(file: File, source: Source, *, needle: Needle, variables: Variables, inventory: Inventory) -> None:
+    """Note the uses in a Python file, and the file as it would be rewritten."""
+    composed = list(compositions(source, needle)) if variables or needle.may_be_composed(source.text) else []
+    becoming = rewriting(source, needle, variables, composed) if variables else Rewriting(source.text)
+    if becoming.rewritten:
+        inventory.changes.append(Change(file, becoming.text.encode(source.encoding)))
+    found: list[Reference] = []
+    seen: set[int] = set()
+    for start, line in source.lines():
+        for position, match in needle.in_line(line):
+            literal = source.literal_at(start + position)
+            kind = literal.kind if literal else line_kind("python", line, position)
+            one = _reference(file, source.line_of(start), line, kind=kind, match=match)
+            if literal is not None:
+                seen.add(literal.start)
+                if match == needle.prefix:
+                    reason = becoming.reasons.get(literal.start, "")
+                    one = replace(one, rewritten=literal.start in becoming.rewritten, reason=reason)
+            found.append(one)
+    found += _composed(file, source, composed, needle=needle, seen=seen)
+    inventory.references += sorted(found, key=lambda one: one.line)
+
+
+def _composed(
+    file: File, source: Source, composed: Sequence[Composition], *, needle: Needle, seen: set[int]
+) -> Iterator[Reference]:
+    """Yield the paths that are made of parts, none of which shows the whole."""
+    if needle.path is None:
+        return
+    lines = {}
+    for literal in source.literals:
+        if literal.kind == "python_string" and literal.start not in seen and needle.path.search(literal.value):
+            lines[literal.start] = source.line_of(literal.start)
+    for one in composed:
+        if not any(needle.path.search(text) for _identity, text in one.value.literals):
+            lines[source.span(one.node)[0]] = one.node.lineno
+    for number in lines.values():
+        text = source.text[source.line_start(number) : source.line_start(number + 1)]
+        reason = "made of several parts"
+        yield _reference(file, number, text, kind="composed_path", match=needle.prefix, reason=reason)

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an inventory looks for in a line: a path at its boundaries, patterns; and the line as it may be shown."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import is_secret
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Needle", "below", "shown"]
+
+# Before: the start of a path, or a URL's slashes (sqlite:////stage, not https://stage), or an option's letter (-v/stage).
+_BEFORE = r"(?:(?<![\w.\-/])|(?<=//)|(?<=[\s\"'\[]-[A-Za-z]))"
+# After: the end of the path's last name; a full stop may end a sentence there.
+_AFTER = r"(?!\.?[\w\-])"
+_ASSIGNED = re.compile(r"""([A-Za-z_][\w\-]*)(["']?\s*[:=]\s*)("[^"]*"?|'[^']*'?|[^\s,;)]+)""")
+_USER_IN_URL = re.compile(r"(://)[^/\s@]*@")
+_WORDS = re.compile(r"[\w \-/:,|]+", re.ASCII)
+_LONGEST = 300
+_NO_EDIT = Edit()
+
+
+def below(path: str, prefix: str) -> bool:
+    """Tell whether a path is another one, or lies under it."""
+    return path == prefix or path.startswith(prefix + "/")
+
+
+class Needle:
+    """A path and patterns to look for.
+
+    :param prefix: an absolute path, empty for none.
+    :param patterns: regular expressions, matched line by line.
+    :raises ContimgError: when the path is not absolute and normal, when a pattern is none, or when nothing is asked for.
+    """
+
+    def __init__(self, prefix: str, patterns: Sequence[str] = ()) -> None:
+        self.prefix = prefix.rstrip("/")
+        normal = posixpath.normpath(self.prefix) == self.prefix and self.prefix.startswith("/")
+        if (prefix and not normal) or not (prefix or patterns):
+            hint = "Nothing was touched. Name an absolute path other than / and without '..', or patterns."
+            raise ContimgError("cannot be looked for", path=prefix, hint=hint)
+        self.path = re.compile(_BEFORE + re.escape(self.prefix) + _AFTER, re.ASCII) if prefix else None
+        self._parts = _parts_of(self.prefix)
+        self.patterns = [_compiled(pattern) for pattern in patterns]
+
+    def may_be_composed(self, text: str) -> bool:
+        """Tell whether a program may compose the path of parts, each of which ends where a name in the path does.
+
+        That takes a string which is a path above it, or its first name without a slash, and one with its last name.
+        """
+        return all(pattern.search(text) for pattern in self._parts)
+
+    def in_line(self, line: str) -> Iterator[tuple[int, str]]:
+        """Yield where a line has a match, and what matched: the path, or the pattern as it was given."""
+        if self.path is not None:
+            for match in self.path.finditer(line):
+                yield match.start(), self.prefix
+        for pattern in self.patterns:
+            for match in pattern.finditer(line):
+                yield match.start(), pattern.pattern
+
+    def bytes_patterns(self) -> list[re.Pattern[bytes]]:
+        """Return the patterns for the bytes of a whole file: wherever a line matches, one of these does."""
+        return [_over_bytes(pattern.pattern) for pattern in self.patterns]
+
+    def names(self, value: str) -> bool:
+        """Tell whether a value is the path or a path below it."""
+        return bool(self.prefix) and below(value, self.prefix)
+
+
+def _parts_of(prefix: str) -> list[re.Pattern[str]]:
+    """Return what a program must hold to compose a path, as far as characters tell."""
+    names = prefix.strip("/").split("/")
+    above = ["/" + "/".join(names[:count]) for count in range(1, len(names))]
+    first = "|".join(map(re.escape, above))
+    return [
+        re.compile(rf"[\"'](?:(?:{first or '/'})/?[\"'{{]|{re.escape(names[0])}[\"'/])"),
+        re.compile(rf"[\"'/]{re.escape(names[-1])}[\"'/\\{{]"),
+    ]
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ContimgError(f"'{pattern}' is no regular expression: {error}", hint="Nothing was touched.") from error
+
+
+def _over_bytes(pattern: str) -> re.Pattern[bytes]:
+    """Return a pattern for bytes. One that is more than words and alternatives makes every file be read."""
+    words = pattern.replace(r"\b", "")
+    return re.compile(words.encode() if _WORDS.fullmatch(words) else b"")
+
+
+def shown(line: str) -> str:
+    """Return a line as it may be shown: without what is assigned to a name of a secret, and cut where it is long."""
+    line = _ASSIGNED.sub(_masked, _USER_IN_URL.sub(r"\1********@", line.strip()))
+    line = line.encode("utf-8", "backslashreplace").decode()
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
+
+
+def _masked(match: re.Match[str]) -> str:
+    name, sign, value = match.groups()
+    return f"{name}{sign}{'********' if is_secret(name.encode(), _NO_EDIT) else value}"

@@ -1,0 +1,149 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventory of a path's uses, and what may be done with it: nothing, a patch, the rewrite, the way back."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    ensure_private_directory,
+    replace_file,
+    sync_directory,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_backups import Backups, rewrite
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory import take_inventory
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle, shown
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_patch import patch_root, unified
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variable, Variables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory import Change, Inventory
+
+__all__ = ["run"]
+
+_MOST = 5000
+_INDENT = re.compile(r"\s*")
+
+
+def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """Do what the module's parameters ask for and return its result, with ``warnings``.
+
+    :raises ContimgError: when a parameter makes no sense, or something cannot be read or written.
+    """
+    if parameters["restore_from"] is not None:
+        return _restored(parameters["restore_from"], check=check)
+    needle = Needle(parameters["prefix"] or "", parameters["patterns"])
+    variables = Variables(
+        [Variable(one["from"], one["name"], one["default"]) for one in parameters["variables"]], needle.prefix
+    )
+    inventory = take_inventory(parameters["paths"], exclude=parameters["exclude"], needle=needle, variables=variables)
+    result = {**_found(inventory), "changed": False, "patch_file": "", "patch_root": "", "rewritten_files": []}
+    root = patch_root([one.file.root for one in inventory.changes])
+    if parameters["state"] == "patched":
+        return {**result, **_patched(inventory.changes, root, parameters["patch_file"], check=check)}
+    if parameters["state"] == "rewritten":
+        return {**result, **_rewritten(inventory.changes, root, parameters["backup_dir"], check=check)}
+    for one in result["references"]:
+        one["rewritten"] = False
+    result["totals"]["rewritten"] = 0
+    return result
+
+
+def _found(inventory: Inventory) -> dict[str, Any]:
+    totals = inventory.totals()
+    warnings = [f"{display(path)}: does not exist, so nothing was looked for there" for path in inventory.missing]
+    warnings += [f"not looked at: {one}" for one in inventory.unread]
+    if totals["references"] > _MOST:
+        warnings.append(f"only the first {_MOST} of {totals['references']} references are listed; the totals count all")
+    return {
+        "references": inventory.listed(_MOST),
+        "totals": totals,
+        "missing": [display(path) for path in inventory.missing],
+        "unread": inventory.unread,
+        "warnings": warnings,
+    }
+
+
+def _patched(changes: Sequence[Change], root: str, patch_file: str, *, check: bool) -> dict[str, Any]:
+    """Bring the patch file to what the changes need; without any there is none."""
+    patch = _patch(changes, root)
+    before = _content(patch_file)
+    changed = (before or b"") != patch
+    if changed and not check:
+        _put(patch_file, patch)
+    return {
+        "changed": changed,
+        "patch_file": display(patch_file) if patch else "",
+        "patch_root": display(root) if patch else "",
+        "diff": {"before": "", "after": "", "prepared": _shown(patch)} if changed else {},
+    }
+
+
+def _rewritten(changes: Sequence[Change], root: str, backup_dir: str | None, *, check: bool) -> dict[str, Any]:
+    if changes and not check:
+        rewrite(changes, Backups(backup_dir) if backup_dir else None)
+    patch = _patch(changes, root)
+    return {
+        "changed": bool(changes),
+        "rewritten_files": [display(change.file.path) for change in changes],
+        "diff": {"before": "", "after": "", "prepared": _shown(patch)} if changes else {},
+    }
+
+
+def _restored(folder: str, *, check: bool) -> dict[str, Any]:
+    if not os.path.isdir(folder):
+        raise ContimgError("is no folder of backups", path=folder, hint="Nothing was touched.")
+    returned = Backups(folder).restore(check=check)
+    back = [display(one.path) for one in returned if one.state == "back"]
+    kept = [display(one.path) for one in returned if one.state == "kept"]
+    return {
+        "changed": bool(back),
+        "restored_files": back,
+        "kept_files": kept,
+        "warnings": [
+            f"{path}: was changed by somebody else since it was rewritten, so it stays as it is" for path in kept
+        ],
+        "diff": {
+            "before": "".join(f"{path}: rewritten\n" for path in back),
+            "after": "".join(f"{path}: as it was\n" for path in back),
+        },
+    }
+
+
+def _patch(changes: Sequence[Change], root: str) -> bytes:
+    return b"".join(
+        unified(os.path.relpath(os.path.abspath(change.file.path), root), change.file.content, change.after)
+        for change in changes
+    )
+
+
+def _content(path: str) -> bytes | None:
+    if not os.path.lexists(path):
+        return None
+    with failing("read the patch", path, "Nothing was touched."), open(path, "rb") as file:
+        return file.read()
+
+
+def _put(path: str, patch: bytes) -> None:
+    """Write a patch, private since its context may hold secrets; without one, remove that of an earlier run."""
+    if patch:
+        ensure_private_directory(os.path.dirname(os.path.abspath(path)))
+        replace_file(path, patch, mode=0o600)
+        return
+    with failing("remove the patch of an earlier run", path):
+        os.unlink(path)
+        sync_directory(os.path.dirname(os.path.abspath(path)))
+
+
+def _shown(patch: bytes) -> str:
+    """Return a patch as it may be printed."""
+    lines = patch.decode("utf-8", "backslashreplace").split("\n")
+    return "\n".join(line[:1] + (_INDENT.match(line[1:]) or [""])[0] + shown(line[1:]) for line in lines)
