@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ContimgError", "display", "failing"]
 
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
 
 def display(path: AnyPath) -> str:
-    """Return a path as text that any terminal and JSON can carry.
+    """Return a path as one line of text that any terminal and JSON can carry.
 
-    Bytes that are not UTF-8 appear as ``\\xNN``, so two different names never look alike by accident.
+    Bytes that are not UTF-8 and control characters appear as ``\\xNN``, so two different names never look alike by
+    accident, and no name can break a line or command a terminal.
     """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(path).decode("utf-8", "backslashreplace").translate(_VISIBLE)
 
 
 class ContimgError(Exception):

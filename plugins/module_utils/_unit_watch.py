@@ -147,7 +147,7 @@ def _appended(path: str, offset: int) -> list[str]:
         return []
     with failing("read the log", path), open(path, "rb") as file:
         file.seek(offset)
-        return display(file.read()).splitlines()
+        return [display(line) for line in file.read().splitlines()]
 
 
 def _unhealthy(urls: Mapping[str, str]) -> list[str]:

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(
     ("path", "shown"),
-    [("/a/b", "/a/b"), (b"/a/\xff", "/a/\\xff"), ("/a/\udcff", "/a/\\xff"), ("/ä", "/ä")],
+    [
+        ("/a/b", "/a/b"),
+        (b"/two\nlines\x1b", "/two\\x0alines\\x1b"),
+        (b"/a/\xff", "/a/\\xff"),
+        ("/a/\udcff", "/a/\\xff"),
+        ("/ä", "/ä"),
+    ],
 )
 def test_display_shows_every_name_as_plain_text(path: str | bytes, shown: str) -> None:
     assert display(path) == shown
