@@ -8,145 +8,238 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import struct
-from concurrent.futures import ThreadPoolExecutor
+import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, open_readonly, read_header
+from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors, forked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot, read_header, snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
+    CHUNK_ROWS,
+    Table,
+    chunk_digests,
+    chunk_ranges,
+    encoded,
+    quoted,
+    row_key,
+    select_rows,
+    table_names,
+    table_of,
+)
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Iterator
     from typing import Any
 
-__all__ = ["content_checksum", "describe", "describe_all", "quoted", "row_key", "select_rows", "table_names"]
+__all__ = [
+    "Content",
+    "content_checksum",
+    "content_of",
+    "describe",
+    "describe_all",
+    "quoted",
+    "row_key",
+    "select_rows",
+    "table_names",
+]
 
 ALGORITHM = "contimg1:sha256:"
-_ROWS_AT_ONCE = 2000
-_MODULUS = 1 << 256
+_SMALL_BYTES = 4 << 20  # below this, starting a process costs more than it saves
+_RESTORE = "It was not changed. Restore it from a backup."
 _INTEGRITY = {"quick": "PRAGMA quick_check(20)", "full": "PRAGMA integrity_check(20)"}
 
 
-def quoted(name: str) -> str:
-    """Return an SQL identifier in double quotes."""
-    return '"' + name.replace('"', '""') + '"'
+@dataclass(frozen=True)
+class Content:
+    """The content of a database.
 
-
-def table_names(connection: sqlite3.Connection) -> list[str]:
-    """Return the names of all tables with rows of their own, sorted: virtual tables count through their shadow tables.
-
-    SQLite's statistics (``sqlite_stat*``) are no content: ``ANALYZE`` makes them.
+    :ivar checksum: of schema and rows.
+    :ivar tables: by name ``rows`` and ``checksum``.
+    :ivar findings: what SQLite's own check said, empty where it was not asked.
+    :ivar file_checksum: SHA-256 of the main file, empty where it was not asked.
     """
-    rows = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name NOT GLOB 'sqlite_stat*'"
+
+    checksum: str
+    tables: dict[str, dict[str, Any]]
+    findings: tuple[str, ...] = ()
+    file_checksum: str = ""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A piece of work: rows of a table (all of them without ``between``), SQLite's check, or the file's checksum."""
+
+    kind: str
+    table: Table | None = None
+    between: tuple[int, int] | None = None
+
+
+def content_checksum(path: str, *, workers: int | None = None) -> str:
+    """Return the checksum of schema and rows, ``contimg1:sha256:`` and 64 hexadecimal digits.
+
+    It is the same after VACUUM, REINDEX, ANALYZE, a checkpoint, a change of page size or journal mode and a copy.
+
+    :param workers: how many processes read; ``None`` for as many as there are processors, four at most.
+    :raises ContimgError: when the database cannot be read to its end.
+    """
+    with snapshot(path) as state:
+        return content_of(state, workers=workers).checksum
+
+
+def content_of(
+    state: Snapshot, *, workers: int | None = None, integrity: str = "none", with_file: bool = False
+) -> Content:
+    """Return the content of a database that is held in one state.
+
+    One whose ``-wal`` or journal had a part in it is always checked: that file may belong to another database.
+
+    :param integrity: ``none``, or SQLite's own ``quick`` or ``full`` check.
+    :raises ContimgError: when it is damaged.
+    """
+    with state.connected() as connection, failing("read the database", state.path):
+        schema = _schema_key(connection)
+        workers = _workers(state, workers)
+        jobs = _jobs(connection, split=workers > 1)
+    if with_file:
+        jobs.insert(0, _Job("file"))
+    if integrity != "none" or state.hot:
+        jobs.insert(0, _Job(integrity if integrity != "none" else "quick"))
+    with contextlib.ExitStack() as held:
+        answers = dict(forked(_Worker(state, jobs, held), len(jobs), workers))
+    done = [(job, answers[index]) for index, job in enumerate(jobs)]
+    findings = _sound(state, [answer for job, answer in done if job.kind in _INTEGRITY])
+    files = [answer for job, answer in done if job.kind == "file"]
+    tables = _tables(state, done)
+    return Content(_whole(schema, tables), tables, findings, files[0] if files else "")
+
+
+def _workers(state: Snapshot, workers: int | None) -> int:
+    with failing("look at the database", state.opened):
+        small = os.stat(state.opened).st_size < _SMALL_BYTES
+    return 1 if small else workers or available_processors()
+
+
+def _jobs(connection: sqlite3.Connection, *, split: bool) -> list[_Job]:
+    jobs: list[_Job] = []
+    for table in (table_of(connection, name) for name in table_names(connection)):
+        ranges = chunk_ranges(connection, table) if split and table.rowid else [None]
+        jobs.extend(_Job("rows", table, between) for between in ranges or [None])
+    return jobs
+
+
+class _Worker:
+    """Does the jobs of one database; each process that calls it has a connection of its own."""
+
+    def __init__(self, state: Snapshot, jobs: list[_Job], held: contextlib.ExitStack) -> None:
+        self._state, self._jobs, self._held = state, jobs, held
+        self._connection: sqlite3.Connection | None = None
+
+    def __call__(self, index: int) -> Any:
+        job = self._jobs[index]
+        if job.kind == "file":
+            return _file_checksum(self._state.path)
+        if job.table is None:
+            return _integrity(self._state, job.kind)
+        with failing("read the database", self._state.path, _RESTORE):
+            if self._connection is None:
+                self._connection = self._held.enter_context(self._state.connected())
+            if not job.table.rowid:
+                table_of(self._connection, job.table.name)  # makes it readable
+            return chunk_digests(self._connection, job.table, job.between)
+
+
+def _integrity(state: Snapshot, kind: str) -> list[str]:
+    """Return what SQLite's check finds, by a connection that knows only SQLite's own collations."""
+    with state.connected() as connection:
+        try:
+            return [str(found, "utf-8", "replace") for (found,) in connection.execute(_INTEGRITY[kind])]
+        except sqlite3.OperationalError as error:
+            if "no such collation" not in str(error):
+                raise
+            hint = "It was not changed. Leave the check out (integrity: none), or run it where the collation is known."
+            raise ContimgError(f"cannot be checked: SQLite says '{error}'", path=state.path, hint=hint) from error
+
+
+def _sound(state: Snapshot, answers: list[list[str]]) -> tuple[str, ...]:
+    """Return what SQLite's check found, which is ``ok`` or nothing; anything else is an error."""
+    findings = tuple(found for answer in answers for found in answer)
+    if findings in ((), ("ok",)):
+        return findings
+    raise ContimgError(
+        f"is damaged: {'; '.join(findings[:3])}",
+        path=state.path,
+        hint="It was not changed. "
+        + ("Does its -wal or -journal belong to another database? " if state.hot else "")
+        + "Restore it from a backup.",
+        integrity=list(findings),
     )
-    return sorted(str(name, "utf-8", "surrogateescape") for (name,) in rows)
 
 
-def select_rows(connection: sqlite3.Connection, table: str) -> sqlite3.Cursor:
-    """Return a cursor over the rows of a table, with all stored columns in the order of their definition."""
-    return connection.execute(f"SELECT * FROM {quoted(table)} NOT INDEXED")  # noqa: S608
+def _tables(state: Snapshot, done: list[tuple[_Job, Any]]) -> dict[str, dict[str, Any]]:
+    """Return ``rows`` and ``checksum`` by table, from the digests of its chunks in their order."""
+    chunks: dict[str, list[tuple[int, bytes]]] = {}
+    for job, answer in done:
+        if job.table is not None:
+            chunks.setdefault(job.table.name, []).extend((rows, bytes(digest)) for rows, digest in answer)
+    for name, found in chunks.items():
+        if any(rows != CHUNK_ROWS for rows, _digest in found[:-1]):
+            raise ContimgError(
+                f"has a damaged table {name}: its rows are not in order",
+                path=state.path,
+                hint="Restore it from a backup.",
+            )
+    return {name: _table_content(found) for name, found in chunks.items()}
 
 
-def row_key(row: Iterable[object]) -> bytes:
-    """Return the canonical bytes of a row: for each value its type, its length and its bytes."""
-    return b"".join(map(_encoded, row))
-
-
-def _encoded(value: object) -> bytes:
-    if value is None:
-        return b"N"
-    if isinstance(value, int):
-        return b"I%d;" % value
-    if isinstance(value, float):
-        return b"F%b" % struct.pack(">d", value)
-    assert isinstance(value, bytes)
-    kind = b"T" if isinstance(value, Text) else b"B"
-    return b"%b%d:%b" % (kind, len(value), value)
-
-
-def _row_hashes(rows: sqlite3.Cursor) -> Iterator[bytes]:
-    sha256 = hashlib.sha256
-    while True:
-        batch = rows.fetchmany(_ROWS_AT_ONCE)
-        if not batch:
-            return
-        for row in batch:
-            yield sha256(row_key(row)).digest()
-
-
-def _table_content(connection: sqlite3.Connection, table: str) -> dict[str, Any]:
-    """Return ``rows`` and ``checksum`` of a table; the order of its rows does not matter (VACUUM may change it)."""
-    count = total = 0
-    for digest in _row_hashes(select_rows(connection, table)):
-        count += 1
-        total += int.from_bytes(digest, "big")
-    summed = (total % _MODULUS).to_bytes(32, "big")
-    return {"rows": count, "checksum": ALGORITHM + hashlib.sha256(b"%d;" % count + summed).hexdigest()}
+def _table_content(chunks: list[tuple[int, bytes]]) -> dict[str, Any]:
+    rows = sum(count for count, _digest in chunks)
+    digests = b"".join(digest for _count, digest in chunks)
+    return {"rows": rows, "checksum": ALGORITHM + hashlib.sha256(rows.to_bytes(8, "big") + digests).hexdigest()}
 
 
 def _schema_key(connection: sqlite3.Connection) -> bytes:
+    """Return the canonical bytes of the schema: two settings, then what ``sqlite_master`` says, sorted as bytes."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_stat*'")
     settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")]
     return row_key(settings) + b"".join(sorted(row_key(row) for row in rows))
 
 
-def _content(connection: sqlite3.Connection) -> tuple[str, dict[str, dict[str, Any]]]:
-    tables = {name: _table_content(connection, name) for name in table_names(connection)}
-    whole = hashlib.sha256(_schema_key(connection))
+def _whole(schema: bytes, tables: dict[str, dict[str, Any]]) -> str:
+    whole = hashlib.sha256(schema)
     for name, content in tables.items():
-        whole.update(row_key([Text(name.encode("utf-8", "surrogateescape")), Text(content["checksum"].encode())]))
-    return ALGORITHM + whole.hexdigest(), tables
+        whole.update(encoded((name, content["checksum"])))
+    return ALGORITHM + whole.hexdigest()
 
 
-def content_checksum(path: str) -> str:
-    """Return the checksum of schema and rows, ``contimg1:sha256:`` and 64 hexadecimal digits.
-
-    It is the same after VACUUM, REINDEX, ANALYZE, a checkpoint, a change of page size or journal mode and a copy.
-
-    :raises ContimgError: when the database cannot be read to its end.
-    """
-    with open_readonly(path) as connection:
-        return _content(connection)[0]
-
-
-def describe(path: str, *, integrity: str = "none", tables: bool = False) -> dict[str, Any]:
+def describe(path: str, *, integrity: str = "none", tables: bool = False, workers: int | None = None) -> dict[str, Any]:
     """Return what ``sqlite_checksum`` reports of a database.
 
-    :param integrity: ``none``, or SQLite's own ``quick`` or ``full`` check first.
+    :param integrity: ``none``, or SQLite's own ``quick`` or ``full`` check too.
     :param tables: whether each table's rows and checksum are reported.
+    :param workers: how many processes read; ``None`` for as many as there are processors, four at most.
     :raises ContimgError: when it is no database, is damaged, or cannot be read.
     """
-    with open_readonly(path) as connection:
-        findings = _integrity(connection, integrity)
-        if findings not in ([], ["ok"]):
-            raise ContimgError(
-                f"is damaged: {'; '.join(findings[:3])}",
-                path=path,
-                hint="It was not changed. Restore it from a backup.",
-                integrity=findings,
-            )
-        checksum, contents = _content(connection)
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    header = read_header(path)
+    with snapshot(path) as state:
+        content = content_of(state, workers=workers, integrity=integrity, with_file=True)
+        header = read_header(path)
+        pages = _page_count(state)
+        wal_bytes = _size(path + "-wal")
     return {
         "path": display(path),
-        "checksum": checksum,
-        "file_checksum": _file_checksum(path),
+        "checksum": content.checksum,
+        "file_checksum": content.file_checksum,
         "journal_mode": header.journal_mode if header else "",
         "page_size": header.page_size if header else 0,
         "page_count": pages,
-        "wal_bytes": _size(path + "-wal"),
-        "integrity": findings[0] if findings else "not checked",
-        "tables": contents if tables else {},
+        "wal_bytes": wal_bytes,
+        "integrity": content.findings[0] if content.findings else "not checked",
+        "tables": content.tables if tables else {},
     }
 
 
-def _integrity(connection: sqlite3.Connection, kind: str) -> list[str]:
-    if kind == "none":
-        return []
-    return [str(found, "utf-8", "replace") for (found,) in connection.execute(_INTEGRITY[kind])]
+def _page_count(state: Snapshot) -> int:
+    with state.connected() as connection:
+        return int(connection.execute("PRAGMA page_count").fetchone()[0])
 
 
 def _size(path: str) -> int:
@@ -163,7 +256,6 @@ def _file_checksum(path: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def describe_all(paths: list[str], *, integrity: str, tables: bool, workers: int) -> list[dict[str, Any]]:
-    """Describe several databases, ``workers`` at a time, in the order given."""
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        return list(pool.map(lambda path: describe(path, integrity=integrity, tables=tables), paths))
+def describe_all(paths: list[str], *, integrity: str, tables: bool, workers: int | None) -> list[dict[str, Any]]:
+    """Describe several databases, one after the other in the order given; the processes share the work on each."""
+    return [describe(path, integrity=integrity, tables=tables, workers=workers) for path in paths]

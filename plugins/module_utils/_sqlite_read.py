@@ -21,6 +21,7 @@ import struct
 import tempfile
 import time
 import urllib.parse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
@@ -28,7 +29,18 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SIDECARS", "Header", "Text", "is_database", "open_readonly", "read_header", "sidecars", "uri_of"]
+__all__ = [
+    "SIDECARS",
+    "Header",
+    "Snapshot",
+    "Text",
+    "is_database",
+    "open_readonly",
+    "read_header",
+    "sidecars",
+    "snapshot",
+    "uri_of",
+]
 
 SIDECARS = ("-wal", "-shm", "-journal")
 
@@ -36,9 +48,12 @@ _MAGIC = b"SQLite format 3\x00"
 _WAL_HEADER_BYTES = 32
 _CHECKPOINT_LOCK = 121  # byte of the -shm that a checkpoint holds exclusively
 _RESERVED_LOCK = 0x40000001  # byte of the main file that a writer holds in rollback mode
+_PENDING_LOCK = 0x40000000  # byte that a writer holds while it waits for readers to leave
+_SHARED_LOCK, _SHARED_BYTES = 0x40000002, 510  # what each reader holds in rollback mode
 _OFD_GETLK, _OFD_SETLK = 36, 37  # locks of the open file: closing another descriptor does not drop them
 _ATTEMPTS = 50
 _PAUSE_SECONDS = 0.1
+_DAMAGED = "It was not changed. If it is damaged, restore it from a backup."
 
 
 class Text(bytes):
@@ -87,40 +102,70 @@ def _stat(path: str) -> os.stat_result:
         return os.stat(path)
 
 
-@contextlib.contextmanager
-def open_readonly(path: str) -> Iterator[sqlite3.Connection]:
-    """Open a database for reading, with what its ``-wal`` or hot ``-journal`` adds, and leave no trace.
+@dataclass(frozen=True)
+class Snapshot:
+    """One state of a database that stays as it is while the snapshot is held; any process may read it.
 
-    TEXT arrives as :class:`Text`. All reads see one state of the database.
+    :ivar path: the database, as the operator named it.
+    :ivar opened: the file to open: the database itself, or a private copy of it.
+    :ivar hot: whether a ``-wal`` or a hot ``-journal`` had a part in it.
+    """
+
+    path: str
+    opened: str
+    hot: bool
+
+    def uri(self) -> str:
+        """Return the URI by which SQLite opens the state."""
+        return uri_of(self.opened, "mode=ro&immutable=1")  # without mode=ro, closing looks like the end of writing
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection]:
+        """Open the state for reading; TEXT arrives as :class:`Text`. Raises ContimgError."""
+        with failing("read the database", self.path, _DAMAGED):
+            connection = sqlite3.connect(self.uri(), uri=True, isolation_level=None)
+            connection.text_factory = Text
+            try:
+                connection.execute("BEGIN")
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                yield connection
+            finally:
+                connection.close()
+
+
+@contextlib.contextmanager
+def snapshot(path: str) -> Iterator[Snapshot]:
+    """Hold a database, with what its ``-wal`` or hot ``-journal`` adds, in one state, and leave no trace.
 
     :raises ContimgError: when the path is no database, cannot be read, is locked, or changed while it was read.
     """
-    if read_header(path) is None:
+    header = read_header(path)
+    if header is None:
         found = "an empty file" if _stat(path).st_size == 0 else "some other kind of file, or encrypted"
         raise ContimgError(f"is not an SQLite database but {found}", path=path, hint="Name a database, or exclude it.")
-    with _checkpoints_kept_away(path):
+    with _checkpoints_kept_away(path) if header.journal_mode == "wal" else _writers_kept_away(path):
         if _holds_bytes(path + "-wal") or _has_hot_journal(path):
-            with _private_copy(path) as copy, _connected(path, copy, "mode=rw") as connection:
-                yield connection
+            with _private_copy(path) as copy:
+                yield Snapshot(path, copy, hot=True)
         else:
-            with _unmoved(path), _connected(path, path, _query(path)) as connection:
-                yield connection
-
-
-def _query(path: str) -> str:
-    header = read_header(path)
-    return "immutable=1" if header is not None and header.journal_mode == "wal" else "mode=ro"
+            with _unmoved(path):
+                yield Snapshot(path, path, hot=False)
 
 
 @contextlib.contextmanager
-def _connected(path: str, opened: str, query: str) -> Iterator[sqlite3.Connection]:
-    with failing("read the database", path, "It was not changed. If it is damaged, restore it from a backup."):
-        connection = sqlite3.connect(uri_of(opened, query), uri=True, isolation_level=None, timeout=5)
-        connection.text_factory = Text
+def open_readonly(path: str) -> Iterator[sqlite3.Connection]:
+    """Open a :func:`snapshot` of a database for reading. TEXT arrives as :class:`Text`. Raises what that raises."""
+    with snapshot(path) as state, state.connected() as connection:
+        yield connection
+
+
+def _settle(path: str, copy: str) -> None:
+    """Let SQLite bring a private copy's log into its main file, so that this file alone is the state."""
+    with failing("read the database with its log", path, _DAMAGED):
+        connection = sqlite3.connect(uri_of(copy, "mode=rw"), uri=True, isolation_level=None)
         try:
-            connection.execute("BEGIN")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            yield connection
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             connection.close()
 
@@ -143,9 +188,9 @@ def _has_hot_journal(path: str) -> bool:
     return bool(struct.unpack_from("h", answer)[0] == fcntl.F_UNLCK)
 
 
-def _lock(kind: int, start: int) -> bytes:
-    """Return a ``struct flock`` for one byte."""
-    return struct.pack("hhqqi", kind, os.SEEK_SET, start, 1, 0)
+def _lock(kind: int, start: int, length: int = 1) -> bytes:
+    """Return a ``struct flock`` for some bytes."""
+    return struct.pack("hhqqi", kind, os.SEEK_SET, start, length, 0)
 
 
 @contextlib.contextmanager
@@ -167,6 +212,27 @@ def _checkpoints_kept_away(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _writers_kept_away(path: str) -> Iterator[None]:
+    """Hold SQLite's shared lock of a database in rollback mode: no writer can then change the file.
+
+    As a lock of the open file, for SQLite's own is lost as soon as this process closes the file anywhere.
+    """
+    with failing("lock the database for reading", path), open(path, "rb") as file:
+        for _attempt in range(_ATTEMPTS):
+            with contextlib.suppress(BlockingIOError, PermissionError):
+                fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_RDLCK, _PENDING_LOCK))
+                try:
+                    fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_RDLCK, _SHARED_LOCK, _SHARED_BYTES))
+                finally:
+                    fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_UNLCK, _PENDING_LOCK))
+                break
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            raise ContimgError("is locked by a writer", path=path, hint="Try again later, or stop its writers first.")
+        yield
+
+
+@contextlib.contextmanager
 def _private_copy(path: str) -> Iterator[str]:
     """Copy a database with its ``-wal`` or ``-journal`` into a private folder; the copy is one consistent state."""
     folder = tempfile.mkdtemp(prefix="contimg-", dir=os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108
@@ -182,6 +248,7 @@ def _private_copy(path: str) -> Iterator[str]:
                 time.sleep(_PAUSE_SECONDS)
             else:
                 raise ContimgError("changes faster than it can be read", path=path, hint="Stop its writers first.")
+        _settle(path, copy)
         yield copy
     finally:
         shutil.rmtree(folder, ignore_errors=True)

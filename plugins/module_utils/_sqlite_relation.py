@@ -5,26 +5,34 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import filecmp
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import (
-    content_checksum,
-    quoted,
-    row_key,
-    select_rows,
-    table_names,
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_difference import (
+    Differences,
+    joined,
+    row_at,
+    scanned,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted, table_names, table_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
     from typing import Any
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import Table
+
 __all__ = ["Relation", "TableDifference", "relate"]
+
+_LARGE_BYTES = 4 << 20  # below this, starting processes costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class TableDifference:
     :ivar other_rows: rows there, -1 where it is missing there.
     :ivar only_here: rows that exist only here.
     :ivar only_there: rows that exist only there.
-    :ivar sample: the first few rows that differ, as text.
+    :ivar sample: the keys of the first few rows that differ, as text; whole rows where the table has no key.
     """
 
     name: str
@@ -62,21 +70,26 @@ class Relation:
         return {table.name: asdict(table) for table in self.tables}
 
 
-def relate(path: str, other: str, *, sample: int = 5) -> Relation:
+def relate(path: str, other: str, *, sample: int = 5, workers: int | None = None) -> Relation:
     """Tell what the database at ``path`` is to the one at ``other``.
 
-    ``ahead`` means that it holds all rows of the other and more. Rows of ``sqlite_sequence`` do not count.
+    ``ahead`` means that it holds all rows of the other and more. ``other_schema``: tables, columns, indexes, triggers,
+    views or ``user_version`` differ. The order of rows does not count, nor do rows of ``sqlite_sequence``.
 
     :param sample: how many differing rows a table names at most.
+    :param workers: how many processes read; ``None`` for as many as there are processors, four at most.
     :raises ContimgError: when either cannot be read.
     """
     if not os.path.exists(path):
         return Relation("absent")
-    if content_checksum(path) == content_checksum(other):
-        return Relation("identical")
-    with open_readonly(path) as here, open_readonly(other) as there:
-        tables = _compare_tables(here, there, sample)
-        same_schema = _schema(here) == _schema(there)
+    with snapshot(path) as here, snapshot(other) as there:
+        with _Sides(here, there, sample, workers or available_processors()) as sides:
+            if sides.same_file():
+                return Relation("identical")
+            same_schema = sides.schema(0) == sides.schema(1)
+            tables = sides.compared(by_rowid=True)
+            if same_schema and not tables and not sides.same_content():
+                tables = sides.compared(by_rowid=False)
     return Relation(_kind(tables) if same_schema else "other_schema", tables)
 
 
@@ -90,72 +103,133 @@ def _kind(tables: tuple[TableDifference, ...]) -> str:
     return "ahead" if here else "identical"
 
 
-def _schema(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
-    return {
-        table: [tuple(column) for column in connection.execute(f"PRAGMA table_info({quoted(table)})")]
-        for table in table_names(connection)
-    }
+class _Sides:
+    """Two databases, each held in one state, with a connection to both."""
+
+    def __init__(self, here: Snapshot, there: Snapshot, sample: int, workers: int) -> None:
+        self._states, self._sample, self._workers = (here, there), sample, workers
+        self._large = any(os.path.getsize(state.opened) >= _LARGE_BYTES for state in self._states)
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> _Sides:
+        self._connections = tuple(self._held.enter_context(state.connected()) for state in self._states)
+        self._names = tuple(set(table_names(connection)) for connection in self._connections)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._held.close()
+
+    def schema(self, side: int) -> dict[str, Any]:
+        """Return what must be the same on both sides: columns by table, and other definitions but for their spaces."""
+        connection = self._connections[side]
+        with failing("read the schema", self._states[side].path):
+            columns = {name: _columns(connection, name) for name in self._names[side]}
+            others = connection.execute(
+                "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'table' OR rootpage = 0"
+            )
+            definitions = sorted((*row[:3], b" ".join((row[3] or b"").split())) for row in others)
+            version = connection.execute("PRAGMA user_version").fetchone()
+            return {"columns": columns, "definitions": definitions, "version": version}
+
+    def same_file(self) -> bool:
+        """Tell whether both are the same to the byte, as copies are; most others differ in their first bytes."""
+        with failing("compare the files", self._states[0].path):
+            return filecmp.cmp(self._states[0].opened, self._states[1].opened, shallow=False)
+
+    def same_content(self) -> bool:
+        """Tell whether the checksums of both are the same."""
+        checksums = {content_of(state, workers=self._workers).checksum for state in self._states}
+        return len(checksums) == 1
+
+    def compared(self, *, by_rowid: bool) -> tuple[TableDifference, ...]:
+        """Return the tables that differ."""
+        names = sorted((self._names[0] | self._names[1]) - {"sqlite_sequence"})
+        found = (self._table(name, by_rowid=by_rowid) for name in names)
+        return tuple(one for one in found if one.only_here or one.only_there or -1 in (one.rows, one.other_rows))
+
+    def _rows(self, side: int, name: str) -> int:
+        if name not in self._names[side]:
+            return -1
+        with failing("read the database", self._states[side].path):
+            table_of(self._connections[side], name)
+            row = self._connections[side].execute(f"SELECT count(*) FROM {quoted(name)} NOT INDEXED")  # noqa: S608
+            return int(row.fetchone()[0])
+
+    def _table(self, name: str, *, by_rowid: bool) -> TableDifference:
+        if name not in self._names[0] & self._names[1]:
+            rows, other_rows = self._rows(0, name), self._rows(1, name)
+            return TableDifference(name, rows, other_rows, max(rows, 0), max(other_rows, 0))
+        tables = tuple(table_of(connection, name) for connection in self._connections)
+        by_rowid = by_rowid and bool(tables[0].rowid) and tables[0] == tables[1]
+        with contextlib.closing(Differences()) as differences:
+            if by_rowid:
+                rows, other_rows = self._join(differences, tables[0])
+            else:
+                rows, other_rows = self._rows(0, name), self._rows(1, name)
+                self._scan(differences, tables)
+            only_here, only_there = differences.settle()
+            sample = self._named(differences, tables, by_rowid=by_rowid) if only_here or only_there else ()
+        return TableDifference(name, rows, other_rows, only_here, only_there, sample)
+
+    def _join(self, differences: Differences, table: Table) -> tuple[int, int]:
+        declared = dict(_declared(self._connections[0], table.name))
+        affinities = tuple(_affinity(declared[name]) for name in table.columns)
+        workers = self._workers if self._large else 1
+        rows = other_rows = 0
+        for ours, theirs, found in joined(*self._states, table, affinities=affinities, workers=workers):
+            rows, other_rows = rows + ours, other_rows + theirs
+            differences.add(found)
+        return rows, other_rows
+
+    def _scan(self, differences: Differences, tables: tuple[Table, ...]) -> None:
+        for state, connection, table, side in zip(self._states, self._connections, tables, (1, -1)):
+            with failing("read the database", state.path):
+                differences.add(scanned(connection, table, side))
+
+    def _named(self, differences: Differences, tables: tuple[Table, ...], *, by_rowid: bool) -> tuple[str, ...]:
+        found = []
+        for side, place in differences.first(self._sample):
+            index = 0 if side == 1 else 1
+            row = row_at(self._connections[index], tables[index], place, by_rowid=by_rowid)
+            found.append(_shown(row, tables[index], _key(self._connections[index], tables[index].name)))
+        return tuple(found)
 
 
-def _compare_tables(here: sqlite3.Connection, there: sqlite3.Connection, sample: int) -> tuple[TableDifference, ...]:
-    ours, theirs = set(table_names(here)), set(table_names(there))
-    compared = (_compare(here, there, table, sample) for table in sorted(ours & theirs) if table != "sqlite_sequence")
-    only_here = (
-        TableDifference(table, _rows(here, table), -1, _rows(here, table), 0) for table in sorted(ours - theirs)
+def _columns(connection: sqlite3.Connection, name: str) -> list[tuple[object, ...]]:
+    return [tuple(column) for column in connection.execute(f"PRAGMA table_xinfo({quoted(name)})")]
+
+
+def _declared(connection: sqlite3.Connection, name: str) -> list[tuple[str, str]]:
+    return [(row[1].decode(), row[2].decode(errors="replace")) for row in _raw_columns(connection, name)]
+
+
+def _raw_columns(connection: sqlite3.Connection, name: str) -> list[tuple[Any, ...]]:
+    return connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+
+
+def _key(connection: sqlite3.Connection, name: str) -> list[str]:
+    """Return the columns of the primary key, in its order."""
+    keyed = sorted((row[5], row[1].decode()) for row in _raw_columns(connection, name) if row[5])
+    return [column for _position, column in keyed]
+
+
+def _affinity(declared: str) -> str:
+    """Return the affinity of a declared type (SQLite, "Determination Of Column Affinity")."""
+    kind = declared.upper()
+    rules = (
+        ("INTEGER", ("INT",)),
+        ("TEXT", ("CHAR", "CLOB", "TEXT")),
+        ("BLOB", ("BLOB",)),
+        ("REAL", ("REAL", "FLOA", "DOUB")),
     )
-    only_there = (
-        TableDifference(table, -1, _rows(there, table), 0, _rows(there, table)) for table in sorted(theirs - ours)
-    )
-    everything = (*compared, *only_here, *only_there)
-    return tuple(
-        table for table in everything if table.only_here or table.only_there or -1 in (table.rows, table.other_rows)
-    )
+    return next((affinity for affinity, parts in rules if any(part in kind for part in parts)), "NUMERIC")
 
 
-def _rows(connection: sqlite3.Connection, table: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])  # noqa: S608
-
-
-def _compare(here: sqlite3.Connection, there: sqlite3.Connection, table: str, sample: int) -> TableDifference:
-    """Compare the rows of a table as multisets of 16-byte digests: 16 bytes a row of memory, no order needed."""
-    ours, theirs = _digests(here, table), _digests(there, table)
-    only_here = [digest for digest, count in ours.items() if theirs.get(digest, 0) < count]
-    only_there = [digest for digest, count in theirs.items() if ours.get(digest, 0) < count]
-    named = _named(here, table, set(only_here), sample) + _named(there, table, set(only_there), sample)
-    return TableDifference(
-        name=table,
-        rows=sum(ours.values()),
-        other_rows=sum(theirs.values()),
-        only_here=sum(ours[digest] - theirs.get(digest, 0) for digest in only_here),
-        only_there=sum(theirs[digest] - ours.get(digest, 0) for digest in only_there),
-        sample=tuple(named[:sample]),
-    )
-
-
-def _digest(row: Iterable[object]) -> bytes:
-    return hashlib.sha256(row_key(row)).digest()[:16]
-
-
-def _digests(connection: sqlite3.Connection, table: str) -> dict[bytes, int]:
-    counted: dict[bytes, int] = {}
-    for row in select_rows(connection, table):
-        digest = _digest(row)
-        counted[digest] = counted.get(digest, 0) + 1
-    return counted
-
-
-def _named(connection: sqlite3.Connection, table: str, wanted: set[bytes], sample: int) -> list[str]:
-    found: list[str] = []
-    if wanted:
-        for row in select_rows(connection, table):
-            if _digest(row) in wanted:
-                found.append(_shown(row))
-                if len(found) >= sample:
-                    break
-    return found
-
-
-def _shown(row: Iterable[object]) -> str:
-    values = (str(value, "utf-8", "backslashreplace") if isinstance(value, Text) else repr(value) for value in row)
-    text = ", ".join(values)
+def _shown(row: tuple[Any, ...], table: Table, key: list[str]) -> str:
+    values = dict(zip(table.columns, row))
+    text = ", ".join(f"{name}={_value(values[name])}" for name in (key or table.columns) if name in values)
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _value(value: Any) -> str:
+    return str(value[0], "utf-8", "backslashreplace") if isinstance(value, tuple) else str(value)

@@ -59,7 +59,7 @@ def _counterpart(path: str, *, root: str, other: str) -> str:
 
 
 def report(
-    path: str, *, recurse: bool, compare_to: str | None, integrity: str, tables: bool, workers: int
+    path: str, *, recurse: bool, compare_to: str | None, integrity: str, tables: bool, workers: int | None
 ) -> dict[str, Any]:
     """Return ``databases``, ``identical`` and ``differences``; see the module's RETURN.
 

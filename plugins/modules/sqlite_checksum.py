@@ -44,9 +44,10 @@ options:
     type: bool
     default: false
   workers:
-    description: How many databases are read at the same time.
+    description:
+      - How many processes read at the same time.
+      - By default as many as there are processors, four at most.
     type: int
-    default: 1
 """
 
 EXAMPLES = r"""
@@ -123,7 +124,7 @@ def main() -> None:
             "fail_on_difference": {"type": "bool", "default": False},
             "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
             "tables": {"type": "bool", "default": False},
-            "workers": {"type": "int", "default": 1},
+            "workers": {"type": "int"},
         },
         supports_check_mode=True,
     )

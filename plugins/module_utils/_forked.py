@@ -1,0 +1,134 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work spread over forked processes, for what Python's threads cannot do at the same time.
+
+Not ``multiprocessing``: it needs semaphores, thus a ``/dev/shm``, and threads in the process that forks.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+import selectors
+import signal
+import struct
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+__all__ = ["available_processors", "forked"]
+
+_INDEX = struct.Struct("<I")
+_FRAME = struct.Struct("<II")  # index and length of an answer
+_MOST_BLOCKS = 512  # their numbers fit into the smallest pipe before anybody reads it
+_READ_BYTES = 1 << 16
+
+
+def available_processors(most: int = 4) -> int:
+    """Return how many processors this process may use, at most ``most``."""
+    return min(most, len(os.sched_getaffinity(0)))
+
+
+def forked(work: Callable[[int], Any], count: int, workers: int) -> Iterator[tuple[int, Any]]:
+    """Call ``work(0)`` to ``work(count - 1)`` in forked processes; yield each index with its answer as they arrive.
+
+    A process takes the next piece of work when it has done one. With one worker all is done in this process, in order.
+
+    :param work: returns what ``marshal`` can carry. It must not use what is not made for use after a fork.
+    :raises ContimgError: the first that ``work`` raised, or when a process ended without its answers.
+    """
+    workers = min(workers, count)
+    if workers <= 1:
+        for index in range(count):
+            yield index, work(index)
+        return
+    blocks = min(count, _MOST_BLOCKS)
+    queue, give = os.pipe()
+    for block in range(blocks):
+        os.write(give, _INDEX.pack(block))
+    os.close(give)
+    children: dict[int, int] = {}
+    try:
+        for _worker in range(workers):
+            answers, child = _started(work, queue, count=count, blocks=blocks)
+            children[answers] = child
+        yield from _gathered(list(children), count)
+    finally:
+        os.close(queue)
+        for answers, child in children.items():
+            os.close(answers)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def _started(work: Callable[[int], Any], queue: int, *, count: int, blocks: int) -> tuple[int, int]:
+    """Fork a process that works off the queue; return the pipe of its answers, and its number."""
+    answers, give = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(give)
+        return answers, child
+    status = 1
+    gc.disable()  # it soon ends, and what it makes has no cycles
+    try:
+        for block in iter(lambda: os.read(queue, _INDEX.size), b""):
+            (number,) = _INDEX.unpack(block)
+            for index in range(number * count // blocks, (number + 1) * count // blocks):
+                _send(give, index, _answer(work, index))
+        status = 0
+    finally:
+        os._exit(status)  # nothing of the parent's may run twice: no exit handler, no buffer
+
+
+def _answer(work: Callable[[int], Any], index: int) -> tuple[bool, Any]:
+    try:
+        return True, work(index)
+    except ContimgError as error:
+        return False, (error.what, error.path, error.hint, error.details)
+
+
+def _send(pipe: int, index: int, answer: tuple[bool, Any]) -> None:
+    data = marshal.dumps(answer)
+    rest = memoryview(_FRAME.pack(index, len(data)) + data)
+    while rest:
+        rest = rest[os.write(pipe, rest) :]
+
+
+def _gathered(pipes: list[int], count: int) -> Iterator[tuple[int, Any]]:
+    """Yield the answers from all pipes until each has ended."""
+    buffers = {pipe: bytearray() for pipe in pipes}
+    missing = count
+    with selectors.DefaultSelector() as selector:
+        for pipe in pipes:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _events in selector.select():
+                data = os.read(key.fd, _READ_BYTES)
+                if not data:
+                    selector.unregister(key.fd)
+                buffers[key.fd] += data
+                for index, (worked, value) in _frames(buffers[key.fd]):
+                    if not worked:
+                        what, path, hint, details = value
+                        raise ContimgError(what, path=path, hint=hint, **details)
+                    missing -= 1
+                    yield index, value
+    if missing:
+        raise ContimgError("a process that was reading ended too early", hint="Nothing was changed. Is memory short?")
+
+
+def _frames(buffer: bytearray) -> Iterator[tuple[int, tuple[bool, Any]]]:
+    """Take the complete answers out of a buffer."""
+    while len(buffer) >= _FRAME.size:
+        index, length = _FRAME.unpack_from(buffer)
+        if len(buffer) < _FRAME.size + length:
+            return
+        answer = marshal.loads(bytes(buffer[_FRAME.size : _FRAME.size + length]))  # noqa: S302 (our own child wrote it)
+        del buffer[: _FRAME.size + length]
+        yield index, answer

@@ -1,0 +1,260 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading without a trace: in every case the folder is watched with inotify, and compared by stat and content."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sqlite3
+import struct
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils import _sqlite_read
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, open_readonly, sidecars
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable, Iterator
+
+# Everything but opening, reading and closing what was not written.
+_WATCHED = 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800
+
+
+@contextlib.contextmanager
+def watched(folder: pathlib.Path) -> Iterator[list[tuple[int, bytes]]]:
+    """Gather what inotify reports of a folder."""
+    events: list[tuple[int, bytes]] = []
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.inotify_init1(os.O_NONBLOCK)
+    assert libc.inotify_add_watch(descriptor, os.fsencode(folder), _WATCHED) >= 0
+    try:
+        yield events
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(descriptor, 1 << 16)
+            while data:
+                _watch, mask, _cookie, length = struct.unpack_from("iIII", data)
+                events.append((mask, data[16 : 16 + length].rstrip(b"\0")))
+                data = data[16 + length :]
+    finally:
+        os.close(descriptor)
+
+
+def state(folder: pathlib.Path) -> dict[str, tuple[object, ...]]:
+    """Return all that reading must leave as it is; access times are the kernel's own."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in (folder, *folder.iterdir()):
+        status = path.stat()
+        content = path.read_bytes() if path.is_file() else b""
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        found[path.name] = (status.st_ino, status.st_mode, status.st_uid, status.st_nlink, *times, content)
+    return found
+
+
+def quiet(folder: pathlib.Path) -> pathlib.Path:
+    return make(folder / "a.db")
+
+
+def quiet_wal(folder: pathlib.Path) -> pathlib.Path:
+    return make(folder / "a.db", before="PRAGMA journal_mode = wal;")
+
+
+def empty_wal(folder: pathlib.Path) -> pathlib.Path:
+    path = quiet_wal(folder)
+    (folder / "a.db-wal").touch()
+    return path
+
+
+def killed_writer(folder: pathlib.Path, settings: str, work: str) -> pathlib.Path:
+    """Let a writer die in the middle of its work."""
+    path = quiet(folder)
+    script = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "c.executescript(sys.argv[2]); c.executescript(sys.argv[3]); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path), settings, work], check=True)
+    return path
+
+
+def hot_wal(folder: pathlib.Path) -> pathlib.Path:
+    path = killed_writer(folder, "PRAGMA journal_mode = wal", "INSERT INTO no_key VALUES(5, 5)")
+    assert os.stat(f"{path}-wal").st_size > 0
+    return path
+
+
+def hot_wal_without_shm(folder: pathlib.Path) -> pathlib.Path:
+    path = hot_wal(folder)
+    os.unlink(f"{path}-shm")
+    return path
+
+
+def hot_journal(folder: pathlib.Path) -> pathlib.Path:
+    work = "PRAGMA cache_size = 1; BEGIN; UPDATE plain SET t = zeroblob(20000); DELETE FROM no_key"
+    path = killed_writer(folder, "PRAGMA cache_spill = 1", work)
+    assert os.stat(f"{path}-journal").st_size > 0
+    return path
+
+
+def read_only_files(folder: pathlib.Path) -> pathlib.Path:
+    path = hot_wal(folder)
+    for name in folder.iterdir():
+        name.chmod(0o400)
+    folder.chmod(0o500)
+    return path
+
+
+CASES: list[Callable[[pathlib.Path], pathlib.Path]] = [
+    quiet,
+    quiet_wal,
+    empty_wal,
+    hot_wal,
+    hot_wal_without_shm,
+    hot_journal,
+    read_only_files,
+]
+
+
+def read_all(path: pathlib.Path) -> None:
+    describe(str(path), integrity="full", tables=True, workers=2)
+    relate(str(path), str(path))
+    with open_readonly(str(path)) as connection:
+        connection.execute("SELECT * FROM plain").fetchall()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_reading_leaves_no_trace(tmp_path: pathlib.Path, case: Callable[[pathlib.Path], pathlib.Path]) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    path = case(folder)
+    before = state(folder)
+    with watched(folder) as events:
+        read_all(path)
+    assert (events, state(folder)) == ([], before)
+
+
+class Writer:
+    """A process that writes: SQLite's locks of this process would be lost whenever it closes the file."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        program = (
+            "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0.1)\n"
+            "for line in sys.stdin:\n try: print(c.execute(line).fetchall(), flush=True)\n"
+            " except sqlite3.OperationalError as error: print(error, flush=True)"
+        )
+        command = [sys.executable, "-c", program, str(path)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, statement: str) -> str:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{statement}\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture
+def writer(tmp_path: pathlib.Path) -> Iterator[Writer]:
+    (tmp_path / "state").mkdir()
+    with contextlib.closing(Writer(quiet(tmp_path / "state"))) as process:
+        yield process
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete", "truncate", "persist"])
+@pytest.mark.parametrize("pending", [False, True])
+def test_reading_beside_a_live_writer_leaves_no_trace(
+    tmp_path: pathlib.Path,
+    writer: Writer,
+    mode: str,
+    pending: bool,  # noqa: FBT001
+) -> None:
+    folder = tmp_path / "state"
+    writer(f"PRAGMA journal_mode = {mode}")
+    writer("INSERT INTO no_key VALUES(6, 6)")
+    committed = writer("SELECT a, b FROM no_key")
+    if pending:
+        writer("BEGIN IMMEDIATE")
+        writer("DELETE FROM no_key")
+    before = state(folder)
+    with watched(folder) as events:
+        read_all(folder / "a.db")
+    assert (events, state(folder)) == ([], before)
+    with open_readonly(str(folder / "a.db")) as connection:
+        connection.text_factory = str
+        assert str(connection.execute("SELECT a, b FROM no_key").fetchall()) == committed
+    assert writer("COMMIT" if pending else "DELETE FROM no_key") == "[]"
+
+
+def test_the_watch_sees_what_plain_reading_does(tmp_path: pathlib.Path) -> None:
+    path = hot_wal(tmp_path)
+    with watched(tmp_path) as events, contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as plain:
+        plain.execute("SELECT count(*) FROM plain").fetchone()
+    assert events
+
+
+def test_a_read_only_mount_is_read(tmp_path: pathlib.Path) -> None:
+    path = hot_wal(tmp_path)
+    checksum = content_checksum(str(path))
+    program = (
+        "import sys; from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum;"
+        "print(content_checksum(sys.argv[1]))"
+    )
+    root = next(folder for folder in sys.path if folder.endswith(".build/collections"))
+    read_only = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", read_only, "sh", str(tmp_path), sys.executable, "-c", program, str(path)]
+    environment = {**os.environ, "PYTHONPATH": root}
+    mounted = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert mounted.stdout.strip() == checksum
+
+
+def test_a_locked_database_is_an_error_after_a_while(
+    tmp_path: pathlib.Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_read, "_ATTEMPTS", 3)
+    writer("BEGIN EXCLUSIVE")
+    with pytest.raises(ContimgError, match="is locked by a writer"):
+        content_checksum(str(tmp_path / "state" / "a.db"))
+
+
+def test_a_writer_waits_while_a_snapshot_is_held(tmp_path: pathlib.Path, writer: Writer) -> None:
+    path = str(tmp_path / "state" / "a.db")
+    with open_readonly(path):
+        assert is_database(path), "opening and closing the file must not drop the lock"
+        content_checksum(path)
+        assert writer("DELETE FROM plain") == "database is locked"
+    assert writer("DELETE FROM plain") == "[]"
+
+
+def test_a_change_under_a_reader_without_locks_is_an_error(tmp_path: pathlib.Path) -> None:
+    path = quiet_wal(tmp_path)
+    reading = open_readonly(str(path))
+    reading.__enter__()
+    path.write_bytes(path.read_bytes())
+    with pytest.raises(ContimgError, match="changed while it was read"):
+        reading.__exit__(None, None, None)
+
+
+def test_private_copies_are_removed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    (tmp_path / "state").mkdir()
+    content_checksum(str(hot_wal(tmp_path / "state")))
+    assert list(scratch.iterdir()) == []
+
+
+def test_sidecars_are_found(tmp_path: pathlib.Path) -> None:
+    path = hot_wal(tmp_path)
+    assert sidecars(str(path)) == (f"{path}-wal", f"{path}-shm")
