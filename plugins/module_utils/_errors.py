@@ -86,3 +86,7 @@ def failing(doing: str, path: AnyPath, hint: str = "") -> Iterator[None]:
         ) from error
     except sqlite3.Error as error:
         raise ContimgError(f"could not {doing}: SQLite says '{error}'", path=path, hint=hint) from error
+    except UnicodeDecodeError as error:
+        # Python's sqlite3 raises it when SQLite's own message quotes a damaged name or statement.
+        said = display(bytes(error.object))
+        raise ContimgError(f"could not {doing}: SQLite says '{said}'", path=path, hint=hint) from error

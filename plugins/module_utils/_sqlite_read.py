@@ -78,12 +78,15 @@ def read_header(path: str) -> Header | None:
 
     :raises ContimgError: when the path cannot be opened or is no regular file.
     """
-    with failing("open the database", path):
+    with failing("open the database", path, "Nothing was changed. Name a database that can be read."):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file, failing("read the database's header", path):
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ContimgError("is not a database but no regular file at all", path=path, hint="Name a database file.")
-        raw = file.read(100)
+        with failing("read the database's header", path, _DAMAGED):
+            raw = os.pread(descriptor, 100, 0)
+    finally:
+        os.close(descriptor)
     return Header(raw) if len(raw) == 100 and raw.startswith(_MAGIC) else None
 
 

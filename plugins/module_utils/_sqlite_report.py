@@ -65,21 +65,22 @@ def report(
 
     :raises ContimgError: when a database cannot be read, is damaged or is none.
     """
-    databases = describe_all(find_databases(path, recurse=recurse), integrity=integrity, tables=tables, workers=workers)
+    found = find_databases(path, recurse=recurse)
+    databases = describe_all(found, integrity=integrity, tables=tables, workers=workers)
     differences = {}
-    for database in databases:
+    for one, database in zip(found, databases):
         if compare_to is None:
             continue
-        other = _counterpart(database["path"], root=path, other=compare_to)
-        relation = _relation(database["path"], other)
+        other = _counterpart(one, root=path, other=compare_to)
+        relation = _relation(one, other, workers)
         database["relation"] = relation["relation"]
         if relation["relation"] != "identical":
             differences[database["path"]] = {"compared_to": display(other), **relation}
     return {"databases": databases, "identical": not differences, "differences": differences}
 
 
-def _relation(path: str, other: str) -> dict[str, Any]:
+def _relation(path: str, other: str, workers: int | None) -> dict[str, Any]:
     if not os.path.exists(other):
         return {"relation": "ahead", "tables": {}, "missing": True}
-    found = relate(path, other)
+    found = relate(path, other, workers=workers)
     return {"relation": found.kind, "tables": found.as_dict(), "missing": False}

@@ -12,6 +12,7 @@ short_description: Integrity and content checksum of SQLite databases
 version_added: 0.1.0
 description:
   - Returns a checksum of the content (schema and every row) of one database, or of every database in a directory.
+  - The algorithm is described in C(docs/checksum.md) of the collection.
   - The checksum stays the same after C(VACUUM), a checkpoint, a change of page size or journal mode, and a copy.
   - Tells how a database relates to another one, by content and never by a timestamp.
   - Never writes, not even a C(-shm), also on a database in use.
@@ -95,7 +96,7 @@ databases:
       description: Rows and checksum by table.
       type: dict
     relation:
-      description: "What it is to its counterpart: V(identical), V(ahead), V(behind), V(diverged), V(other_schema)."
+      description: "What it is to its counterpart, by schema and rows; the order of rows does not count: V(identical), V(ahead), V(behind), V(diverged), V(other_schema)."
       returned: with O(compare_to)
       type: str
 identical:
@@ -103,7 +104,7 @@ identical:
   returned: success
   type: bool
 differences:
-  description: By path, the relation and the tables that differ, with counts a side and the first rows.
+  description: By path, the relation and the tables that differ, with counts a side and the keys of the first rows.
   returned: success
   type: dict
 """

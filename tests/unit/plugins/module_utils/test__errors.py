@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -48,3 +49,8 @@ def test_an_sqlite_error_names_the_database() -> None:
     with pytest.raises(ContimgError, match="/db: could not query: SQLite says 'no such table: t'"):
         with failing("query", "/db"):
             sqlite3.connect(":memory:").execute("select * from t")
+
+
+def test_a_message_of_sqlite_that_is_no_text_is_shown() -> None:
+    with pytest.raises(ContimgError, match=re.escape("SQLite says 'malformed \\xff'")), failing("read", "/a"):
+        raise UnicodeDecodeError("utf-8", b"malformed \xff", 10, 11, "invalid start byte")

@@ -1,0 +1,236 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measure the content checksum and the relation beside ``sqlite3 FILE .sha3sum`` and ``sqldiff``.
+
+Run it with the python of the virtual environment: ``python tests/bench/sqlite_checksum.py [--scale 0.1] [--repeat 5] [FOLDER]``.
+The alternatives take turns in the same run, so that the load of the machine meets all alike. Every file is read once before,
+from a warm cache; each of ours starts a new interpreter, as the alternative is a new process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import platform
+import random
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+UTILS = "ansible_collections.dsa110.contimg.plugins.module_utils"
+HDF5 = """
+CREATE TABLE hdf5_file_index(path TEXT PRIMARY KEY, filename TEXT NOT NULL, group_id TEXT NOT NULL, subband_code TEXT NOT NULL,
+  timestamp_iso TEXT, timestamp_mjd REAL, file_size_bytes INTEGER, modified_time REAL, indexed_at REAL NOT NULL,
+  stored INTEGER DEFAULT 1, UNIQUE(path));
+CREATE INDEX idx_hdf5_group_id ON hdf5_file_index(group_id);
+CREATE INDEX idx_hdf5_timestamp_mjd ON hdf5_file_index(timestamp_mjd);
+CREATE INDEX idx_hdf5_group_subband ON hdf5_file_index(group_id, subband_code);
+CREATE INDEX idx_hdf5_stored ON hdf5_file_index(stored);
+"""
+IMAGES = """
+CREATE TABLE images(id INTEGER PRIMARY KEY, path TEXT, kind TEXT, note TEXT, flux REAL, noise REAL, n INTEGER, made REAL,
+  thumb BLOB);
+"""
+
+
+def fill_hdf5(path: pathlib.Path, rows: int) -> None:
+    """Make the index of input files, as it is deployed."""
+    chance = random.Random(1)
+    with sqlite3.connect(path) as connection:
+        connection.executescript(f"PRAGMA journal_mode = off; PRAGMA synchronous = off; {HDF5}")
+        connection.executemany(
+            "INSERT INTO hdf5_file_index VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+            (hdf5_row(i, chance) for i in range(rows)),
+        )
+    connection.close()
+
+
+def hdf5_row(index: int, chance: random.Random) -> tuple[object, ...]:
+    """Return a row of the index of input files."""
+    group, subband = divmod(index, 16)
+    moment = 1735689600 + 309 * group
+    name = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    file, code = f"{name}_sb{subband:02}.hdf5", f"sb{subband:02}"
+    mjd, size = moment / 86400 + 40587, chance.randrange(10**6, 10**9)
+    return (
+        f"/data/incoming/{file}",
+        file,
+        name,
+        code,
+        name,
+        mjd,
+        size,
+        moment + chance.random(),
+        moment + chance.random(),
+    )
+
+
+def fill_images(path: pathlib.Path, rows: int) -> None:
+    """Make a table of wider rows, without indexes."""
+    chance = random.Random(2)
+    with sqlite3.connect(path) as connection:
+        connection.executescript(f"PRAGMA journal_mode = off; PRAGMA synchronous = off; {IMAGES}")
+        connection.executemany(
+            "INSERT INTO images VALUES(?, ?, 'image', ?, ?, ?, ?, ?, ?)",
+            (image_row(i, chance) for i in range(rows)),
+        )
+    connection.close()
+
+
+def image_row(index: int, chance: random.Random) -> tuple[object, ...]:
+    """Return a row of the wider table."""
+    note, thumb = "n" * chance.randrange(60, 140), chance.randbytes(80)
+    path = f"/data/images/{index:08}/image.fits"
+    return (index, path, note, chance.random(), chance.random(), index * 7, index + 0.5, thumb)
+
+
+def edited_copy(path: pathlib.Path, table: str, change: str, rows: int) -> pathlib.Path:
+    """Copy a database and change a hundred rows."""
+    copy = path.with_name(f"{path.stem}-edited.db")
+    shutil.copy(path, copy)
+    with sqlite3.connect(copy) as connection:
+        connection.execute(f"UPDATE {table} SET {change} WHERE rowid % {max(1, rows // 100)} = 7")
+    connection.close()
+    return copy
+
+
+def ours(module: str, call: str, *, processors: int) -> Callable[[], None]:
+    """Return what calls a util in a new interpreter, on some processors."""
+    allowed = sorted(os.sched_getaffinity(0))[:processors]
+    program = f"import os; os.sched_setaffinity(0, {allowed})\nfrom {UTILS}.{module} import *\n{call}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".build" / "collections")}
+
+    def run() -> None:
+        subprocess.run([sys.executable, "-c", program], check=True, env=environment, stdout=subprocess.DEVNULL)
+
+    return run
+
+
+def theirs(*commands: list[str]) -> Callable[[], None]:
+    """Return what runs commands one after the other."""
+
+    def run() -> None:
+        for command in commands:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    return run
+
+
+def measured(work: str, one: Callable[[], None], other: Callable[[], None], *, most: float, repeat: int) -> None:
+    """Let both take turns; print a line with the medians, the ratio of each turn's times and its spread."""
+    times = []
+    for _turn in range(repeat):
+        moments = [time.perf_counter()]
+        for each in (one, other):
+            each()
+            moments.append(time.perf_counter())
+        times.append((moments[1] - moments[0], moments[2] - moments[1]))
+    ratios = sorted(mine / its for mine, its in times)
+    mine, its = (statistics.median(column) for column in zip(*times))
+    print(
+        f"| {work} | {mine:.2f} | {its:.2f} | {mine / its:.2f} | {ratios[0]:.2f}-{ratios[-1]:.2f} | {most} |",
+        flush=True,
+    )
+
+
+def warmed(*paths: pathlib.Path) -> None:
+    """Read files once."""
+    for path in paths:
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
+
+
+def sha3(*paths: pathlib.Path) -> Callable[[], None]:
+    """Return what runs the checksum of SQLite's own shell on files, in turn."""
+    return theirs(*(["sqlite3", str(path), ".sha3sum"] for path in paths))
+
+
+def checksums(folder: pathlib.Path, scale: float, repeat: int) -> None:
+    """Measure the checksum of one database, on one and on two processors."""
+    rows = int(1_500_000 * scale)
+    for name, fill in (("deployed index", fill_hdf5), ("wide rows", fill_images)):
+        path = folder / "one.db"
+        fill(path, rows)
+        warmed(path)
+        size = f"{name}, {rows} rows, {path.stat().st_size / 1e6:.0f} MB"
+        for processors, most in ((2, 0.6), (1, 1.2)):
+            call = f"content_checksum({str(path)!r}, workers={processors})"
+            one = ours("_sqlite_content", call, processors=processors)
+            measured(f"checksum, {size}, {processors} cores", one, sha3(path), most=most, repeat=repeat)
+        path.unlink()
+
+
+def relations(folder: pathlib.Path, scale: float, repeat: int) -> None:
+    """Measure the relation of two databases that differ in a hundred rows."""
+    rows = int(1_000_000 * scale)
+    for fill, table, change in ((fill_hdf5, "hdf5_file_index", "stored = 0"), (fill_images, "images", "n = n + 1")):
+        path = folder / "here.db"
+        fill(path, rows)
+        other = edited_copy(path, table, change, rows)
+        warmed(path, other)
+        one = ours("_sqlite_relation", f"assert relate({str(path)!r}, {str(other)!r}).kind == 'diverged'", processors=2)
+        work = f"relation, 2 x {rows} rows of {table}, 100 differ"
+        measured(work, one, theirs(["sqldiff", str(path), str(other)]), most=1.0, repeat=repeat)
+        path.unlink()
+        other.unlink()
+
+
+def seven(folder: pathlib.Path, scale: float, repeat: int) -> None:
+    """Measure what the module does with seven databases: content, file checksum and quick check."""
+    parts = (
+        (fill_hdf5, 1.0),
+        (fill_images, 1.0),
+        (fill_images, 1.3),
+        (fill_hdf5, 0.7),
+        (fill_images, 0.8),
+        (fill_hdf5, 0.3),
+        (fill_images, 1.5),
+    )
+    paths = []
+    for number, (fill, part) in enumerate(parts):
+        paths.append(folder / f"{number}.db")
+        fill(paths[-1], int(1_000_000 * part * scale))
+    warmed(*paths)
+    size = sum(path.stat().st_size for path in paths) / 1e9
+    call = f"describe_all({[str(path) for path in paths]!r}, integrity='quick', tables=True, workers=2)"
+    one = ours("_sqlite_content", call, processors=2)
+    measured(
+        f"checksum, quick check and SHA-256 of 7 files, {size:.2f} GB, 2 cores",
+        one,
+        sha3(*paths),
+        most=0.6,
+        repeat=repeat,
+    )
+
+
+def main() -> None:
+    """Measure all and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of rows")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("folder", nargs="?", help="where the databases are made; they are removed again")
+    asked = parser.parse_args()
+    print(
+        f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; Python {platform.python_version()},"
+    )
+    print(f"SQLite {sqlite3.sqlite_version}; median of {asked.repeat}\n")
+    print("| work | s | beside it, s | ratio | spread | at most |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
+        for measure in (checksums, relations, seven):
+            measure(pathlib.Path(name), asked.scale, asked.repeat)
+
+
+if __name__ == "__main__":
+    main()
