@@ -6,14 +6,10 @@
 from __future__ import annotations
 
 import os
-import secrets
-import sqlite3
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_apply import finish, vacuum, write_target
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     SplitOptions,
@@ -23,9 +19,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     schema_after,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
-from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly, sidecars
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +63,11 @@ def split(options: SplitOptions, *, check: bool) -> dict[str, Any]:
     if not check and (writes or vacuums):
         _require_space(options, plan)
         if writes:
-            backup = "" if options.backup_dir is None else _back_up(options.products, options.backup_dir)
+            backup = (
+                ""
+                if options.backup_dir is None
+                else back_up_database(plan_backup(options.products, options.backup_dir))
+            )
             _apply(options, plan)
         if vacuums:
             vacuum(options.products)
@@ -147,25 +147,6 @@ def _by_device(needs: dict[str, int]) -> dict[str, int]:
         named = found.setdefault(os.stat(there).st_dev, there)
         summed[named] = summed.get(named, 0) + needed
     return summed
-
-
-def _back_up(products: str, backup_dir: str) -> str:
-    """Keep a verified, durable copy of the products database, made by SQLite's backup; return its path."""
-    ensure_private_directory(backup_dir)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    final = os.path.join(backup_dir, f"{os.path.basename(products)}.{stamp}.{secrets.token_hex(3)}")
-    with new_database(final, like=None, state=_UNTOUCHED, mark=os.path.basename(products)) as temporary:
-        with failing("back up the products database", products, _UNTOUCHED):
-            copy = sqlite3.connect(temporary)
-            try:
-                with open_readonly(products) as source:
-                    source.backup(copy)
-                copy.execute("PRAGMA journal_mode = DELETE")
-            finally:
-                copy.close()
-        if content_checksum(temporary) != content_checksum(products):
-            raise ContimgError("the backup differs from the original", path=temporary, hint=_UNTOUCHED)
-    return final
 
 
 def _tables(plan: SplitPlan) -> dict[str, dict[str, int]]:

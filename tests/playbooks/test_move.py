@@ -64,6 +64,8 @@ def test_rollback_refuses_to_leave_new_rows_behind(host: Host) -> None:
     assert "1 new rows" in refused.stdout
     assert host.record()["phase"] == "done"
     assert host.play("rollback", contimg_rollback_discard_new_rows=True).returncode == 0
+    (kept,) = (host.run_dir / "discarded").glob("products.sqlite3.*")
+    assert rows(kept, "ms_index") == rows(host.src / "db" / "products.sqlite3", "ms_index") + 1
 
 
 def test_a_newer_database_at_the_destination_stops_the_move_until_it_is_decided(host: Host) -> None:

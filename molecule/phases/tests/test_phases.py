@@ -9,18 +9,11 @@ are one story: they run in the order of this file.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from typing import Any
 
 import pytest
+from story import DEST, ENV_FILE, SOURCE, TIMER, assert_units_use, phase_of, play, standing
 
-SOURCE = "/stage/dsa110-contimg/state"
-DEST = "/data/dsa110-contimg/state"
-ENV_FILE = "/data/dsa110-contimg/ops/systemd/contimg.env"
-UNITS = ("contimg-stream.service", "contimg-api.service", "contimg-stream-wake.timer")
-TIMER = "data-retention-cleanup.timer"
 DECISION = {"contimg_database_decisions": {"products": "keep_dest"}}
 
 # phase, module that is killed then, the phase that the host is in afterwards, the state directory that its units use
@@ -39,51 +32,8 @@ FAULTS = [
 ]
 
 
-def play(name: str, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
-    """Run a playbook of the collection on the host of this scenario."""
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], f"dsa110.contimg.{name}", *options]
-    config = os.path.join(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "ansible.cfg")
-    environment = {**os.environ, "ANSIBLE_CONFIG": config, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-    command += ["-e", json.dumps(variables)]
-    return subprocess.run(
-        command, check=False, text=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
-def phase_of(host: Any) -> str:
-    """Return the phase of the record."""
-    record = host.file("/var/lib/dsa110-contimg-migration/record.json")
-    return str(json.loads(record.content_string)["phase"]) if record.exists else "untouched"
-
-
-def used_by(host: Any, unit: str, name: str) -> str:
-    """Return what an environment name of a running unit says."""
-    pid = host.check_output("systemctl show --property=MainPID --value %s", unit)
-    entries = host.file(f"/proc/{pid}/environ").content_string.split("\0")
-    return str(dict(entry.split("=", 1) for entry in entries if entry)[name])
-
-
-def assert_units_use(host: Any, state: str) -> None:
-    """All that ran runs, on one state directory, held by nothing; every committed row is in the database that is in use."""
-    active = host.check_output(f"systemctl is-active {' '.join(UNITS)}").split()
-    assert active == ["active"] * len(UNITS)
-    assert not host.run("ls /run/systemd/system/*.d/90-contimg-hold.conf").succeeded
-    for unit in UNITS[:2]:
-        assert used_by(host, unit, "PIPELINE_STATE_DIR") == state
-    committed = {int(line) for line in host.file("/var/log/contimg-stream.committed").content_string.split()}
-    answer = host.check_output("sqlite3 -readonly %s/ingest.sqlite3 'SELECT number FROM arrivals'", state)
-    numbers = [int(line) for line in answer.split()]
-    assert committed - set(numbers) == set()
-    assert len(numbers) == len(set(numbers))
-
-
-def standing(host: Any) -> list[str]:
-    """Return how the host stands, but for what its services write."""
-    return list(host.check_output("contimg-standing").splitlines())
-
-
-@pytest.fixture(scope="session", name="environment")
-def _environment(host: Any) -> str:
+@pytest.fixture(scope="session", name="old_environment")
+def _old_environment(host: Any) -> str:
     return str(host.file(ENV_FILE).sha256sum)
 
 
@@ -120,7 +70,7 @@ def test_a_unit_that_does_not_exist_stops_the_move(host: Any) -> None:
 
 @pytest.mark.parametrize(("phase", "module", "reached", "state"), FAULTS)
 def test_a_failure_ends_as_the_table_says(
-    host: Any, environment: str, phase: str, module: str, reached: str, state: str
+    host: Any, old_environment: str, phase: str, module: str, reached: str, state: str
 ) -> None:
     host.run_expect([0], f"echo {phase} {module} >/run/contimg-fault")
     failed = play("migrate", **DECISION)
@@ -129,7 +79,7 @@ def test_a_failure_ends_as_the_table_says(
     assert "Traceback" not in failed.stdout
     assert phase_of(host) == reached
     assert_units_use(host, state)
-    assert (host.file(ENV_FILE).sha256sum == environment) == (state == SOURCE)
+    assert (host.file(ENV_FILE).sha256sum == old_environment) == (state == SOURCE)
     assert not host.file("/var/log/data-retention-cleanup.ran").exists
 
 

@@ -1,0 +1,108 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A move whose controller dies again and again, wherever it is, and whose host reboots in between; until it is moved.
+
+No rescue runs when a controller dies: the host stays as it was, held perhaps. A reboot lifts the hold, and the services
+write on, to the old state or to the new one, as their environment says. The tests are one story: they run in order.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+from story import (
+    DEST,
+    SOURCE,
+    TIMER,
+    assert_no_row_is_lost,
+    assert_units_use,
+    command,
+    committed,
+    environment,
+    phase_of,
+    play,
+)
+
+# the task in whose middle the controller is killed, the phase of the record then, whether the host reboots
+DEATHS = [
+    ("state : Copy what there is while the services run", "presynced", False),
+    ("quiesce : Stop the units with what triggers them, and hold them down", "presynced", False),
+    ("quiesce : Look who writes to either state directory", "presynced", True),
+    ("state : Copy what changed since, and verify every file", "held", False),
+    ("state : Compare each copied database with its source by content", "held", True),
+    ("hdf5_split : Move the HDF5 index from the products database to the HDF5 database", "proved", False),
+    ("hdf5_split : Count and hash the rows of the new databases", "proved", False),
+    (
+        "environment : Set the names of the databases and directories, and repoint what lies below the old",
+        "repointed",
+        True,
+    ),
+    ("environment : Ask systemd where the units log to", "repointed", False),
+    ("rollout : Compare the source with what was copied", "repointed", True),
+    ("rollout : Let the units go, and start exactly those that were running", "started", False),
+    ("rollout : Watch the units on the new state", "started", True),
+]
+
+
+def die_in(task: str) -> None:
+    """Run ``migrate`` and kill the controller, with all its processes, as soon as it says that it begins a task."""
+    controller = subprocess.Popen(
+        command("migrate"),
+        text=True,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert controller.stdout is not None
+    said = []
+    for line in controller.stdout:
+        said.append(line)
+        if line.startswith(f"TASK [dsa110.contimg.{task}"):
+            os.killpg(controller.pid, signal.SIGKILL)
+            break
+    controller.wait()
+    assert controller.returncode == -signal.SIGKILL, "".join(said)
+
+
+def reboot(host: Any) -> None:
+    """Restart the container: what is in /run is gone, enabled units start; wait until the stream commits again."""
+    subprocess.run(["podman", "restart", "--time=20", host.backend.name], check=True, capture_output=True)
+    host.run("systemctl is-system-running --wait")
+    before, deadline = len(committed(host)), time.monotonic() + 60
+    while len(committed(host)) < before + 5:
+        assert time.monotonic() < deadline, "the stream does not write after the reboot"
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize(("task", "phase", "reboots"), DEATHS)
+def test_a_dead_controller_leaves_a_host_that_has_lost_nothing(
+    host: Any, task: str, phase: str, *, reboots: bool
+) -> None:
+    die_in(task)
+    time.sleep(2)  # what runs on the host goes on without its controller
+    assert phase_of(host) == phase
+    if reboots:
+        reboot(host)
+    on_new = phase == "started" or (phase == "repointed" and host.file(f"{DEST}/ingest.sqlite3-shm").exists)
+    assert_no_row_is_lost(host, DEST if on_new else SOURCE)
+
+
+def test_the_next_run_finishes_the_move(host: Any) -> None:
+    moved = play("migrate")
+    assert moved.returncode == 0, moved.stdout
+    assert phase_of(host) == "done"
+    assert_units_use(host, DEST)
+    assert host.service(TIMER).is_enabled
+
+
+def test_the_run_after_that_has_nothing_to_do_and_the_audit_finds_nothing() -> None:
+    assert "changed=0" in play("migrate").stdout
+    audit = play("verify")
+    assert audit.returncode == 0, audit.stdout

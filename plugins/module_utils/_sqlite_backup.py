@@ -1,0 +1,71 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A verified, durable copy of one database, with what stands in its log, under a name that tells its content."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import dataclass
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
+
+__all__ = ["BackupPlan", "back_up_database", "plan_backup"]
+
+_DIGITS = 16  # of the checksum in a name: enough to tell the contents of one database apart
+_UNTOUCHED = "Nothing was touched."
+
+
+@dataclass(frozen=True)
+class BackupPlan:
+    """What a backup does.
+
+    :ivar path: the database.
+    :ivar checksum: its content checksum.
+    :ivar target: where the copy stands, or will.
+    :ivar exists: whether a copy with this content stands there already.
+    """
+
+    path: str
+    checksum: str
+    target: str
+    exists: bool
+
+
+def plan_backup(path: str, backup_dir: str) -> BackupPlan:
+    """Read a database, and its backup where there is one.
+
+    :raises ContimgError: when the database cannot be read.
+    """
+    checksum = content_checksum(path)
+    digest = checksum.rpartition(":")[2]
+    target = os.path.join(backup_dir, f"{os.path.basename(path)}.{digest[:_DIGITS]}")
+    return BackupPlan(path, checksum, target, os.path.exists(target) and content_checksum(target) == checksum)
+
+
+def back_up_database(plan: BackupPlan) -> str:
+    """Make the copy by SQLite's own backup, prove it by its content checksum, and return its path.
+
+    :raises ContimgError: when it cannot be written or proved; the database is unchanged, and no half copy is left.
+    """
+    if plan.exists:
+        return plan.target
+    ensure_private_directory(os.path.dirname(plan.target))
+    mark = os.path.basename(plan.path)
+    with new_database(plan.target, like=None, state=_UNTOUCHED, mark=mark) as temporary:
+        with failing("back up the database", plan.path, _UNTOUCHED):
+            copy = sqlite3.connect(temporary)
+            try:
+                with open_readonly(plan.path) as source:
+                    source.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                copy.close()
+        if content_checksum(temporary) != plan.checksum:
+            raise ContimgError("the backup differs from the original", path=temporary, hint=_UNTOUCHED)
+    return plan.target
