@@ -6,25 +6,34 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
+    Mount,
+    Place,
+    is_within,
+    mount_of,
+    mounts_of,
+    places_of,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, owner_of, process_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-__all__ = ["Holder", "Holders", "find_holders", "tree_changes", "tree_moment"]
+__all__ = ["Holder", "Holders", "find_holders"]
 
-_UNIT = re.compile(r"/([^/]+\.(?:service|scope|socket|mount|slice))$")
-_CONTAINER = re.compile(
-    r"(?:docker|libpod|cri-containerd|crio)-([0-9a-f]{12,64})|/(?:docker|lxc|libpod)/([0-9a-zA-Z]+)"
-)
 _WRITING = os.O_WRONLY | os.O_RDWR
+_GONE = (errno.ENOENT, errno.ESRCH)
+_DELETED = " (deleted)"
+_MAPPING = re.compile(r"^(\S+) (\S{4}) \S+ ([0-9a-f]+):([0-9a-f]+) ([1-9][0-9]*) +(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -32,14 +41,17 @@ class Holder:
     """A process that has files of a tree open.
 
     :ivar unit: its systemd unit, empty where it has none.
+    :ivar user_unit: the unit of its user's own systemd, empty where it has none.
     :ivar container: the id of its container, empty where it has none.
     :ivar files: the files, as the process names them.
-    :ivar mode: ``write`` where any of them is open, mapped or locked for writing, else ``read``.
+    :ivar mode: ``write`` where any of them is open, mapped or locked for writing, else ``read``; ``inside`` for a process
+        that has none open, but whose working directory, root or program lies there.
     """
 
     pid: int
     command: str
     unit: str
+    user_unit: str
     container: str
     files: tuple[str, ...]
     mode: str
@@ -59,151 +71,197 @@ class Holders:
     """All that was found.
 
     :ivar complete: false where a process's open files could not be read, so that nothing is proved.
+    :ivar inside: processes that hold nothing, but whose working directory, root or program lies there.
     """
 
     holders: tuple[Holder, ...]
     complete: bool
+    inside: tuple[Holder, ...] = ()
 
 
-def find_holders(paths: Sequence[str], *, writers_only: bool = False) -> Holders:
+def find_holders(paths: Sequence[str], *, writers_only: bool = False, pids: Iterable[int] | None = None) -> Holders:
     """Return the processes that hold, map or lock anything below the given directories (or the given files).
 
-    A path that does not exist holds nothing. The calling process does not count.
+    A path that does not exist holds nothing. The calling process does not count. Files are known by inode; deleted ones
+    by their place in their file system, so that other names and other mount namespaces make no difference.
 
     :param writers_only: only those that can write.
+    :param pids: look at these processes only.
     """
-    wanted = _inodes(paths)
-    roots = tuple(os.path.realpath(path) for path in paths)
-    locked = _locked_for_writing(wanted)
-    holders, complete = [], _sees_everybody()
-    for pid in _processes():
+    trees = _Trees.below(paths)
+    holders, inside, complete = [], [], pids is not None or _sees_everybody()
+    for pid in process_ids() if pids is None else pids:
+        process = _Process(pid, trees)
         try:
-            found = dict(_held(pid, wanted, roots))
-        except PermissionError:
-            complete = False
-            continue
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        writes = pid in locked or any(found.values())
-        if found and (writes or not writers_only):
-            files = tuple(
-                sorted(name for name, writing in found.items() if writing or not writers_only or pid in locked)
-            )
-            holders.append(_holder(pid, files, writes=writes))
-    return Holders(tuple(holders), complete)
+            process.look()
+        except OSError as error:
+            complete = complete and error.errno in _GONE
+        complete = complete and not process.unseen
+        found = {name: writes for name, writes in process.files.items() if writes or not writers_only}
+        if found:
+            holders.append(_holder(pid, found, "write" if any(found.values()) else "read"))
+        elif process.inside and not writers_only:
+            inside.append(_holder(pid, process.inside, "inside"))
+    return Holders(tuple(holders), complete, tuple(inside))
 
 
-def _inodes(paths: Sequence[str]) -> set[tuple[int, int]]:
-    found = set()
-    for path in paths:
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            found.add((status.st_dev, status.st_ino))
-        for folder, folders, files in os.walk(path):
-            for name in (*folders, *files):
-                with contextlib.suppress(OSError):
-                    status = os.lstat(os.path.join(folder, name))
-                    found.add((status.st_dev, status.st_ino))
-    return found
-
-
-def _sees_everybody() -> bool:
-    """Tell whether /proc shows all processes: it may be mounted with hidepid, or belong to a PID namespace."""
-    return os.path.exists("/proc/1/status") and os.geteuid() == 0
-
-
-def _processes() -> Iterator[int]:
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            yield int(name)
-
-
-def _held(pid: int, wanted: set[tuple[int, int]], roots: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Yield each file of the trees that a process has open or mapped, and whether it can write to it."""
-    folder = f"/proc/{pid}/fd"
-    for name in os.listdir(folder):
-        with contextlib.suppress(FileNotFoundError):
-            link = f"{folder}/{name}"
-            status, target = os.stat(link), os.readlink(link)
-            if (status.st_dev, status.st_ino) in wanted or _is_deleted_below(target, roots):
-                yield display(target), _is_writing(pid, name) and not stat.S_ISDIR(status.st_mode)
-    yield from _mapped(pid, wanted)
-
-
-def _is_deleted_below(target: str, roots: Sequence[str]) -> bool:
-    return target.endswith(" (deleted)") and any(target.startswith(root + "/") for root in roots)
-
-
-def _is_writing(pid: int, descriptor: str) -> bool:
-    with open(f"/proc/{pid}/fdinfo/{descriptor}", encoding="ascii", errors="replace") as file:
-        for line in file:
-            if line.startswith("flags:"):
-                return bool(int(line.split()[1], 8) & _WRITING)
-    return False
-
-
-def _mapped(pid: int, wanted: set[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
-    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            _range, permissions, _offset, device, inode, *name = line.split(None, 5)
-            major, minor = (int(number, 16) for number in device.split(":"))
-            if int(inode) and (os.makedev(major, minor), int(inode)) in wanted:
-                yield display(name[0].strip()), permissions[1] == "w" and permissions[3] == "s"
-
-
-def _locked_for_writing(wanted: set[tuple[int, int]]) -> set[int]:
-    found = set()
-    with contextlib.suppress(OSError), open("/proc/locks", encoding="ascii") as file:
-        for line in file:
-            fields = line.replace("->", "").split()
-            major, minor, inode = fields[5].split(":")
-            if fields[3] == "WRITE" and (os.makedev(int(major, 16), int(minor, 16)), int(inode)) in wanted:
-                found.add(int(fields[4]))
-    return found
-
-
-def _holder(pid: int, files: tuple[str, ...], *, writes: bool) -> Holder:
-    cgroup = _read(f"/proc/{pid}/cgroup")
-    unit = next((match.group(1) for match in map(_UNIT.search, cgroup.splitlines()) if match), "")
-    container = _CONTAINER.search(cgroup)
+def _holder(pid: int, files: Iterable[str], mode: str) -> Holder:
+    owner = owner_of(pid)
     return Holder(
         pid=pid,
-        command=_read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()[:200] or _read(f"/proc/{pid}/comm").strip(),
-        unit=unit,
-        container=next(filter(None, container.groups())) if container else "",
-        files=files,
-        mode="write" if writes else "read",
+        command=command_of(pid),
+        unit=owner.unit,
+        user_unit=owner.user_unit,
+        container=owner.container,
+        files=tuple(sorted(display(name) for name in files)),
+        mode=mode,
     )
 
 
-def _read(path: str) -> str:
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="backslashreplace") as file:
-        return file.read()
-    return ""
+def _sees_everybody() -> bool:
+    """Tell whether /proc shows all processes: it may be mounted with hidepid."""
+    return os.path.exists("/proc/1/status") and os.geteuid() == 0
 
 
-def tree_moment(paths: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return what tells whether a file has changed, for every name below the given paths."""
-    found: dict[str, tuple[int, ...]] = {}
+@dataclass(frozen=True)
+class _Trees:
+    """What is looked for.
+
+    :ivar inodes: device and number of everything there is.
+    :ivar numbers: the numbers alone: ``/proc/PID/maps`` shows other devices than ``stat`` on btrfs and overlays.
+    :ivar places: where the trees lie in their file systems, for what is deleted.
+    """
+
+    inodes: frozenset[tuple[int, int]]
+    numbers: frozenset[int]
+    places: tuple[Place, ...]
+    own_mounts: dict[int, Mount]
+
+    @classmethod
+    def below(cls, paths: Sequence[str]) -> _Trees:
+        inodes = frozenset(_inodes(paths))
+        mounts = mounts_of()
+        numbers = frozenset(number for _device, number in inodes)
+        return cls(inodes, numbers, places_of(paths, mounts), {one.number: one for one in mounts})
+
+    def holds(self, place: Place | None) -> bool:
+        return any(place and place.device == one.device and is_within(place.path, one.path) for one in self.places)
+
+    def is_on(self, mount: Mount | None) -> bool:
+        """Tell whether a mount shows a file system of the trees; of an unknown one it has to be assumed."""
+        return mount is None or any(mount.device == place.device for place in self.places)
+
+
+def _inodes(paths: Sequence[str]) -> Iterator[tuple[int, int]]:
+    pending = list(paths)
     for path in paths:
-        for folder, folders, files in os.walk(path):
-            for name in (".", *folders, *files):
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            yield status.st_dev, status.st_ino
+    while pending:
+        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
                 with contextlib.suppress(OSError):
-                    status = os.lstat(os.path.join(folder, name))
-                    found[os.path.normpath(os.path.join(folder, name))] = (
-                        status.st_ino,
-                        status.st_size,
-                        status.st_mtime_ns,
-                        status.st_ctime_ns,
-                    )
-    return found
+                    status = entry.stat(follow_symlinks=False)
+                    yield status.st_dev, status.st_ino
+                    if stat.S_ISDIR(status.st_mode):
+                        pending.append(entry.path)
 
 
-def tree_changes(before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]]) -> list[dict[str, str]]:
-    """Return what happened between two moments: ``path`` and ``what`` (``appeared``, ``vanished`` or ``changed``)."""
-    kinds = {(False, True): "appeared", (True, False): "vanished", (True, True): "changed"}
-    return [
-        {"path": display(path), "what": kinds[(path in before, path in after)]}
-        for path in sorted({*before, *after})
-        if before.get(path) != after.get(path)
-    ]
+@dataclass
+class _Process:
+    """One process under the eye.
+
+    :ivar files: each file of the trees that it has open, maps or locks, and whether it can write to it.
+    :ivar inside: which of its working directory, root and program lie in the trees.
+    :ivar unseen: whether it has anything open that could be of the trees and cannot be looked at.
+    """
+
+    pid: int
+    trees: _Trees
+    files: dict[str, bool] = field(default_factory=dict)
+    inside: dict[str, bool] = field(default_factory=dict)
+    unseen: bool = False
+
+    def look(self) -> None:
+        """Find its files. Raises OSError where it cannot be looked at, or is gone; what was found till then stays."""
+        for folder in self._tasks():
+            for name in os.listdir(f"{folder}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    self._descriptor(folder, name)
+        self._mappings()
+        for name in ("cwd", "root", "exe"):
+            link = f"/proc/{self.pid}/{name}"
+            with contextlib.suppress(FileNotFoundError):
+                if self._is_wanted(os.stat(link)):
+                    self.inside[os.readlink(link)] = False
+
+    def _tasks(self) -> list[str]:
+        """Return its folders of ``/proc``: a process whose first thread has ended shows its files in the others only."""
+        own = f"/proc/{self.pid}"
+        if os.listdir(f"{own}/fd"):
+            return [own]
+        return [f"{own}/task/{task}" for task in os.listdir(f"{own}/task")]
+
+    def _is_wanted(self, status: os.stat_result) -> bool:
+        return (status.st_dev, status.st_ino) in self.trees.inodes
+
+    def _descriptor(self, folder: str, name: str) -> None:
+        link = f"{folder}/fd/{name}"
+        try:
+            status = os.stat(link)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a dead server, or another user's FUSE, which hides its files even from root
+            self.unseen = self.unseen or self.trees.is_on(self._mount(_details(folder, name)[1]))
+            return
+        target = os.readlink(link)
+        if self._is_wanted(status) or (target.endswith(_DELETED) and self._was_there(folder, name, target)):
+            writes = not stat.S_ISDIR(status.st_mode) and _details(folder, name)[0]
+            self.files[target] = self.files.get(target, False) or writes
+
+    def _was_there(self, folder: str, name: str, target: str) -> bool:
+        mount = self._mount(_details(folder, name)[1])
+        path = target[: -len(_DELETED)]
+        return mount is not None and is_within(path, mount.point) and self.trees.holds(mount.place(path))
+
+    def _mount(self, number: int) -> Mount | None:
+        """Return a mount by its number: one that we see too, else one of the process's own namespace."""
+        if number in self.trees.own_mounts:
+            return self.trees.own_mounts[number]
+        return next((mount for mount in mounts_of(self.pid) if mount.number == number), None)
+
+    def _mappings(self) -> None:
+        with open(f"/proc/{self.pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+        for span, permissions, major, minor, number, name in _MAPPING.findall(text):
+            wanted = int(number) in self.trees.numbers or name.endswith(_DELETED)
+            if wanted and self._is_mapped(span, os.makedev(int(major, 16), int(minor, 16)), int(number), name):
+                writes = permissions[1] == "w" and permissions[3] == "s"
+                self.files[name] = self.files.get(name, False) or writes
+
+    def _is_mapped(self, span: str, device: int, number: int, name: str) -> bool:
+        if (device, number) in self.trees.inodes:
+            return True
+        if name.endswith(_DELETED):
+            path = name[: -len(_DELETED)]
+            mount = mount_of(mounts_of(self.pid), path)
+            return mount is not None and self.trees.holds(mount.place(path))
+        for link in (f"/proc/{self.pid}/map_files/{span}", f"/proc/{self.pid}/root{name}"):
+            with contextlib.suppress(OSError):
+                return self._is_wanted(os.stat(link))
+        return False
+
+
+def _details(folder: str, name: str) -> tuple[bool, int]:
+    """Return whether a descriptor can write, or holds a lock that keeps others from it, and the number of its mount."""
+    writes, mount = False, -1
+    with open(f"{folder}/fdinfo/{name}", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("flags:"):
+                writes = writes or bool(int(line.split()[1], 8) & _WRITING)
+            elif line.startswith("mnt_id:"):
+                mount = int(line.split()[1])
+            elif line.startswith("lock:"):
+                writes = writes or " WRITE " in line
+    return writes, mount

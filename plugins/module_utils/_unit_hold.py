@@ -3,150 +3,205 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stopping units with what triggers them so that no start request brings them back, and starting just those again.
 
-A unit in /etc/systemd/system cannot be masked at run time. The hold is a drop-in below /run with
-``AssertPathExists=!HOLD_FILE``: it lasts until it is released, or until a reboot. What was found running is written to
-the hold file before anything is stopped, so that whoever comes after a crash knows what has to run.
+A unit in /etc/systemd/system cannot be masked at run time. The hold is a drop-in below /run with ``AssertPathExists=!FILE``:
+it lasts until it is released, or until a reboot. What was found running is written down before anything is stopped, so that
+whoever comes after a crash knows what has to run.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
-    ensure_private_directory,
-    replace_file,
-    sync_directory,
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
+    Found,
+    Memory,
+    forget,
+    held_units,
+    place_drop_in,
+    read_memory,
+    remove_drop_in,
+    write_memory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, run, show, systemctl
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_order import in_order, starting_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["Found", "HoldPlan", "hold", "plan_hold", "release", "run_hold"]
+__all__ = ["HoldPlan", "plan_hold", "run_hold"]
 
-_DROP_IN = "90-contimg-hold.conf"
-_RUNTIME = "/run/systemd/system"
-_PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "TriggeredBy", "MainPID", "ControlGroup")
-_RUNNING = ("active", "activating", "reloading")
+# What systemd stops together with a unit; see systemd.unit(5).
+_STOPPED_TOO = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
+_PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "Transient",
+    "After",
+    "TriggeredBy",
+    *_STOPPED_TOO,
+)
+_RUNNING = ("active", "activating", "reloading", "refreshing")
 _DOWN = ("inactive", "failed")
 _ENABLED = ("enabled", "enabled-runtime")
-
-
-@dataclass(frozen=True)
-class Found:
-    """A unit as it was found before the hold.
-
-    :ivar is_trigger: whether it is held only because it starts another one.
-    """
-
-    was_active: bool
-    was_enabled: bool
-    is_trigger: bool
+_KILLED = 5  # processes that an error names
 
 
 @dataclass(frozen=True)
 class HoldPlan:
     """What a hold does.
 
-    :ivar units: all units to be held, as they were found first; what triggers others stands before them.
-    :ivar stop: those that run.
+    :ivar units: all units to be held, as they were found first.
+    :ivar stop: those that run, in the order in which they are stopped: what triggers others first.
     :ivar drop_in: those that have no drop-in yet.
+    :ivar remember: whether the hold file has to be written.
     """
 
     units: Mapping[str, Found]
     stop: tuple[str, ...]
     drop_in: tuple[str, ...]
+    remember: bool
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.stop or self.drop_in)
+        return bool(self.stop or self.drop_in or self.remember)
 
 
 def plan_hold(
-    names: Sequence[str], shown: Mapping[str, Mapping[str, str]], recorded: Mapping[str, Found], held: Sequence[str]
+    names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: Memory, held: Iterable[str]
 ) -> HoldPlan:
     """Decide what a hold does.
 
-    :param shown: properties of the units and of what triggers them.
-    :param recorded: how units were found by an earlier, unfinished hold: that is what counts.
+    :param shown: properties of the units and of all that hangs together with them, see :func:`_survey`.
+    :param memory: how units were found by an earlier, unfinished hold: that is what counts.
     :param held: units that have their drop-in already.
-    :raises ContimgError: when a unit does not exist.
+    :raises ContimgError: when a unit does not exist, or could not be started again.
     """
-    missing = sorted(name for name in names if shown[name]["LoadState"] == "not-found")
-    if missing:
-        raise ContimgError(
-            "systemd does not know this unit", path=", ".join(missing), hint="Nothing was touched. Correct its name."
-        )
-    triggers = sorted({trigger for name in names for trigger in shown[name]["TriggeredBy"].split()} - set(names))
+    triggers, dependents = _hanging_together(names, shown, memory)
     units = {}
-    for name in (*triggers, *names):
-        before = recorded.get(name)
-        active = shown[name]["ActiveState"] in _RUNNING or (before is not None and before.was_active)
-        enabled = shown[name]["UnitFileState"] in _ENABLED if before is None else before.was_enabled
-        units[name] = Found(active, enabled, name in triggers)
-    running = tuple(name for name in units if shown[name]["ActiveState"] not in _DOWN)
-    return HoldPlan(units, running, tuple(name for name in units if name not in held))
+    for name in (*sorted(triggers), *sorted(dependents), *names):
+        _require_restartable(name, shown[name])
+        units[name] = _found(shown[name], memory.units.get(name), triggers=name in triggers, depends=name in dependents)
+    running = [name for name in units if shown[name]["ActiveState"] not in _DOWN]
+    after = {name: shown[name]["After"].split() for name in running}
+    stop = [*(name for name in running if name in triggers)]
+    stop += reversed(in_order([name for name in running if name not in triggers], after))
+    held = set(held)
+    remember = bool(units) and not (memory.on_file and units == memory.units)
+    return HoldPlan(units, tuple(stop), tuple(name for name in units if name not in held), remember)
+
+
+def _found(facts: Mapping[str, str], before: Found | None, *, triggers: bool, depends: bool) -> Found:
+    """Return how a unit is found; how it was found by an earlier hold counts, and if it runs again, that it ran."""
+    active = facts["ActiveState"] in _RUNNING
+    failing = facts["ActiveState"] == "failed" or facts["SubState"] == "auto-restart"
+    if before is None:
+        return Found(active, facts["UnitFileState"] in _ENABLED, triggers, depends, failing)
+    return Found(active or before.was_active, before.was_enabled, triggers, depends, before.was_failing)
+
+
+def _hanging_together(
+    names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: Memory
+) -> tuple[set[str], set[str]]:
+    """Return what triggers the units, and what runs and is stopped with them, directly or by way of others."""
+    triggers: set[str] = set()
+    dependents: set[str] = set()
+    pending = list(names)
+    while pending:
+        facts = shown[pending.pop()]
+        new_triggers = set(facts["TriggeredBy"].split()) - triggers - set(names)
+        with_it = {name for setting in _STOPPED_TOO for name in facts[setting].split()} - dependents - set(names)
+        new_dependents = {
+            name for name in with_it if shown[name]["ActiveState"] not in _DOWN or name in memory.units
+        } - new_triggers
+        triggers |= new_triggers
+        dependents |= new_dependents
+        pending += new_triggers | new_dependents
+    return triggers, dependents - triggers
+
+
+def _require_restartable(name: str, facts: Mapping[str, str]) -> None:
+    if facts["LoadState"] == "not-found":
+        raise ContimgError("systemd does not know this unit", path=name, hint="Nothing was touched. Correct its name.")
+    if facts["ActiveState"] in _DOWN:
+        return
+    if facts["Transient"] == "yes" or facts["LoadState"] != "loaded":
+        what = "is transient" if facts["Transient"] == "yes" else f"is {facts['LoadState']}"
+        hint = "Nothing was touched. Stop it yourself, and start it yourself when the move is done."
+        raise ContimgError(f"{what}, so it could not be started again", path=name, hint=hint)
 
 
 def hold(names: Sequence[str], hold_file: str, *, timeout: float, check: bool) -> dict[str, Any]:
     """Stop and hold units, and return the module's result. Without names systemd is not asked.
 
-    :param timeout: seconds that each unit has to stop.
+    :param timeout: seconds that the units have to stop.
     :raises ContimgError: when a unit does not exist, cannot be held or does not stop; the hold then stays.
     """
     if not names:
-        return _result({}, stopped=(), started=(), changed=False)
-    recorded = _read(hold_file)
-    shown = show(names, _PROPERTIES)
-    triggers = {trigger for name in names for trigger in shown[name]["TriggeredBy"].split()}
-    shown.update(show(sorted(triggers - set(names)), _PROPERTIES))
-    held = [name for name in shown if os.path.exists(_drop_in(name))]
-    plan = plan_hold(names, shown, recorded["units"], held)
-    moment = recorded["stopped_at"]
+        return _result({}, changed=False)
+    memory = read_memory(hold_file)
+    plan = plan_hold(names, _survey(names), memory, held_units(hold_file))
+    moment = memory.stopped_at
     if plan.changed and not check:
-        moment = moment if recorded["units"] and not plan.stop else time.time()
-        _write(hold_file, plan.units, moment)
-        _apply_hold(plan, hold_file, timeout)
-    result = _result(plan.units, stopped=plan.stop, started=(), changed=plan.changed)
-    return {**result, "stopped_at": moment, "diff": _diff(plan.stop, "active", "held")}
+        moment = moment if memory.units and not plan.stop and moment else time.time()
+        _apply_hold(plan, Memory(plan.units, moment), hold_file, timeout)
+    return _result(plan.units, changed=plan.changed, stopped=plan.stop, stopped_at=moment)
 
 
-def _apply_hold(plan: HoldPlan, hold_file: str, timeout: float) -> None:
+def _survey(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the properties of units and of all that triggers them or is stopped with them, directly or not."""
+    shown: dict[str, dict[str, str]] = {}
+    pending = list(names)
+    while pending:
+        new = show(pending, _PROPERTIES)
+        shown.update(new)
+        linked = {
+            one
+            for facts in new.values()
+            for setting in ("TriggeredBy", *_STOPPED_TOO)
+            for one in facts[setting].split()
+        }
+        pending = sorted(linked - set(shown))
+    return shown
+
+
+def _apply_hold(plan: HoldPlan, memory: Memory, hold_file: str, timeout: float) -> None:
+    write_memory(hold_file, memory)
     for name in plan.drop_in:
-        path = _drop_in(name)
-        with failing("hold the unit", path):
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        text = f"# Placed by a move of this host's state; released with it.\n[Unit]\nAssertPathExists=!{hold_file}\n"
-        replace_file(path, text.encode(), mode=0o644)
+        place_drop_in(name, hold_file, memory)
     if plan.drop_in:
         systemctl("daemon-reload")
-    for name in plan.stop:
-        _stop(name, timeout)
-    for name, facts in show(list(plan.units), _PROPERTIES).items():
-        if facts["ActiveState"] not in _DOWN:
-            raise ContimgError(f"is {facts['ActiveState']} after it was stopped", path=name, hint=_stay(name))
+    end = time.monotonic() + timeout
+    triggers = [name for name in plan.stop if plan.units[name].is_trigger]
+    for group in (triggers, [name for name in plan.stop if name not in triggers]):
+        if group:
+            _stop(group, max(1.0, end - time.monotonic()))
 
 
-def _stop(name: str, timeout: float) -> None:
+def _stop(names: Sequence[str], timeout: float) -> None:
+    said = ""
     try:
-        systemctl("stop", "--", name, timeout=timeout)
+        said = run(["systemctl", "stop", "--no-pager", "--", *names], timeout=timeout).stderr
     except ContimgError as error:
-        processes = run(["systemctl", "status", "--no-pager", "-n0", "--", name]).stdout
-        tail = " | ".join(line.strip() for line in processes.splitlines() if "─" in line or "Main PID" in line)
-        raise ContimgError(
-            f"did not stop: {error.what}; its processes: {tail or 'none'}", path=name, hint=_stay(name)
-        ) from error
-
-
-def _stay(name: str) -> str:
-    return f"It is held, and was not started again. See 'systemctl status {name}', then run again or release the hold."
+        said = error.what
+    for name, facts in show(list(names), ("ActiveState", "SubState")).items():
+        if facts["ActiveState"] not in _DOWN:
+            processes = [f"{pid} ({command_of(pid)})" for pid in processes_of_unit(name)]
+            raise ContimgError(
+                f"did not stop in its time: it is {facts['ActiveState']} ({facts['SubState']}); its processes: "
+                f"{', '.join(processes[:_KILLED]) or 'none'}; systemd says: {said.strip() or 'nothing'}",
+                path=name,
+                hint="It is held, and was not started again. See 'systemctl status', then run again or release the hold.",
+            )
 
 
 def release(names: Sequence[str], hold_file: str, *, timeout: float, after_hold: bool, check: bool) -> dict[str, Any]:
@@ -155,108 +210,74 @@ def release(names: Sequence[str], hold_file: str, *, timeout: float, after_hold:
     :param after_hold: in check mode, take what runs now as what a hold would have stopped.
     :raises ContimgError: when a unit does not start; the hold file then stays, for the next run.
     """
-    recorded = _read(hold_file)
-    units = recorded["units"]
+    memory = read_memory(hold_file)
+    units = memory.units
     if check and after_hold and not units and names:
-        units = {name: Found(**found) for name, found in _would_hold(names, hold_file, timeout).items()}
-    start = tuple(name for name, found in units.items() if found.was_active)
-    moment = None
+        units = plan_hold(names, _survey(names), memory, ()).units
+    start = [name for name, found in units.items() if found.was_active]
+    moment, logs = None, {}
     if units and not check:
-        _apply_release(units, start, hold_file, timeout)
+        logs = _apply_release(memory, start, hold_file, timeout)
         moment = time.time()
-    result = _result(units, stopped=(), started=start, changed=bool(units))
-    return {
-        **result,
-        "stopped_at": recorded["stopped_at"],
-        "started_at": moment,
-        "diff": _diff(start, "held", "active"),
-    }
+    result = _result(units, changed=bool(units), started=start, stopped_at=memory.stopped_at, started_at=moment)
+    return {**result, "logs": logs}
 
 
-def _would_hold(names: Sequence[str], hold_file: str, timeout: float) -> dict[str, dict[str, bool]]:
-    found = hold(names, hold_file, timeout=timeout, check=True)["units"]
-    return {
-        name: {key: facts[key] for key in ("was_active", "was_enabled", "is_trigger")} for name, facts in found.items()
-    }
-
-
-def _apply_release(units: Mapping[str, Found], start: Sequence[str], hold_file: str, timeout: float) -> None:
-    for name in units:
-        path = _drop_in(name)
-        with failing("release the unit", path):
-            if os.path.exists(path):
-                os.unlink(path)
-                if not os.listdir(os.path.dirname(path)):
-                    os.rmdir(os.path.dirname(path))
+def _apply_release(memory: Memory, start: Sequence[str], hold_file: str, timeout: float) -> dict[str, int]:
+    if not memory.on_file:  # else a crash between here and the start would leave nothing that tells what to start
+        write_memory(hold_file, memory)
+    for name in {*memory.units, *held_units(hold_file)}:
+        remove_drop_in(name)
     systemctl("daemon-reload")
-    run(["systemctl", "reset-failed", "--", *units])
-    moment = time.time()
-    services = [name for name in start if not units[name].is_trigger]
-    for group in (services, [name for name in start if units[name].is_trigger]):
-        if group:
-            done = run(["systemctl", "start", "--no-pager", "--", *group], timeout=timeout)
-            _require_started(group, done.stderr, moment)
-    with failing("remove the hold file", hold_file):
-        os.unlink(hold_file)
-        sync_directory(os.path.dirname(hold_file))
+    logs = {path: os.stat(path).st_size if os.path.exists(path) else 0 for path in logs_of_units(start)}
+    if start:
+        run(["systemctl", "reset-failed", "--", *start])
+    after = {name: facts["After"].split() for name, facts in show(start, ("After",)).items()}
+    end = time.monotonic() + timeout
+    for group in starting_groups(start, after):
+        moment = time.time()
+        done = run(["systemctl", "start", "--no-pager", "--", *group], timeout=max(1.0, end - time.monotonic()))
+        _require_started([name for name in group if not memory.units[name].was_failing], done.stderr, moment)
+    forget(hold_file)
+    return logs
 
 
 def _require_started(names: Sequence[str], said: str, since: float) -> None:
-    for name, facts in show(names, ("ActiveState", "Type", "Result")).items():
+    for name, facts in show(names, ("ActiveState", "SubState", "Type", "Result")).items():
         finished = facts["Type"] == "oneshot" and facts["Result"] == "success"
-        if facts["ActiveState"] not in _RUNNING and not finished:
+        runs = facts["ActiveState"] in _RUNNING and facts["SubState"] != "auto-restart"
+        if not (runs or finished):
             last = " | ".join(journal(name, since=since)[-5:])
             raise ContimgError(
-                f"did not start: it is {facts['ActiveState']}; {said.strip()}; its journal: {last or 'empty'}",
+                f"did not start: it is {facts['ActiveState']} ({facts['SubState']}); {said.strip()}; "
+                f"its journal: {last or 'empty'}",
                 path=name,
                 hint="It is no longer held. Mend the cause and run again.",
             )
 
 
-def _drop_in(name: str) -> str:
-    return f"{_RUNTIME}/{name}.d/{_DROP_IN}"
-
-
-def _read(hold_file: str) -> dict[str, Any]:
-    """Return ``units`` and ``stopped_at`` of an unfinished hold, empty where there is none. Raises ContimgError."""
-    if not os.path.exists(hold_file):
-        return {"units": {}, "stopped_at": None}
-    try:
-        with failing("read the hold file", hold_file), open(hold_file, encoding="utf-8") as file:
-            content = json.load(file)
-        return {
-            "units": {name: Found(**found) for name, found in content["units"].items()},
-            "stopped_at": content["stopped_at"],
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        hint = "Nothing was touched. Remove it once every unit is as it should be."
-        raise ContimgError("is no hold file", path=hold_file, hint=hint) from error
-
-
-def _write(hold_file: str, units: Mapping[str, Found], moment: float) -> None:
-    ensure_private_directory(os.path.dirname(hold_file))
-    content = {"units": {name: asdict(found) for name, found in units.items()}, "stopped_at": moment}
-    replace_file(hold_file, json.dumps(content, indent=2).encode(), mode=0o600)
-
-
 def _result(
-    units: Mapping[str, Found], *, stopped: Sequence[str], started: Sequence[str], changed: bool
+    units: Mapping[str, Found],
+    *,
+    changed: bool,
+    stopped: Sequence[str] = (),
+    started: Sequence[str] = (),
+    stopped_at: float | None = None,
+    started_at: float | None = None,
 ) -> dict[str, Any]:
+    before, after = ("active", "held") if stopped else ("held", "active")
     return {
         "changed": changed,
         "units": {
             name: {**asdict(found), "stopped": name in stopped, "started": name in started}
             for name, found in units.items()
         },
-        "stopped_at": None,
-        "started_at": None,
-    }
-
-
-def _diff(names: Sequence[str], before: str, after: str) -> dict[str, str]:
-    return {
-        "before": "".join(f"{name}: {before}\n" for name in names),
-        "after": "".join(f"{name}: {after}\n" for name in names),
+        "stopped_at": stopped_at,
+        "started_at": started_at,
+        "diff": {
+            "before": "".join(f"{name}: {before}\n" for name in stopped or started),
+            "after": "".join(f"{name}: {after}\n" for name in stopped or started),
+        },
     }
 
 

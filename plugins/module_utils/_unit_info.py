@@ -5,45 +5,62 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import re
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import Edit, is_secret
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import parse
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show, systemctl
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, effective
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import Veil, is_secret
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import (
+    next_elapse,
+    show,
+    systemctl,
+    uptime,
+    utc_seconds,
+    version,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_file import (
+    logs_of,
+    parse_unit_files,
+    specifiers_expanded,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment, first_run, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-__all__ = ["Facts", "describe_units", "facts_of", "first_run", "is_below"]
+__all__ = ["Facts", "Unit", "describe_units", "facts_of", "is_below", "logs_of_units", "uses_of"]
 
+_COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost")
 _PROPERTIES = (
-    "LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "MainPID", "NRestarts", "Type",
-    "Triggers", "TriggeredBy", "User", "Group", "Environment", "EnvironmentFiles", "ExecStartPre", "ExecStart", "ExecStartPost",
-    "ReadWritePaths", "WorkingDirectory", "FragmentPath", "DropInPaths", "NextElapseUSecRealtime",
-    "LastTriggerUSec", "TimersCalendar", "TimersMonotonic", "Persistent", "Unit", "ActiveEnterTimestampMonotonic",
+    "Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "MainPID", "NRestarts", "Type", "Triggers",
+    "TriggeredBy", "User", "Group", "Environment", "EnvironmentFiles", *_COMMANDS, "ReadWritePaths", "WorkingDirectory",
+    "FragmentPath", "DropInPaths", "NextElapseUSecRealtime", "NextElapseUSecMonotonic", "TimersCalendar", "TimersMonotonic",
+    "Persistent",
 )  # fmt: skip
-_COMMAND = re.compile(r"argv\[\]=(.*?) ; ")
-_OUTPUT = re.compile(r"^\s*(StandardOutput|StandardError)\s*=\s*(.*?)\s*$", re.MULTILINE)
-_TIMER = re.compile(r"\{ (\w+)=([^;]*) ; next_elapse=([^}]*) \}")
-_SPAN = re.compile(r"([0-9.]+)\s*([a-z]+)")
-_SECONDS = {
-    "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "day": 86400.0, "days": 86400.0,
-    "w": 604800.0, "week": 604800.0, "weeks": 604800.0, "month": 2629800.0, "months": 2629800.0, "y": 31557600.0,
-    "year": 31557600.0, "years": 31557600.0,
-}  # fmt: skip
-_RUN = ("ExecStartPre", "ExecStart", "ExecStartPost")
+# What systemd answers itself; every other setting is looked for in the files.
+_ANSWERED = {*_COMMANDS, "Environment", "EnvironmentFile", "ReadWritePaths", "WorkingDirectory", "Description"}
+_COMMAND = re.compile(r"argv\[\]=(.*?) ; (?:ignore_errors|flags)=")
+_ENVIRONMENT_FILE = re.compile(r"^(.*) \(ignore_errors=(yes|no)\)$", re.MULTILINE)
+_ASSIGNMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|\$\'((?:[^\'\\]|\\.)*)\'|(\S+)', re.DOTALL)
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 _STAMPS = "/var/lib/systemd/timers"
+# The first version in which a stamp was seen to end what counts from the boot; before, such a timer may fire.
+_STAMP_ENDS_BOOT = 252
 
 
 @dataclass(frozen=True)
 class Facts:
     """A unit; see the RETURN of ``unit_info``."""
 
+    id: str
     load_state: str
     active_state: str
     sub_state: str
@@ -58,33 +75,51 @@ class Facts:
     group: str
     environment: dict[str, str]
     environment_files: list[dict[str, Any]]
+    effective_environment: dict[str, str]
     exec: list[str]
     standard_output: str
     standard_error: str
+    logs: list[str]
     read_write_paths: list[str]
     working_directory: str
+    unexpanded_files: list[str]
     fragment_path: str
     drop_in_paths: list[str]
     next_elapse: str
     would_fire_now: bool
+    would_fire_restarted: bool
     would_fire_reason: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What was read of a unit.
+
+    :ivar raw: its properties.
+    :ivar settings: its files' settings.
+    :ivar files: the content of its environment files, by the path that was found, in order.
+    :ivar timer: what decides when it elapses, for a timer.
+    """
+
+    raw: Mapping[str, str]
+    settings: dict[str, list[str]]
+    files: Mapping[str, bytes]
+    timer: TimerMoment | None = None
 
 
 def is_below(value: str, path: str) -> bool:
     """Tell whether a text names a path or something below it, at a boundary of both."""
-    return bool(re.search(rf"(?<![\w./-]){re.escape(path.rstrip('/'))}(?=/|$|[\s:;,\"'])", value))
+    return bool(re.search(rf"(?<![\w./]){re.escape(path.rstrip('/'))}(?=/|$|[\s:;,\"'|&<>)])", value))
 
 
-def facts_of(raw: Mapping[str, str], *, unit_text: str, uptime: float, stamp: bool) -> Facts:
-    """Return the facts of a unit from its properties.
-
-    :param unit_text: its files with their drop-ins, in order: old systemds do not show where a unit logs to.
-    :param uptime: seconds since boot.
-    :param stamp: whether systemd remembers a run of this persistent timer.
-    """
-    outputs: dict[str, str] = dict(_OUTPUT.findall(unit_text))
-    fires, reason = first_run(raw, uptime=uptime, stamp=stamp)
+def facts_of(unit: Unit) -> Facts:
+    """Return the facts of a unit; the files that its working directory holds by mistake are looked up."""
+    raw, name = unit.raw, unit.raw["Id"]
+    environment = _environment(raw["Environment"])
+    reason, first = first_run(raw, unit.timer) if unit.timer else ("", None)
+    active = raw["ActiveState"] == "active"
     return Facts(
+        id=name,
         load_state=raw["LoadState"],
         active_state=raw["ActiveState"],
         sub_state=raw["SubState"],
@@ -97,55 +132,72 @@ def facts_of(raw: Mapping[str, str], *, unit_text: str, uptime: float, stamp: bo
         triggered_by=raw["TriggeredBy"].split(),
         user=raw["User"],
         group=raw["Group"],
-        environment=_environment(raw["Environment"]),
+        environment=_shown(environment),
         environment_files=_environment_files(raw["EnvironmentFiles"]),
-        exec=[command for name in _RUN for command in _COMMAND.findall(raw[name])],
-        standard_output=outputs.get("StandardOutput", ""),
-        standard_error=outputs.get("StandardError", ""),
+        effective_environment=_shown(_effective(environment, unit.files)),
+        exec=[masked(command) for setting in _COMMANDS for command in _COMMAND.findall(raw[setting])],
+        standard_output="".join(unit.settings.get("StandardOutput", [])),
+        standard_error="".join(unit.settings.get("StandardError", [])),
+        logs=logs_of(unit.settings, name),
         read_write_paths=raw["ReadWritePaths"].split(),
         working_directory=raw["WorkingDirectory"],
+        unexpanded_files=_unexpanded(raw["WorkingDirectory"], raw["Type"]),
         fragment_path=raw["FragmentPath"],
         drop_in_paths=raw["DropInPaths"].split(),
-        next_elapse=raw["NextElapseUSecRealtime"],
-        would_fire_now=fires,
+        next_elapse=_iso(_scheduled(raw) if active else first) if unit.timer else "",
+        would_fire_now=bool(reason) and not active,
+        would_fire_restarted=bool(reason),
         would_fire_reason=reason,
     )
 
 
-def _environment(text: str) -> dict[str, str]:
+def _environment(text: str) -> dict[bytes, bytes]:
     """Return the assignments of ``Environment=``; systemd shows them separated by blanks, in quotes where needed."""
-    found = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', text)
-    pairs = ((quoted or plain).partition("=") for quoted, plain in found)
-    nothing = Edit()
-    return {name: "********" if is_secret(name.encode(), nothing) else value for name, _sign, value in pairs}
+    pairs = (_unquoted(*found).partition("=") for found in _ASSIGNMENT.findall(text))
+    return {os.fsencode(name): os.fsencode(value) for name, _sign, value in pairs}
+
+
+def _unquoted(double: str, dollar: str, plain: str) -> str:
+    return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found.group(1), found.group(1)), double or dollar) or plain
 
 
 def _environment_files(text: str) -> list[dict[str, Any]]:
-    found = re.findall(r"^(.*) \(ignore_errors=(yes|no)\)$", text, re.MULTILINE)
-    return [{"path": path, "optional": optional == "yes"} for path, optional in found]
+    return [{"path": path, "optional": optional == "yes"} for path, optional in _ENVIRONMENT_FILE.findall(text)]
 
 
-def first_run(raw: Mapping[str, str], *, uptime: float, stamp: bool) -> tuple[bool, str]:
-    """Tell whether starting a timer would run its service at once, and why.
-
-    Facts: systemd.timer(5). A monotonic ``OnBootSec=`` that has passed elapses at once, unless the timer has run since
-    the boot. A persistent calendar timer runs at once if a run was missed; without a stamp of a former run systemd
-    makes one and waits.
-    """
-    ran_before = raw["LastTriggerUSec"] not in ("", "0", "n/a")
-    for name, span, _next in _TIMER.findall(raw["TimersMonotonic"]):
-        seconds = _seconds(span)
-        if name in ("OnBootUSec", "OnStartupUSec") and seconds <= uptime and not ran_before:
-            return True, f"{name[:-4]}Sec={span} has passed: the host is up for {uptime:.0f} seconds"
-        if name == "OnActiveUSec" and seconds == 0:
-            return True, "OnActiveSec=0"
-    if raw["Persistent"] == "yes" and raw["TimersCalendar"] and stamp:
-        return True, "it is persistent, and a run since its last one may have been missed"
-    return False, ""
+def _effective(environment: Mapping[bytes, bytes], files: Mapping[str, bytes]) -> dict[bytes, bytes]:
+    """Return what a process of the unit is given: the files win over ``Environment=``, the later over the earlier."""
+    values = dict(environment)
+    for content in files.values():
+        values.update(effective(content))
+    return values
 
 
-def _seconds(span: str) -> float:
-    return sum(float(number) * _SECONDS.get(unit, 0.0) for number, unit in _SPAN.findall(span))
+def _shown(values: Mapping[bytes, bytes]) -> dict[str, str]:
+    nothing = Edit()
+    secrets = frozenset(values[name] for name in values if is_secret(name, nothing) and len(values[name]) > 3)
+    veil = Veil(nothing, secrets)
+    return {display(name): veil.shown(name, values[name]) for name in values}
+
+
+def _unexpanded(folder: str, kind: str) -> list[str]:
+    """Return files in a working directory that are named like a variable: somebody took ``${NAME}`` for a path."""
+    path = folder.lstrip("-!") or ("/" if kind else "")
+    with contextlib.suppress(OSError):
+        return sorted(os.path.join(path, display(name)) for name in os.listdir(path) if name.startswith("$"))
+    return []
+
+
+def _scheduled(raw: Mapping[str, str]) -> float | None:
+    """Return when a running timer elapses next; systemd shows a span since the boot for what is no calendar time."""
+    span = seconds_of(raw["NextElapseUSecMonotonic"])
+    times = [utc_seconds(raw["NextElapseUSecRealtime"])]
+    times += [time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + span] if span else []
+    return min((one for one in times if one), default=None)
+
+
+def _iso(moment: float | None) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment)) if moment else ""
 
 
 def describe_units(names: Sequence[str], using: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -153,59 +205,92 @@ def describe_units(names: Sequence[str], using: Sequence[str]) -> dict[str, dict
 
     :raises ContimgError: when systemd cannot be asked. Without names and paths it is not asked.
     """
-    described = {name: _describe(name) for name in names}
-    for name in _all_units() if using else ():
-        if name not in described:
-            facts = _describe(name)
-            if any(True for _use in uses_of(facts, using)):
-                described[name] = facts
-    return {name: {**asdict(facts), "uses": list(uses_of(facts, using))} for name, facts in described.items()}
+    described = {name: _read_unit(raw) for name, raw in show(names, _PROPERTIES).items()}
+    known = {unit.raw["Id"] for unit in described.values()}
+    for raw in show(_all_units(), _PROPERTIES).values() if using else ():
+        unit = _read_unit(raw)
+        if raw["Id"] not in known and next(uses_of(unit, using), None):
+            described[raw["Id"]] = unit
+            known.add(raw["Id"])
+    return {name: {**asdict(facts_of(unit)), "uses": list(uses_of(unit, using))} for name, unit in described.items()}
 
 
-def _describe(name: str) -> Facts:
-    raw = show([name], _PROPERTIES)[name]
+def logs_of_units(names: Sequence[str]) -> list[str]:
+    """Return the files that the output of units goes to. Raises ContimgError when systemd cannot be asked."""
+    found = show(names, ("Id", "FragmentPath", "DropInPaths")).values()
+    return sorted({path for raw in found for path in logs_of(_settings(raw), raw["Id"])})
+
+
+def _read_unit(raw: Mapping[str, str]) -> Unit:
+    paths = [path for file in _environment_files(raw["EnvironmentFiles"]) for path in sorted(glob.glob(file["path"]))]
+    timer = _timer_moment(raw) if raw["Id"].endswith(".timer") and raw["LoadState"] == "loaded" else None
+    return Unit(raw, _settings(raw), {path: _read(path) for path in paths}, timer)
+
+
+def _settings(raw: Mapping[str, str]) -> dict[str, list[str]]:
     files = [raw["FragmentPath"], *raw["DropInPaths"].split()]
-    stamp = os.path.exists(f"{_STAMPS}/stamp-{name}")
-    return facts_of(raw, unit_text="\n".join(map(_read, files)), uptime=_uptime(), stamp=stamp)
+    return parse_unit_files([_read(path).decode(errors="surrogateescape") for path in files])
 
 
-def _uptime() -> float:
-    """Return the seconds since boot; in a container systemd counts from its own start."""
-    started = 0.0
-    if os.path.exists("/run/systemd/container"):
-        shown = systemctl("show", "-p", "UserspaceTimestampMonotonic", "--value").strip()
-        started = float(shown or 0) / 1e6
-    return time.clock_gettime(time.CLOCK_MONOTONIC) - started
+def _read(path: str) -> bytes:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read()
+    return b""
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
+def _timer_moment(raw: Mapping[str, str]) -> TimerMoment:
+    moments = ("InactiveExitTimestampMonotonic", "InactiveEnterTimestampMonotonic")
+    service = show(raw["Triggers"].split()[:1], moments)
+    up = uptime()
+    monotonic = time.clock_gettime(time.CLOCK_MONOTONIC)
+    since = {"OnBootUSec": up, "OnStartupUSec": up}
+    for shown in service.values():
+        for setting, name in zip(("OnUnitActiveUSec", "OnUnitInactiveUSec"), moments):
+            if int(shown[name] or 0):
+                since[setting] = monotonic - int(shown[name]) / 1e6
+    stamp = _stamp_of(raw)
+    return TimerMoment(since, stamp, stamp is not None and version() >= _STAMP_ENDS_BOOT, time.time(), next_elapse)
+
+
+def _stamp_of(raw: Mapping[str, str]) -> float | None:
+    if raw["Persistent"] == "yes":
+        with contextlib.suppress(OSError):
+            return os.stat(f"{_STAMPS}/stamp-{raw['Id']}").st_mtime
+    return None
 
 
 def _all_units() -> list[str]:
-    listed = systemctl("list-units", "--all", "--full", "--plain", "--no-legend", "--type=service,timer,socket,path")
-    return sorted({line.split()[0] for line in listed.splitlines() if line.split() and "@." not in line.split()[0]})
+    """Return every unit that is loaded or could be: a disabled one may be started by hand or by cron."""
+    options = ("--full", "--no-legend", "--type=service,timer,socket,path")
+    listed = systemctl("list-units", "--all", "--plain", *options) + systemctl("list-unit-files", *options)
+    names = {line.split()[0] for line in listed.splitlines() if line.split()}
+    return sorted(name for name in names if "@." not in name)
 
 
-def uses_of(facts: Facts, paths: Sequence[str]) -> Iterator[dict[str, str]]:
+def uses_of(unit: Unit, paths: Sequence[str]) -> Iterator[dict[str, str]]:
     """Yield where a unit names one of the paths: ``path``, ``where`` and, for an environment, ``name``."""
     for path in paths:
-        places = {
-            "ExecStart": facts.exec,
-            "StandardOutput": [facts.standard_output],
-            "StandardError": [facts.standard_error],
-            "ReadWritePaths": facts.read_write_paths,
-            "WorkingDirectory": [facts.working_directory],
-            "Environment": list(facts.environment.values()),
-        }
-        for where, values in places.items():
+        for where, values in _places(unit).items():
             if any(is_below(value, path) for value in values):
                 yield {"path": path, "where": where}
-        for file in facts.environment_files:
-            for one in parse(_read(file["path"]).encode()):
-                if is_below(one.value.decode(errors="replace"), path):
-                    yield {"path": path, "where": file["path"], "name": one.name.decode(errors="replace")}
+        found = {"Environment": _environment(unit.raw["Environment"])}
+        found.update((file, effective(content)) for file, content in unit.files.items())
+        for where, values_by_name in found.items():
+            for name, value in values_by_name.items():
+                if is_below(display(value), path):
+                    yield {"path": path, "where": where, "name": display(name)}
+
+
+def _places(unit: Unit) -> dict[str, list[str]]:
+    raw, name = unit.raw, unit.raw["Id"]
+    return {
+        **{setting: _COMMAND.findall(raw[setting]) for setting in _COMMANDS},
+        "ReadWritePaths": [raw["ReadWritePaths"]],
+        "WorkingDirectory": [raw["WorkingDirectory"]],
+        "EnvironmentFile": [file["path"] for file in _environment_files(raw["EnvironmentFiles"])],
+        **{
+            setting: [specifiers_expanded(value, name) for value in values]
+            for setting, values in unit.settings.items()
+            if setting not in _ANSWERED
+        },
+    }

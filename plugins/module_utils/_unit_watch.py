@@ -5,23 +5,25 @@
 
 from __future__ import annotations
 
-import os
-import re
 import time
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import FileTail, JournalTail, compiled, matching
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, show
+from ansible_collections.dsa110.contimg.plugins.module_utils._processes import processes_of_unit
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-__all__ = ["DEFAULT_PATTERNS", "Seen", "WatchOptions", "troubles", "watch", "watch_options"]
+__all__ = ["DEFAULT_PATTERNS", "Seen", "WatchOptions", "not_open", "troubles", "watch", "watch_options"]
 
 DEFAULT_PATTERNS = (
     "unable to open database file",
@@ -30,11 +32,11 @@ DEFAULT_PATTERNS = (
     "disk image is malformed",
     "FileNotFoundError",
 )
-_PROPERTIES = ("ActiveState", "NRestarts", "Result", "Type")
+_PROPERTIES = ("ActiveState", "SubState", "NRestarts", "Result", "Type")
 _PAUSE_SECONDS = 0.5
-_LINES = 50
-_SECRET = re.compile(r"((?:PASSWORD|TOKEN|SECRET|WEBHOOK|_KEY)\w*[=:]\s*)\S+", re.IGNORECASE)
 _HEALTH_TIMEOUT = 5
+_LAST_TRIES = 6  # looks after the watch, half a second apart, for a unit that opens its databases only now and then
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class WatchOptions:
     names: tuple[str, ...]
     since: float
     duration: float
-    patterns: tuple[str, ...]
+    pattern: re.Pattern[str] | None
     log_files: tuple[str, ...]
+    log_offsets: Mapping[str, int]
     expect_open: Mapping[str, Sequence[str]]
     health_url: Mapping[str, str]
 
@@ -55,19 +58,26 @@ class Seen:
     """A unit at one moment.
 
     :ivar active: its active state.
+    :ivar sub: what the active state means for this kind of unit.
     :ivar restarts: how often systemd has restarted it since it was started.
     """
 
     active: str
+    sub: str
     restarts: int
     result: str
     type: str
 
     @property
     def is_well(self) -> bool:
-        """Whether it runs, or has done its one job."""
+        """Whether it runs, or has done its one job. One that waits for its next restart has failed."""
         finished = self.type == "oneshot" and self.active == "inactive" and self.result == "success"
-        return self.active in ("active", "activating", "reloading") or finished
+        return finished or (self.active in ("active", "activating", "reloading") and self.sub != "auto-restart")
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it has not said yet that it is up; a oneshot never does before its end."""
+        return self.active == "activating" and self.type != "oneshot"
 
 
 def troubles(before: Mapping[str, Seen], now: Mapping[str, Seen]) -> list[str]:
@@ -75,7 +85,7 @@ def troubles(before: Mapping[str, Seen], now: Mapping[str, Seen]) -> list[str]:
     found = []
     for name, seen in now.items():
         if not seen.is_well:
-            found.append(f"{name} is {seen.active} (result: {seen.result})")
+            found.append(f"{name} is {seen.active} ({seen.sub}, result: {seen.result})")
         elif seen.restarts > before[name].restarts:
             found.append(f"{name} was restarted {seen.restarts - before[name].restarts} times")
     return found
@@ -89,113 +99,114 @@ def watch(options: WatchOptions, *, check: bool) -> dict[str, Any]:
     """
     if not options.names and not options.log_files:
         return {"units": {}, "matches": []}
-    offsets = {path: _size_at(path, options.since) for path in options.log_files}
-    before = _look(options.names)
+    watching = _Watch(options)
     end = time.monotonic() + (0 if check else options.duration)
-    while True:
-        now = _look(options.names)
-        matches = _matches(options, offsets)
-        wrong = troubles(before, now) + [f"{match['source']} says: {match['line']}" for match in matches]
-        if wrong or check or time.monotonic() >= end:
-            break
+    while not (watching.look() or check or time.monotonic() >= end):
         time.sleep(min(_PAUSE_SECONDS, max(0.0, end - time.monotonic())))
-    opened: dict[str, list[str]] = {name: [] for name in options.names}
-    if not check and not wrong:
-        wrong += _unhealthy(options.health_url)
-        opened.update(_opened(options.expect_open))
-        wrong += _not_open(options.expect_open, opened)
-    units = {name: {**asdict(seen), "open": opened[name]} for name, seen in now.items()}
-    if wrong and not check:
-        raise ContimgError("; ".join(wrong[:5]), hint="The units were left as they are.", units=units, matches=matches)
-    return {"units": units, "matches": matches}
+    if not check and not watching.wrong:
+        watching.look_last()
+    result: dict[str, Any] = {"units": watching.units(), "matches": watching.matches}
+    if watching.wrong and not check:
+        wrong = "; ".join(watching.wrong[:_NAMED])
+        raise ContimgError(wrong, hint="The units were left as they are.", **result)
+    return result
+
+
+class _Watch:
+    """What has been seen so far.
+
+    :ivar wrong: what is wrong, as clauses.
+    :ivar opened: by unit, which of the expected files it was seen to have open.
+    """
+
+    def __init__(self, options: WatchOptions) -> None:
+        self.options = options
+        files = sorted({*options.log_files, *logs_of_units(options.names)})
+        self._tails: list[JournalTail | FileTail] = [JournalTail(name, options.since) for name in options.names]
+        self._tails += [FileTail(path, options.log_offsets.get(path)) for path in files]
+        self._before = self._now = _look(options.names)
+        self.matches: list[Mapping[str, str]] = []
+        self.wrong: list[str] = []
+        self.opened: dict[str, list[str]] = {name: [] for name in options.names}
+
+    def look(self) -> bool:
+        """Look at units, logs and open files; tell whether anything is wrong."""
+        self._now = _look(self.options.names)
+        self.matches += matching(self._tails, self.options.pattern)
+        self._look_at_files()
+        self.wrong = troubles(self._before, self._now)
+        self.wrong += [f"{match['source']} says: {match['line']}" for match in self.matches]
+        return bool(self.wrong)
+
+    def look_last(self) -> None:
+        """Ask for health, and look once more at what the answers make the units open and write."""
+        first = [f"{name} has not come up: it is {seen.active}" for name, seen in self._now.items() if seen.is_starting]
+        first += _unhealthy(self.options.health_url)
+        for _try in range(_LAST_TRIES):
+            self._look_at_files()
+            if not not_open(self.options.expect_open, self.opened):
+                break
+            time.sleep(_PAUSE_SECONDS)
+            _unhealthy(self.options.health_url)
+        self.look()
+        self.wrong = [*first, *self.wrong, *not_open(self.options.expect_open, self.opened)]
+
+    def _look_at_files(self) -> None:
+        for name, paths in self.options.expect_open.items():
+            left = [path for path in paths if path not in self.opened.get(name, ())]
+            pids = processes_of_unit(name) if left else []
+            found = [path for path in left if find_holders([path], pids=pids).holders]
+            self.opened.setdefault(name, []).extend(found)
+
+    def units(self) -> dict[str, dict[str, Any]]:
+        """Return the units for the module's result."""
+        return {name: {**asdict(seen), "open": self.opened[name]} for name, seen in self._now.items()}
 
 
 def _look(names: Sequence[str]) -> dict[str, Seen]:
     return {
-        name: Seen(facts["ActiveState"], int(facts["NRestarts"] or 0), facts["Result"], facts["Type"])
+        name: Seen(
+            facts["ActiveState"], facts["SubState"], int(facts["NRestarts"] or 0), facts["Result"], facts["Type"]
+        )
         for name, facts in show(names, _PROPERTIES).items()
     }
 
 
-def _size_at(path: str, since: float) -> int:
-    """Return where the lines begin that a file got after a moment: at its end, or, if it is younger, at its start."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return 0
-    return status.st_size if status.st_mtime < since else 0
-
-
-def _matches(options: WatchOptions, offsets: Mapping[str, int]) -> list[dict[str, str]]:
-    patterns = [re.compile(pattern) for pattern in options.patterns]
-    lines = [(name, line) for name in options.names for line in journal(name, since=options.since)]
-    lines += [(path, line) for path, offset in offsets.items() for line in _appended(path, offset)]
-    found = (
-        {"source": source, "line": _SECRET.sub(r"\1********", line)[:300]}
-        for source, line in lines
-        if _any(patterns, line)
-    )
-    return [match for _number, match in zip(range(_LINES), found)]
-
-
-def _any(patterns: Sequence[re.Pattern[str]], line: str) -> bool:
-    return any(pattern.search(line) for pattern in patterns)
-
-
-def _appended(path: str, offset: int) -> list[str]:
-    if not os.path.exists(path):
-        return []
-    with failing("read the log", path), open(path, "rb") as file:
-        file.seek(offset)
-        return [display(line) for line in file.read().splitlines()]
-
-
 def _unhealthy(urls: Mapping[str, str]) -> list[str]:
+    # The services of this host are asked directly: a proxy of the environment is for the world outside.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     found = []
     for name, url in urls.items():
         if not url.startswith(("http://", "https://")):
             found.append(f"{name} has a health URL that is none: {url}")
             continue
         try:
-            with urllib.request.urlopen(url, timeout=_HEALTH_TIMEOUT) as answer:  # noqa: S310
+            with direct.open(url, timeout=_HEALTH_TIMEOUT) as answer:
                 answer.read()
-        except (urllib.error.URLError, OSError) as error:
+        except (urllib.error.URLError, OSError, ValueError) as error:
             found.append(f"{name} is not healthy: {url}: {error}")
     return found
 
 
-def _opened(expected: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return which of the expected files each unit has open, by their inodes."""
-    return {
-        name: [path for path in paths if any(holder.unit == name for holder in find_holders([path]).holders)]
-        for name, paths in expected.items()
-    }
-
-
-def _not_open(expected: Mapping[str, Sequence[str]], opened: Mapping[str, Sequence[str]]) -> list[str]:
+def not_open(expected: Mapping[str, Sequence[str]], opened: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return, as clauses, which files units were not seen to have open."""
     return [
         f"{name} does not have {path} open"
         for name, paths in expected.items()
         for path in paths
-        if path not in opened[name]
+        if path not in opened.get(name, ())
     ]
 
 
 def watch_options(values: Mapping[str, Any]) -> WatchOptions:
     """Return the options for a module's parameters. Raises ContimgError on a pattern that is none."""
-    for pattern in values["patterns"]:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ContimgError(
-                f"'{pattern}' is no regular expression: {error}", hint="Correct it and run again."
-            ) from error
     return WatchOptions(
         names=tuple(values["names"]),
         since=time.time() if values["since"] is None else values["since"],
         duration=values["duration"],
-        patterns=tuple(values["patterns"]),
+        pattern=compiled(values["patterns"]),
         log_files=tuple(values["log_files"]),
+        log_offsets={path: int(offset) for path, offset in values["log_offsets"].items()},
         expect_open=values["expect_open"],
         health_url=values["health_url"],
     )

@@ -12,7 +12,8 @@ short_description: Which processes have files open below directories
 version_added: 0.1.0
 description:
   - Finds the processes that hold, map or lock files, in every namespace, with their systemd unit and container.
-  - Matches by inode, so bind mounts and other names of the same file are found too.
+  - Matches by inode, so bind mounts and other names of the same file are found too, and deleted files by where they lay.
+  - On a host that is itself a container, the processes outside of it are not seen.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
@@ -27,7 +28,9 @@ options:
     type: bool
     default: false
   watch_seconds:
-    description: How long the trees are watched for changes, for writers that hold nothing open between writes. V(0) is one look.
+    description:
+      - How long the trees are watched for changes, for writers that hold nothing open between writes. V(0) is one look.
+      - Meanwhile it looks again and again who has files open. In check mode it looks once.
     type: int
     default: 0
 """
@@ -42,7 +45,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 holders:
-  description: For each process C(pid), C(command), C(unit), C(container), C(files) and C(mode) (V(read) or V(write)).
+  description:
+    - For each process C(pid), C(command) (secrets masked), C(unit), C(user_unit) (of the systemd of a user), C(container), C(files)
+      and C(mode). C(mode) is V(write) where it can write to a file, or holds a lock that keeps others from writing, else V(read).
+  returned: success
+  type: list
+  elements: dict
+inside:
+  description: Processes that hold nothing open, but whose working directory, root or program (C(files)) lies there.
   returned: success
   type: list
   elements: dict
@@ -57,16 +67,14 @@ complete:
   type: bool
 """
 
-import time
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders, tree_changes, tree_moment
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree_watch import watch_trees
 
 
 def main() -> None:
-    """Look, wait, look again, report."""
+    """Look, as long as it was asked for, and report."""
     module = AnsibleModule(
         argument_spec={
             "paths": {"type": "list", "elements": "path", "required": True},
@@ -76,15 +84,19 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        before = tree_moment(module.params["paths"])
-        if not module.check_mode:
-            time.sleep(module.params["watch_seconds"])
-        changes = tree_changes(before, tree_moment(module.params["paths"]))
-        found = find_holders(module.params["paths"], writers_only=module.params["writers_only"])
+        found, changes = watch_trees(
+            module.params["paths"],
+            seconds=0 if module.check_mode else module.params["watch_seconds"],
+            writers_only=module.params["writers_only"],
+        )
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(
-        changed=False, holders=[one.as_dict() for one in found.holders], changes=changes, complete=found.complete
+        changed=False,
+        holders=[one.as_dict() for one in found.holders],
+        inside=[one.as_dict() for one in found.inside],
+        changes=changes,
+        complete=found.complete,
     )
 
 

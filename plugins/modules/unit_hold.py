@@ -11,8 +11,10 @@ module: unit_hold
 short_description: Stop units and hold them down, and start exactly what was running
 version_added: 0.1.0
 description:
-  - Stops units and what triggers them (sockets, paths, timers), and holds them so that no start request brings them back.
-  - A hold lasts until it is released, or until a reboot. What was running is kept in O(hold_file).
+  - Stops units, what triggers them (sockets, paths, timers) and what systemd stops with them (C(Requires=), C(BindsTo=), C(PartOf=)),
+    and holds them so that no start request brings them back.
+  - A hold lasts until it is released, or until a reboot. What was running is kept in O(hold_file), and in the drop-ins that hold.
+  - Enablement is not touched. What had failed before stays failed, and need not come up.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
@@ -32,7 +34,7 @@ options:
     type: path
     required: true
   timeout:
-    description: Seconds that a unit has to stop or to start.
+    description: Seconds that the units have to stop or to start. One that does not stop is named with its processes.
     type: int
     default: 90
   after_hold:
@@ -51,7 +53,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 units:
-  description: By name (with what triggers them) C(was_active), C(was_enabled), C(is_trigger), C(stopped) and C(started).
+  description:
+    - By name C(was_active), C(was_enabled), C(was_failing), C(stopped) and C(started). With what is held only because it triggers
+      one of them (C(is_trigger)) or is stopped together with it (C(is_dependent)).
   returned: success
   type: dict
 stopped_at:
@@ -62,6 +66,10 @@ started_at:
   description: When the last unit was started, in seconds since the epoch.
   returned: success
   type: float
+logs:
+  description: By file that the started units append to, its size in bytes before the start.
+  returned: when O(state=released)
+  type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

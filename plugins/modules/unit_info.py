@@ -23,7 +23,9 @@ options:
     elements: str
     default: []
   using:
-    description: Paths. Every unit that names one of them, or something below it, is returned too.
+    description:
+      - Paths. Every unit that names one of them, or something below it, is returned too, by what systemd answers, its files, their
+        drop-ins and its environment files. A disabled one, too; not a template, nor a unit of a user's own systemd.
     type: list
     elements: path
     default: []
@@ -38,10 +40,17 @@ EXAMPLES = r"""
 RETURN = r"""
 units:
   description:
-    - By name, C(load_state), C(active_state), C(sub_state), C(unit_file_state), C(result), C(main_pid), C(n_restarts), C(type),
-      C(triggers), C(triggered_by), C(user), C(group), C(environment) (secrets masked), C(environment_files), C(exec),
-      C(standard_output), C(standard_error), C(read_write_paths), C(working_directory), C(fragment_path), C(drop_in_paths),
-      C(next_elapse), C(would_fire_now), C(would_fire_reason), and C(uses), which says where one of O(using) is named.
+    - By name, C(id), C(load_state), C(active_state), C(sub_state), C(unit_file_state), C(result), C(main_pid), C(n_restarts), C(type),
+      C(triggers), C(triggered_by), C(user), C(group), C(exec), C(standard_output), C(standard_error), C(read_write_paths),
+      C(working_directory), C(fragment_path) and C(drop_in_paths), as systemd names them.
+    - C(environment) is that of the unit itself, C(effective_environment) what its processes get with the files of
+      C(environment_files). Secrets are masked.
+    - C(logs) are the files that it appends to. C(unexpanded_files) are files in its working directory that are named like a
+      variable (V(${PIPELINE_DB})), since somebody took that for a path.
+    - For a timer, C(next_elapse) is when it will run (if it is not active, when it would if it were started now), UTC.
+      C(would_fire_now) tells whether C(enable --now) would run its service at once, C(would_fire_restarted) whether it would if it
+      were stopped first, and C(would_fire_reason) why. A random delay is not counted.
+    - C(uses) says where one of O(using) is named, each with C(path), C(where) and, for an environment, C(name).
   returned: success
   type: dict
 """

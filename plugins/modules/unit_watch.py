@@ -12,7 +12,8 @@ short_description: Follow units after a start
 version_added: 0.1.0
 description:
   - Fails as soon as a unit is down or was restarted, or a line of its journal or log matches a pattern.
-  - At the end, asks the health URLs and checks that the units have the expected files open, by inode.
+  - At the end, every unit must be up, the health URLs must answer, and the units must have been seen with the expected files open.
+  - Files are known by inode. A unit need not have all of them open at the same time.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
@@ -23,7 +24,7 @@ options:
     elements: str
     required: true
   since:
-    description: Lines of the logs count from this moment, in seconds since the epoch. Now by default.
+    description: Lines of the journal count from this moment, in seconds since the epoch. Now by default.
     type: float
   duration:
     description: Seconds that the units are followed.
@@ -40,16 +41,22 @@ options:
       - disk image is malformed
       - FileNotFoundError
   log_files:
-    description: Files that the units append to.
+    description: Further log files. Those that the units append to by C(StandardOutput=) and C(StandardError=) are read anyway.
     type: list
     elements: path
     default: []
+  log_offsets:
+    description:
+      - By log file, the bytes from which its lines count, as RV(dsa110.contimg.unit_hold#module:logs) returns them.
+      - Of other files only the lines that come while the units are followed count.
+    type: dict
+    default: {}
   expect_open:
-    description: By unit, files that it must have open at the end.
+    description: By unit, files that it must have open at some time.
     type: dict
     default: {}
   health_url:
-    description: By unit, a URL that must answer, asked before the open files are looked at.
+    description: By unit, a URL that must answer. It is asked before the last look at open files, since an idle service opens nothing.
     type: dict
     default: {}
 """
@@ -64,7 +71,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 units:
-  description: By name C(active), C(restarts), C(result), C(type) and C(open).
+  description: By name C(active), C(sub), C(restarts), C(result), C(type) and C(open).
   returned: always
   type: dict
 matches:
@@ -89,6 +96,7 @@ def main() -> None:
             "duration": {"type": "int", "default": 60},
             "patterns": {"type": "list", "elements": "str", "default": list(DEFAULT_PATTERNS)},
             "log_files": {"type": "list", "elements": "path", "default": []},
+            "log_offsets": {"type": "dict", "default": {}},
             "expect_open": {"type": "dict", "default": {}},
             "health_url": {"type": "dict", "default": {}},
         },

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What keeps units down, and the memory of how they were found.
+
+The memory stands twice: in the hold file, which survives a reboot, and in the drop-ins below /run, which do not. So a hold
+whose file was removed by mistake still holds, and still knows what has to run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    ensure_private_directory,
+    replace_file,
+    sync_directory,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+__all__ = ["Found", "Memory", "forget", "held_units", "place_drop_in", "read_memory", "remove_drop_in", "write_memory"]
+
+_DROP_IN = "90-contimg-hold.conf"
+_RUNTIME = "/run/systemd/system"
+_MARK = "# contimg-hold: "
+
+
+@dataclass(frozen=True)
+class Found:
+    """A unit as it was found before the hold.
+
+    :ivar is_trigger: whether it is held only because it starts another one.
+    :ivar is_dependent: whether it is held only because systemd stops it together with another one.
+    :ivar was_failing: whether it had failed, or was just being started again after it had: not the hold's fault.
+    """
+
+    was_active: bool
+    was_enabled: bool
+    is_trigger: bool
+    is_dependent: bool = False
+    was_failing: bool = False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How units were found by a hold that has not been released.
+
+    :ivar stopped_at: when the first was stopped, seconds since the epoch.
+    :ivar on_file: whether this was read from the hold file, not from the drop-ins.
+    """
+
+    units: Mapping[str, Found] = field(default_factory=dict)
+    stopped_at: float | None = None
+    on_file: bool = False
+
+
+def read_memory(hold_file: str) -> Memory:
+    """Return what is remembered, from the hold file or, where it is missing, from the drop-ins.
+
+    :raises ContimgError: when the file cannot be read or is none.
+    """
+    if not os.path.exists(hold_file):
+        notes = _notes(hold_file)
+        units = {name: Found(**note["found"]) for name, note in notes.items()}
+        return Memory(units, min((note["stopped_at"] for note in notes.values()), default=None))
+    try:
+        with failing("read the hold file", hold_file), open(hold_file, encoding="utf-8") as file:
+            content = json.load(file)
+        units = {name: Found(**found) for name, found in content["units"].items()}
+        return Memory(units, content["stopped_at"], on_file=True)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "Nothing was touched. Remove it: what was running is also known from the drop-ins, unless the host was rebooted."
+        raise ContimgError("is no hold file", path=hold_file, hint=hint) from error
+
+
+def write_memory(hold_file: str, memory: Memory) -> None:
+    """Write the hold file durably, for its owner only. Raises ContimgError."""
+    ensure_private_directory(os.path.dirname(hold_file))
+    content = {"units": {name: asdict(found) for name, found in memory.units.items()}, "stopped_at": memory.stopped_at}
+    replace_file(hold_file, json.dumps(content, indent=2).encode(), mode=0o600)
+
+
+def forget(hold_file: str) -> None:
+    """Remove the hold file durably. Raises ContimgError."""
+    with failing("remove the hold file", hold_file):
+        os.unlink(hold_file)
+        sync_directory(os.path.dirname(hold_file))
+
+
+def held_units(hold_file: str) -> set[str]:
+    """Return the units that have a drop-in of this hold."""
+    return set(_notes(hold_file))
+
+
+def _notes(hold_file: str) -> dict[str, dict[str, Any]]:
+    notes = {}
+    for path in glob.glob(f"{glob.escape(_RUNTIME)}/*.d/{_DROP_IN}"):
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+            note = json.loads(next((line[len(_MARK) :] for line in file if line.startswith(_MARK)), "{}"))
+            if note.get("hold_file") == hold_file:
+                notes[os.path.basename(os.path.dirname(path))[: -len(".d")]] = note
+    return notes
+
+
+def place_drop_in(unit: str, hold_file: str, memory: Memory) -> None:
+    """Hold a unit, as soon as systemd has reloaded: every start request fails while hold file or drop-in exists.
+
+    :raises ContimgError: when the drop-in cannot be written.
+    """
+    path = _path(unit)
+    with failing("hold the unit", path):
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    note = {"hold_file": hold_file, "found": asdict(memory.units[unit]), "stopped_at": memory.stopped_at}
+    asserts = "".join(f"AssertPathExists=!{one.replace('%', '%%')}\n" for one in (hold_file, path))
+    text = f"# Placed by a move of this host's state; released with it.\n{_MARK}{json.dumps(note)}\n[Unit]\n{asserts}"
+    replace_file(path, text.encode(), mode=0o644)
+
+
+def remove_drop_in(unit: str) -> None:
+    """Let a unit go, as soon as systemd has reloaded. Raises ContimgError when the drop-in cannot be removed."""
+    path = _path(unit)
+    with failing("release the unit", path), contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+        if not os.listdir(os.path.dirname(path)):
+            os.rmdir(os.path.dirname(path))
+
+
+def _path(unit: str) -> str:
+    return f"{_RUNTIME}/{unit}.d/{_DROP_IN}"

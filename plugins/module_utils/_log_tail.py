@@ -1,0 +1,91 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lines that units write meanwhile: to the journal, and to the files that they append to. Each is read once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["FileTail", "JournalTail", "compiled", "matching"]
+
+_MOST = 50  # lines that are reported
+_SHOWN = 300  # characters of a line
+
+
+class JournalTail:
+    """The messages of a unit from a moment on, in seconds since the epoch."""
+
+    def __init__(self, unit: str, since: float) -> None:
+        self.source = unit
+        self._start = f"--since=@{since:.6f}"
+
+    def lines(self) -> list[str]:
+        """Return what has come since the last call. Raises ContimgError when the journal cannot be read."""
+        lines, self._start = journal_from(self.source, self._start)
+        return lines
+
+
+class FileTail:
+    """The lines of a log file from an offset on, also when it is rotated or cut meanwhile.
+
+    :param offset: in bytes; ``None`` is the present end. A file that does not exist yet is read from its start.
+    """
+
+    def __init__(self, path: str, offset: int | None) -> None:
+        self.source = path
+        status = self._status()
+        self._inode = status.st_ino if status else 0
+        self._offset = (status.st_size if offset is None else offset) if status else 0
+
+    def _status(self) -> os.stat_result | None:
+        with contextlib.suppress(FileNotFoundError):
+            return os.stat(self.source)
+        return None
+
+    def lines(self) -> list[str]:
+        """Return what has come since the last call; a line without its end is read again with the rest of it.
+
+        :raises ContimgError: when the file cannot be read.
+        """
+        status = self._status()
+        if status is None:
+            return []
+        if status.st_ino != self._inode or status.st_size < self._offset:
+            self._inode, self._offset = status.st_ino, 0
+        with failing("read the log", self.source), open(self.source, "rb") as file:
+            file.seek(self._offset)
+            content = file.read()
+        self._offset += content.rfind(b"\n") + 1
+        return [display(line) for line in content.splitlines()]
+
+
+def compiled(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    """Return one expression for all patterns, ``None`` for none. Raises ContimgError on a pattern that is none."""
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            hint = "Correct it and run again."
+            raise ContimgError(f"'{pattern}' is no regular expression: {error}", hint=hint) from error
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+
+
+def matching(tails: Sequence[JournalTail | FileTail], pattern: re.Pattern[str] | None) -> list[Mapping[str, str]]:
+    """Return the new lines that match, each with ``source`` and ``line``, secrets masked. Raises ContimgError."""
+    found = ({"source": tail.source, "line": masked(line)[:_SHOWN]} for tail in tails for line in _new(tail, pattern))
+    return [match for _number, match in zip(range(_MOST), found)]
+
+
+def _new(tail: JournalTail | FileTail, pattern: re.Pattern[str] | None) -> Iterator[str]:
+    return (line for line in tail.lines() if pattern and pattern.search(line))

@@ -1,0 +1,215 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of what a hold decides and remembers; the integration target holds real units."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils import _hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
+    Found,
+    Memory,
+    forget,
+    held_units,
+    place_drop_in,
+    read_memory,
+    remove_drop_in,
+    write_memory,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import _PROPERTIES, plan_hold, run_hold
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_order import in_order, starting_groups
+
+if TYPE_CHECKING:
+    import pathlib
+
+NONE = Memory()
+
+
+def facts(state: str = "active", **more: str) -> dict[str, str]:
+    """Return a unit's properties."""
+    usual = {"LoadState": "loaded", "ActiveState": state, "UnitFileState": "enabled", "Transient": "no"}
+    return {**dict.fromkeys(_PROPERTIES, ""), **usual, **more}
+
+
+def test_what_runs_is_stopped_and_all_is_held() -> None:
+    shown = {"a.service": facts(), "b.service": facts("inactive", UnitFileState="disabled")}
+    plan = plan_hold(["a.service", "b.service"], shown, NONE, [])
+    assert plan.units == {
+        "a.service": Found(was_active=True, was_enabled=True, is_trigger=False),
+        "b.service": Found(was_active=False, was_enabled=False, is_trigger=False),
+    }
+    assert (plan.stop, plan.drop_in, plan.remember) == (("a.service",), ("a.service", "b.service"), True)
+
+
+def test_triggers_are_stopped_first_and_then_what_was_started_last() -> None:
+    shown = {
+        "db.service": facts(TriggeredBy="db.socket idle.timer"),
+        "api.service": facts(After="db.service sysinit.target"),
+        "web.service": facts(After="api.service"),
+        "db.socket": facts(),
+        "idle.timer": facts("inactive"),
+    }
+    plan = plan_hold(["db.service", "api.service", "web.service"], shown, NONE, [])
+    assert plan.stop == ("db.socket", "web.service", "api.service", "db.service")
+    assert list(plan.units) == ["db.socket", "idle.timer", "db.service", "api.service", "web.service"]
+    assert [name for name, found in plan.units.items() if found.is_trigger] == ["db.socket", "idle.timer"]
+
+
+def test_what_systemd_stops_too_is_remembered_with_what_triggers_it() -> None:
+    shown = {
+        "a.service": facts(RequiredBy="b.service", ConsistsOf="off.service"),
+        "b.service": facts(BoundBy="c.service", TriggeredBy="b.path"),
+        "c.service": facts(RequiredBy="a.service"),
+        "b.path": facts(),
+        "off.service": facts("inactive"),
+    }
+    plan = plan_hold(["a.service"], shown, NONE, [])
+    assert {name: (found.is_trigger, found.is_dependent) for name, found in plan.units.items()} == {
+        "b.path": (True, False),
+        "b.service": (False, True),
+        "c.service": (False, True),
+        "a.service": (False, False),
+    }
+    # After the hold they are down, and still belong to it.
+    down = {name: {**one, "ActiveState": "inactive"} for name, one in shown.items()}
+    again = plan_hold(["a.service"], down, Memory(plan.units, 1.0, on_file=True), plan.units)
+    assert again.units == plan.units
+    assert not again.changed
+
+
+def test_how_a_unit_was_found_first_is_what_counts() -> None:
+    first = {"a.service": Found(was_active=True, was_enabled=True, is_trigger=False, was_failing=True)}
+    plan = plan_hold(
+        ["a.service"],
+        {"a.service": facts("inactive", UnitFileState="disabled")},
+        Memory(first, 1.0, on_file=True),
+        ["a.service"],
+    )
+    assert plan.units == first
+    assert not plan.changed
+
+
+def test_a_reboot_has_lifted_the_hold_and_started_the_unit() -> None:
+    first = {"a.service": Found(was_active=True, was_enabled=True, is_trigger=False)}
+    plan = plan_hold(["a.service"], {"a.service": facts()}, Memory(first, 1.0, on_file=True), [])
+    assert (plan.units, plan.stop, plan.drop_in) == (first, ("a.service",), ("a.service",))
+
+
+def test_a_hold_file_that_is_gone_is_written_again() -> None:
+    first = {"a.service": Found(was_active=True, was_enabled=True, is_trigger=False)}
+    plan = plan_hold(["a.service"], {"a.service": facts("inactive")}, Memory(first, 1.0), ["a.service"])
+    assert plan.units == first
+    assert (plan.stop, plan.drop_in, plan.changed) == ((), (), True)
+
+
+@pytest.mark.parametrize(
+    ("state", "sub", "active", "failing"),
+    [
+        ("active", "running", True, False),
+        ("activating", "start", True, False),
+        ("activating", "auto-restart", True, True),
+        ("reloading", "reload", True, False),
+        ("deactivating", "stop-sigterm", False, False),
+        ("failed", "failed", False, True),
+        ("inactive", "dead", False, False),
+    ],
+)
+def test_states_are_judged(state: str, sub: str, active: bool, failing: bool) -> None:  # noqa: FBT001
+    plan = plan_hold(["a.service"], {"a.service": facts(state, SubState=sub)}, NONE, [])
+    assert plan.units["a.service"] == Found(active, was_enabled=True, is_trigger=False, was_failing=failing)
+    assert bool(plan.stop) == (state not in ("failed", "inactive"))
+
+
+@pytest.mark.parametrize(
+    ("shown", "says"),
+    [
+        (facts("inactive", LoadState="not-found"), "a.service: systemd does not know this unit.*Nothing was touched"),
+        (facts(Transient="yes"), "a.service: is transient, so it could not be started again"),
+        (facts(LoadState="masked"), "a.service: is masked, so it could not be started again"),
+    ],
+)
+def test_what_could_not_be_started_again_is_not_stopped(shown: dict[str, str], says: str) -> None:
+    with pytest.raises(ContimgError, match=says):
+        plan_hold(["a.service"], {"a.service": shown}, NONE, [])
+
+
+def test_units_are_put_in_the_order_that_they_ask_for() -> None:
+    after = {"c": ["b"], "b": ["a"], "x": ["y"], "y": ["x"]}
+    assert in_order(["c", "x", "b", "y", "a"], after) == ["a", "b", "c", "y", "x"]
+    assert in_order([], after) == []
+
+
+def test_sockets_listen_before_their_service_runs_and_timers_come_last() -> None:
+    names = ["a.timer", "b.path", "a.service", "m.mount", "a.socket", "c.service"]
+    assert starting_groups(names, {"a.service": ["c.service", "a.socket"]}) == [
+        ["a.socket"],
+        ["c.service", "a.service", "m.mount"],
+        ["a.timer", "b.path"],
+    ]
+
+
+@pytest.fixture
+def runtime(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """Return a folder that stands for /run/systemd/system."""
+    monkeypatch.setattr(_hold_memory, "_RUNTIME", str(tmp_path / "system"))
+    return tmp_path / "system"
+
+
+def test_the_memory_survives_the_loss_of_either_place(runtime: pathlib.Path) -> None:
+    hold_file = str(runtime.parent / "private" / "hold.json")
+    units = {
+        "a.service": Found(was_active=True, was_enabled=True, is_trigger=False),
+        "a.socket": Found(was_active=False, was_enabled=False, is_trigger=True, was_failing=True),
+    }
+    memory = Memory(units, 12.5)
+    assert read_memory(hold_file) == Memory()
+    write_memory(hold_file, memory)
+    for name in units:
+        place_drop_in(name, hold_file, memory)
+    assert read_memory(hold_file) == Memory(units, 12.5, on_file=True)
+    assert held_units(hold_file) == set(units)
+    assert held_units(hold_file + ".other") == set()
+    forget(hold_file)
+    assert read_memory(hold_file) == memory
+    for name in units:
+        remove_drop_in(name)
+        remove_drop_in(name)
+    assert read_memory(hold_file) == Memory()
+    assert os.listdir(runtime) == []
+
+
+def test_a_drop_in_holds_by_the_file_and_by_itself(runtime: pathlib.Path) -> None:
+    memory = Memory({"a.service": Found(was_active=True, was_enabled=True, is_trigger=False)}, 1.0)
+    (runtime / "a.service.d").mkdir(parents=True)
+    (runtime / "a.service.d" / "other.conf").touch()
+    place_drop_in("a.service", "/var/100%/hold.json", memory)
+    path = runtime / "a.service.d" / "90-contimg-hold.conf"
+    assert path.read_text().splitlines()[2:] == [
+        "[Unit]",
+        "AssertPathExists=!/var/100%%/hold.json",
+        f"AssertPathExists=!{path}",
+    ]
+    assert path.stat().st_mode & 0o7777 == 0o644
+    remove_drop_in("a.service")
+    assert os.listdir(runtime / "a.service.d") == ["other.conf"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"units": {"a": 1}, "stopped_at": 1}', '{"units": []}'])
+def test_a_file_that_is_no_hold_file_is_refused(runtime: pathlib.Path, content: str) -> None:
+    path = runtime.parent / "hold.json"
+    path.write_text(content)
+    with pytest.raises(ContimgError, match=r"hold.json: is no hold file. Nothing was touched"):
+        read_memory(str(path))
+
+
+def test_systemd_is_not_asked_for_nothing(runtime: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(runtime))
+    values = {"names": [], "hold_file": str(runtime / "hold.json"), "timeout": 1, "after_hold": False}
+    for state in ("held", "released"):
+        assert run_hold({**values, "state": state}, check=False)["changed"] is False

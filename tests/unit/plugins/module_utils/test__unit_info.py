@@ -1,0 +1,165 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of what is made of systemd's answers; the integration target asks systemd itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_file import parse_unit_files
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import (
+    _PROPERTIES,
+    Unit,
+    describe_units,
+    facts_of,
+    is_below,
+    uses_of,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment
+
+if TYPE_CHECKING:
+    import pathlib
+
+OLD = "/stage/dsa110-contimg/state"
+
+
+def unit(text: str = "", *, files: dict[str, bytes] | None = None, timer: bool = False, **raw: str) -> Unit:
+    """Return what was read of a unit that has nothing but what is given."""
+    moment = TimerMoment(
+        {"OnBootUSec": 60.0}, None, stamp_ends_boot=False, now=1e9, next_after=lambda _expression, _after: None
+    )
+    properties = {**dict.fromkeys(_PROPERTIES, ""), "Id": "a.service", **raw}
+    return Unit(properties, parse_unit_files([text]), files or {}, moment if timer else None)
+
+
+@pytest.mark.parametrize(
+    ("value", "below"),
+    [
+        (OLD, True),
+        (f"{OLD}/db/products.sqlite3", True),
+        (f"--state={OLD}", True),
+        (f"-{OLD}/logs", True),
+        (f"sqlite:///{OLD}", False),
+        (f"PATH={OLD}:/usr/bin", True),
+        (f"{OLD} --verbose", True),
+        (f'sh -c "cd {OLD}; ls"', True),
+        (f"sh -c 'cd {OLD}&& ls'", True),
+        (f"{OLD}-old", False),
+        (f"{OLD}s", False),
+        (f"/mnt{OLD}", False),
+        (f"/mnt/.{OLD}", False),
+        ("", False),
+    ],
+)
+def test_a_path_is_found_at_its_boundaries(value: str, below: bool) -> None:  # noqa: FBT001
+    assert is_below(value, OLD) is below
+    assert is_below(value, OLD + "/") is below
+
+
+def test_the_environment_is_read_as_shown_and_secrets_are_masked() -> None:
+    facts = facts_of(
+        unit(
+            Environment=r'A=1 "B=two words \"q\" \\" C= SMTP_PASSWORD=planted "HOOK=https://planted" $' + r"'D=x\ny'",
+            EnvironmentFiles="/etc/a.env (ignore_errors=no)\n/etc/b with blank.env (ignore_errors=yes)",
+            files={"/etc/a.env": b"A=2\nDRY_RUN=1\nAPI_TOKEN=planted2\nCOPY=x-planted2-y\n", "/etc/b": b"DRY_RUN=0\n"},
+        )
+    )
+    assert facts.environment == {
+        "A": "1", "B": 'two words "q" \\', "C": "", "SMTP_PASSWORD": "********", "HOOK": "********", "D": "x\\x0ay",
+    }  # fmt: skip
+    assert facts.environment_files == [
+        {"path": "/etc/a.env", "optional": False},
+        {"path": "/etc/b with blank.env", "optional": True},
+    ]
+    assert (facts.effective_environment["A"], facts.effective_environment["DRY_RUN"]) == ("2", "0")
+    assert "planted" not in str(facts)
+
+
+def test_every_command_is_read_whole_and_its_secrets_are_masked() -> None:
+    command = (
+        "{{ path=/bin/sh ; argv[]=/bin/sh -c {} ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 }}"
+    )
+    extended = "{ path=/bin/x ; argv[]=/bin/x --api-key planted ; flags= ; start_time=[n/a] }"
+    facts = facts_of(
+        unit(
+            ExecStart=command.format("a ; b") + "\n" + command.format("c"),
+            ExecStopPost=command.format("d"),
+            ExecReload=extended,
+        )
+    )
+    assert facts.exec == ["/bin/sh -c a ; b", "/bin/sh -c c", "/bin/x --api-key ********", "/bin/sh -c d"]
+
+
+TEXT = f"""
+[Service]
+StandardOutput=append:{OLD}/logs/%n.out
+BindPaths={OLD}:/state
+Description=was in {OLD}
+ExecStart=/bin/stale {OLD}
+"""
+
+
+def test_every_place_that_names_a_path_is_told() -> None:
+    command = "{{ path=/bin/x ; argv[]=/bin/x {} ; ignore_errors=no ; start_time=[n/a] }}"
+    found = list(
+        uses_of(
+            unit(
+                TEXT,
+                ExecStop=command.format(f"--state={OLD}"),
+                ExecStart=command.format("/data"),
+                ReadWritePaths=f"/data -{OLD}",
+                WorkingDirectory=f"!{OLD}",
+                Environment=f"STATE={OLD}/x SMTP_PASSWORD={OLD}",
+                EnvironmentFiles=f"{OLD}/contimg.env (ignore_errors=no)",
+                files={f"{OLD}/contimg.env": f"# {OLD}\nQUEUE='{OLD}/ingest.sqlite3'\n".encode()},
+            ),
+            [OLD, "/stage/other"],
+        )
+    )
+    assert [(one["where"], one.get("name")) for one in found] == [
+        ("ExecStop", None),
+        ("ReadWritePaths", None),
+        ("WorkingDirectory", None),
+        ("EnvironmentFile", None),
+        ("StandardOutput", None),
+        ("BindPaths", None),
+        ("Environment", "STATE"),
+        ("Environment", "SMTP_PASSWORD"),
+        (f"{OLD}/contimg.env", "QUEUE"),
+    ]
+    assert {one["path"] for one in found} == {OLD}
+
+
+def test_logs_and_files_of_an_unexpanded_name_are_told(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "${PIPELINE_DB}").touch()
+    (tmp_path / "$HOME").touch()
+    (tmp_path / "plain").touch()
+    facts = facts_of(unit(TEXT, WorkingDirectory=f"!{tmp_path}", Type="simple"))
+    assert facts.unexpanded_files == [f"{tmp_path}/$HOME", f"{tmp_path}/${{PIPELINE_DB}}"]
+    assert facts.logs == [f"{OLD}/logs/a.service.out"]
+    assert facts.standard_output == f"append:{OLD}/logs/%n.out"
+    assert facts_of(unit(WorkingDirectory=f"{tmp_path}/absent", Type="simple")).unexpanded_files == []
+
+
+@pytest.mark.parametrize(("state", "now"), [("active", False), ("inactive", True), ("failed", True)])
+def test_an_active_timer_is_not_run_by_enabling_it(state: str, now: bool) -> None:  # noqa: FBT001
+    shown = "{ OnBootUSec=10s ; next_elapse=10s }"
+    facts = facts_of(unit(timer=True, Id="a.timer", ActiveState=state, TimersMonotonic=shown))
+    assert (facts.would_fire_now, facts.would_fire_restarted) == (now, True)
+    assert facts.would_fire_reason.startswith("OnBootSec=10s has passed")
+    assert facts.next_elapse == ("" if state == "active" else "2001-09-09T01:46:40Z")
+
+
+def test_the_next_elapse_of_an_active_timer_is_what_systemd_says() -> None:
+    facts = facts_of(
+        unit(timer=True, ActiveState="active", Id="a.timer", NextElapseUSecRealtime="Thu 2026-11-26 00:00:00 UTC")
+    )
+    assert facts.next_elapse == "2026-11-26T00:00:00Z"
+
+
+def test_systemd_is_not_asked_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert describe_units([], []) == {}

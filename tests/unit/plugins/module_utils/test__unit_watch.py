@@ -1,0 +1,167 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of what is judged of units after a start; the integration target follows real ones."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils import _systemd
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
+    FileTail,
+    JournalTail,
+    compiled,
+    matching,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import (
+    Seen,
+    _unhealthy,
+    not_open,
+    troubles,
+    watch,
+    watch_options,
+)
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterator
+
+NOTHING: dict[str, Any] = {
+    "names": [], "since": None, "duration": 0, "patterns": [], "log_files": [], "log_offsets": {}, "expect_open": {},
+    "health_url": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "trouble"),
+    [
+        (Seen("active", "running", 0, "success", "simple"), ""),
+        (Seen("activating", "start", 0, "success", "notify"), ""),
+        (Seen("reloading", "reload", 0, "success", "notify"), ""),
+        (Seen("inactive", "dead", 0, "success", "oneshot"), ""),
+        (Seen("inactive", "dead", 0, "success", "simple"), "a is inactive (dead, result: success)"),
+        (Seen("inactive", "dead", 0, "exit-code", "oneshot"), "a is inactive (dead, result: exit-code)"),
+        (Seen("failed", "failed", 0, "exit-code", "simple"), "a is failed (failed, result: exit-code)"),
+        (
+            Seen("activating", "auto-restart", 1, "exit-code", "simple"),
+            "a is activating (auto-restart, result: exit-code)",
+        ),
+        (Seen("active", "running", 3, "success", "simple"), "a was restarted 2 times"),
+    ],
+)
+def test_a_unit_is_judged(seen: Seen, trouble: str) -> None:
+    before = {"a": Seen("active", "running", 1, "success", "simple")}
+    assert troubles(before, {"a": seen}) == ([trouble] if trouble else [])
+
+
+def test_only_what_waits_to_be_up_is_starting() -> None:
+    assert Seen("activating", "start", 0, "success", "notify").is_starting
+    assert not Seen("activating", "start", 0, "success", "oneshot").is_starting
+    assert not Seen("active", "running", 0, "success", "simple").is_starting
+
+
+def test_files_that_were_never_open_are_named() -> None:
+    expected = {"a": ["/x", "/y"], "b": ["/x"]}
+    assert not_open(expected, {"a": ["/x"]}) == ["a does not have /y open", "b does not have /x open"]
+
+
+def test_each_line_of_a_log_is_read_once_also_when_it_is_rotated_or_cut(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"old\nolder")
+    tail, from_offset = FileTail(str(path), None), FileTail(str(path), 4)
+    assert tail.lines() == []
+    assert from_offset.lines() == ["older"]
+    with path.open("ab") as file:
+        file.write(b" still\nnew\nhal")
+    assert tail.lines() == [" still", "new", "hal"]
+    assert from_offset.lines() == ["older still", "new", "hal"]
+    with path.open("ab") as file:
+        file.write(b"f\n")
+    assert tail.lines() == ["half"]
+    assert tail.lines() == []
+    path.rename(tmp_path / "a.log.1")
+    assert tail.lines() == []
+    path.write_bytes(b"rotated\n")
+    assert tail.lines() == ["rotated"]
+    path.write_bytes(b"cut\n")
+    assert tail.lines() == ["cut"]
+
+
+def test_a_log_that_does_not_exist_yet_is_read_from_its_start(tmp_path: pathlib.Path) -> None:
+    tail = FileTail(str(tmp_path / "a.log"), None)
+    (tmp_path / "a.log").write_bytes(b"first \xff\n")
+    assert tail.lines() == ["first \\xff"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ContimgError, match="could not read the log"):
+        FileTail(str(tmp_path / "folder"), None).lines()
+
+
+def test_matches_carry_their_source_and_no_secret(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"fine\nno such table: x, token=planted\n" + b"no such table\n" * 100)
+    found = matching([FileTail(str(path), 0)], compiled(["no such table", "readonly"]))
+    assert found[0] == {"source": str(path), "line": "no such table: x, token=********"}
+    assert len(found) == 50
+    assert matching([FileTail(str(path), 0)], compiled([])) == []
+
+
+def test_a_journal_is_read_on_from_its_cursor(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "journalctl"
+    script.write_text(f"#!/bin/sh\necho \"$3\" >>{tmp_path}/asked\nprintf 'line\\n-- cursor: c1\\n'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    tail = JournalTail("a.service", 2.5)
+    assert [tail.lines(), tail.lines()] == [["line"], ["line"]]
+    assert (tmp_path / "asked").read_text().splitlines() == ["--since=@2.500000", "--after-cursor=c1"]
+
+
+def test_a_pattern_that_is_none_is_named() -> None:
+    with pytest.raises(ContimgError, match=r"'\(' is no regular expression"):
+        watch_options({**NOTHING, "patterns": ["fine", "("]})
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Return the address of a service that answers /health and fails on all else."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 503)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_health_is_asked_directly_and_only_of_web_addresses(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert _unhealthy({"a": f"{server}/health"}) == []
+    assert _unhealthy({"a": f"{server}/x"})[0].startswith(f"a is not healthy: {server}/x: HTTP Error 503")
+    assert "refused" in _unhealthy({"a": "http://127.0.0.1:1/"})[0]
+    assert _unhealthy({"a": "file:///etc/passwd"}) == ["a has a health URL that is none: file:///etc/passwd"]
+    assert _unhealthy({"a": "http://[bad"})[0].startswith("a is not healthy")
+
+
+def test_a_log_alone_can_be_followed(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"no such table\nfine\n")
+    options = {**NOTHING, "log_files": [str(path)], "patterns": ["no such table"]}
+    assert watch(watch_options(options), check=False) == {"units": {}, "matches": []}
+    from_start = watch_options({**options, "log_offsets": {str(path): 0}})
+    with pytest.raises(ContimgError, match=r"a.log says: no such table. The units were left as they are.") as error:
+        watch(from_start, check=False)
+    assert error.value.details["matches"] == [{"source": str(path), "line": "no such table"}]
+    assert watch(from_start, check=True)["matches"]
+    assert watch(watch_options(NOTHING), check=False) == {"units": {}, "matches": []}
+    assert _systemd.show([], ("Id",)) == {}
