@@ -1,0 +1,176 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An archive of an old state: a compressed tar that is read back, member by member, before it gets its name."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import subprocess
+import tarfile
+from typing import IO, TYPE_CHECKING, cast
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import OldFile
+
+__all__ = ["archive_path", "require_archived", "write_archive"]
+
+_KEPT = "Nothing was removed."
+_XATTR = "SCHILY.xattr."  # as GNU tar and bsdtar name them
+
+
+def archive_path(path: str, src: str, compression: str) -> str:
+    """Return where the archive goes: the asked path, or beside the old state with the ending of its compression.
+
+    :param compression: ``auto`` is zstd where this host has it, else gzip.
+    :raises ContimgError: when zstd is asked for and missing, or the archive would lie in what it archives.
+    """
+    wants_zstd = compression == "zstd" or path.endswith((".zst", ".zstd"))
+    if wants_zstd and not shutil.which("zstd"):
+        raise ContimgError("zstd is not on this host", path=path or src, hint=f"{_KEPT} Install it, or take gzip.")
+    if not path:
+        with_zstd = compression == "zstd" or (compression == "auto" and shutil.which("zstd"))
+        return f"{src.rstrip('/')}.tar.{'zst' if with_zstd else 'gz'}"
+    real = os.path.realpath(path)
+    if os.path.commonpath([real, os.path.realpath(src)]) == os.path.realpath(src):
+        raise ContimgError("would lie in the state that it archives", path=path, hint=f"{_KEPT} Name another place.")
+    return path
+
+
+def write_archive(path: str, src: str, files: Sequence[OldFile], folders: Sequence[bytes]) -> None:
+    """Write the archive, read it back from the device, and only then give it its name.
+
+    Members lie below the name of the old state. They keep owner, mode, times and extended attributes.
+
+    :raises ContimgError: when a file is not what was read before, or the archive is not what was written; no archive is left.
+    """
+    temporary = f"{path}.contimg-{secrets.token_hex(6)}"
+    with failing("write the archive", path, _KEPT):
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as target, open_root(src) as root:
+                with _writer(target, path) as tar:
+                    _fill(tar, root, os.fsencode(os.path.basename(src.rstrip("/"))), files, folders)
+                target.flush()
+                os.fsync(target.fileno())
+            require_archived(temporary, path, src, {file.path: file.sha256 for file in files})
+            os.rename(temporary, path)
+            sync_directory(os.path.dirname(os.path.abspath(path)))
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def _writer(target: IO[bytes], path: str) -> Iterator[tarfile.TarFile]:
+    if not path.endswith((".zst", ".zstd")):
+        with tarfile.open(fileobj=target, mode="w|gz", format=tarfile.PAX_FORMAT) as tar:
+            yield tar
+        return
+    process = subprocess.Popen(["zstd", "-q", "-T0", "-c"], stdin=subprocess.PIPE, stdout=target)
+    into = cast("IO[bytes]", process.stdin)
+    try:
+        with tarfile.open(fileobj=into, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            yield tar
+    finally:
+        into.close()
+        status = process.wait()
+    if status:
+        raise ContimgError(f"zstd failed with status {status}", path=path, hint=_KEPT)
+
+
+def _fill(tar: tarfile.TarFile, root: int, top: bytes, files: Sequence[OldFile], folders: Sequence[bytes]) -> None:
+    for folder in sorted(folders):
+        with open_below(root, folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+            tar.addfile(_member(top, folder, descriptor))
+    for file in sorted(files, key=lambda one: one.path):
+        with open_below(root, file.path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as content:
+            reader = _Hashing(content)
+            tar.addfile(_member(top, file.path, descriptor), cast("IO[bytes]", reader))
+        if reader.digest.hexdigest() != file.sha256:
+            raise ContimgError("has changed while it was archived", path=file.path, hint=_KEPT)
+
+
+class _Hashing:
+    """A file that remembers the hash of what was read of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self.digest.update(block)
+        return block
+
+
+def _member(top: bytes, path: bytes, descriptor: int) -> tarfile.TarInfo:
+    status = os.fstat(descriptor)
+    member = tarfile.TarInfo(os.fsdecode(os.path.join(top, path)).rstrip("/"))
+    member.type = tarfile.DIRTYPE if stat.S_ISDIR(status.st_mode) else tarfile.REGTYPE
+    member.size = 0 if member.isdir() else status.st_size
+    member.mode, member.uid, member.gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+    member.mtime = status.st_mtime_ns / 1e9
+    values = extended_attributes(descriptor)
+    member.pax_headers = {_XATTR + name: values[name].decode("utf-8", "surrogateescape") for name in values}
+    return member
+
+
+def require_archived(path: str, called: str, src: str, digests: Mapping[bytes, str]) -> None:
+    """Check that an archive holds every file with its content, read from the device.
+
+    :param called: the name that it has or will have, by which its compression is known.
+    :param digests: SHA-256 by path below the old state.
+    :raises ContimgError: naming what is missing or differs.
+    """
+    top = os.path.basename(src.rstrip("/")) + "/"
+    found = {}
+    with failing("read the archive back", called, _KEPT), open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            with _reader(file, called) as tar:
+                for member in tar:
+                    content = tar.extractfile(member) if member.isreg() else None
+                    if content is not None and member.name.startswith(top):
+                        found[os.fsencode(member.name[len(top) :])] = _sha256(content)
+        except (tarfile.TarError, EOFError) as error:
+            raise ContimgError(f"cannot be read back: {error}", path=called, hint=_KEPT) from error
+    wrong = sorted(name for name in digests if found.get(name) != digests[name])
+    if wrong:
+        shown = ", ".join(display(name) for name in wrong[:5])
+        raise ContimgError(f"does not hold {len(wrong)} files as they were: {shown}", path=called, hint=_KEPT)
+
+
+def _sha256(content: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    for block in iter(lambda: content.read(1 << 20), b""):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _reader(file: IO[bytes], called: str) -> Iterator[tarfile.TarFile]:
+    if not called.endswith((".zst", ".zstd")):
+        with tarfile.open(fileobj=file, mode="r|gz") as tar:
+            yield tar
+        return
+    process = subprocess.Popen(["zstd", "-q", "-d", "-c"], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+            yield tar
+    finally:
+        said = process.communicate()[1]
+    if process.returncode:
+        raise ContimgError(f"zstd says: {said.decode(errors='replace').strip()}", path=called, hint=_KEPT)

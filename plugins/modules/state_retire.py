@@ -1,0 +1,140 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``state_retire``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: state_retire
+short_description: Archive or remove a state directory that has been moved
+version_added: 0.1.0
+description:
+  - Removes, file by file, what the manifest of the copy knows, and leaves a small file that tells where the state went.
+  - Never removes a tree. What the manifest does not know (links, sockets, files that were never copied) stays, and is named.
+  - Refuses, before anything is removed, when a file is not what the manifest says, when a file is neither at the new place as it was
+    copied nor changed there since by the services, or when a process uses the old tree.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes
+options:
+  src:
+    description: The old state directory.
+    type: path
+    required: true
+  dest:
+    description: The new state directory. It is only read.
+    type: path
+    required: true
+  manifest:
+    description: The manifest of the copy. Defaults to O(dest) with C(.sha256).
+    type: path
+  rename:
+    description: Files, by path below O(src), that are called otherwise below O(dest), as O(dsa110.contimg.state_sync#module:rename).
+    type: dict
+    default: {}
+  moved_at:
+    description: When the services were stopped for the move, in seconds since the epoch. What was modified later, they have changed.
+    type: float
+    required: true
+  state:
+    description: V(archived) keeps a compressed tar, which is read back before the first file is removed. V(removed) keeps nothing.
+    type: str
+    choices: [archived, removed]
+    default: archived
+  archive:
+    description: Where the archive goes, beside O(src) by default. It must not exist yet.
+    type: path
+  compression:
+    description: V(auto) is zstd where the host has it, else gzip. The ending C(.zst) of O(archive) means zstd.
+    type: str
+    choices: [auto, zstd, gzip]
+    default: auto
+  accept:
+    description: Globs of paths below O(dest) that need not be there, for example logs that were rotated away.
+    type: list
+    elements: str
+    default: []
+  tombstone:
+    description: Where it is told where the state went. Defaults to O(src) with C(.retired).
+    type: path
+  require_proof:
+    description: Whether it fails when the open files of other processes cannot be seen (root sees them).
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Archive the old state
+  dsa110.contimg.state_retire:
+    src: /stage/dsa110-contimg/state
+    dest: /data/dsa110-contimg/state
+    moved_at: 1795535830.5
+"""
+
+RETURN = r"""
+files:
+  description: Files that the manifest knows; those that went.
+  returned: success
+  type: int
+bytes:
+  description: Their bytes.
+  returned: success
+  type: int
+changed_since:
+  description: How many of them the services have changed at the new place since the move.
+  returned: success
+  type: int
+left:
+  description: What the manifest does not know, and therefore stays; at most 100 paths.
+  returned: success
+  type: list
+  elements: str
+left_total:
+  description: How many of these there are.
+  returned: success
+  type: int
+archive:
+  description: Where the archive is, empty without one.
+  returned: success
+  type: str
+tombstone:
+  description: Where it is told where the state went.
+  returned: success
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire, retire_options
+
+
+def main() -> None:
+    """Retire and report."""
+    module = AnsibleModule(
+        argument_spec={
+            "src": {"type": "path", "required": True},
+            "dest": {"type": "path", "required": True},
+            "manifest": {"type": "path"},
+            "rename": {"type": "dict", "default": {}},
+            "moved_at": {"type": "float", "required": True},
+            "state": {"type": "str", "choices": ["archived", "removed"], "default": "archived"},
+            "archive": {"type": "path"},
+            "compression": {"type": "str", "choices": ["auto", "zstd", "gzip"], "default": "auto"},
+            "accept": {"type": "list", "elements": "str", "default": []},
+            "tombstone": {"type": "path"},
+            "require_proof": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = retire(retire_options(module.params), check=module.check_mode)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

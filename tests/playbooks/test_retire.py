@@ -1,0 +1,79 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The old state of a moved host, retired: not before its time, not without proof, and then once."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from .conftest import fingerprint
+
+if TYPE_CHECKING:
+    from .conftest import Host
+
+NOW = {"contimg_backup_window_days": 0}
+
+
+def names(host: Host) -> set[str]:
+    """Return what is left of the old state: everything but folders."""
+    return {
+        os.path.relpath(os.path.join(folder, name), host.src)
+        for folder, _dirs, files in os.walk(host.src)
+        for name in files
+    }
+
+
+def test_the_old_state_is_retired_after_its_window(host: Host) -> None:
+    early = host.play("retire")
+    assert early.returncode != 0
+    assert "stands at 'untouched'" in early.stdout
+
+    assert host.play("migrate").returncode == 0
+    source, data = fingerprint(host.src), fingerprint(host.dest)
+    early = host.play("retire")
+    assert early.returncode != 0
+    assert "0.0 days ago, and its old state is kept for 14" in early.stdout
+
+    preview = host.play("retire", "--check", "--diff", **NOW)
+    assert preview.returncode == 0, preview.stdout
+    assert "-db/products.sqlite3" in preview.stdout
+    assert fingerprint(host.src) == source
+    assert host.record()["phase"] == "done"
+
+    manifest = (host.dest.parent / "state.sha256").read_bytes().splitlines()
+    before = names(host)
+    retired = host.play("retire", **NOW)
+    assert retired.returncode == 0, retired.stdout
+    assert fingerprint(host.dest) == data
+    assert host.record()["phase"] == "retired"
+    facts = host.record()["facts"]
+    assert os.path.getsize(facts["archive"]) > 0
+    note = json.loads((host.src.parent / "state.retired").read_text())
+    assert (note["moved_to"], note["done"]) == (str(host.dest), True)
+    left = names(host)
+    assert left == set(note["result"]["left"])
+    assert len(before - left) == len(manifest)
+
+    again = host.play("retire", **NOW)
+    assert "changed=0" in again.stdout, again.stdout
+    assert host.play("migrate").returncode == 0
+    assert host.record()["phase"] == "retired"
+
+
+def test_a_file_that_is_lost_at_the_new_place_stops_it_till_the_operator_accepts_that(host: Host) -> None:
+    assert host.play("migrate").returncode == 0
+    (host.dest / "logs" / "archive" / "contimg-stream.out.1").unlink()
+    source = fingerprint(host.src)
+    refused = host.play("retire", contimg_retire_state="removed", **NOW)
+    assert refused.returncode != 0
+    assert (
+        "neither there as it was copied nor changed since by the services: logs/archive/contimg-stream.out.1"
+        in refused.stdout
+    )
+    assert fingerprint(host.src) == source
+    accepted = host.play("retire", contimg_retire_state="removed", contimg_retire_accept=["logs/archive/*"], **NOW)
+    assert accepted.returncode == 0, accepted.stdout
+    assert host.record()["facts"]["archive"] == ""
