@@ -1,0 +1,127 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who uses a path without having it open now: entries of crontabs, and mounts in every namespace."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
+from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
+    Mount,
+    Place,
+    is_within,
+    mounts_of,
+    places_of,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, owner_of, process_ids
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import is_below
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+__all__ = ["CRONTABS", "cron_entries", "mounts_using", "users_of"]
+
+#: The tables of the system, of packages, of users (Debian's and Red Hat's places), and the scripts that run by period.
+CRONTABS = (
+    "/etc/crontab",
+    "/etc/anacrontab",
+    "/etc/cron.d/*",
+    "/etc/cron.hourly/*",
+    "/etc/cron.daily/*",
+    "/etc/cron.weekly/*",
+    "/etc/cron.monthly/*",
+    "/var/spool/cron/crontabs/*",
+    "/var/spool/cron/*",
+)
+_GONE = (errno.ENOENT, errno.ESRCH)
+_LONGEST = 300
+
+
+@dataclass
+class _Unread:
+    """Whether anything could not be looked at."""
+
+    found: bool = False
+
+
+def users_of(paths: Sequence[str]) -> dict[str, Any]:
+    """Return ``cron``, ``mounts`` and ``complete`` for paths; see the RETURN of ``state_users_info``."""
+    unread = _Unread()
+    cron = list(cron_entries(paths, unread=unread))
+    mounts = list(mounts_using(paths, unread=unread))
+    return {"cron": cron, "mounts": mounts, "complete": not unread.found}
+
+
+def cron_entries(
+    paths: Sequence[str], *, unread: _Unread, tables: Sequence[str] = CRONTABS
+) -> Iterator[dict[str, Any]]:
+    """Yield the lines of crontabs and periodic scripts, other than comments, that name one of the paths.
+
+    What a line runs elsewhere is not looked into.
+    """
+    for table in sorted({path for pattern in tables for path in glob.glob(pattern) if os.path.isfile(path)}):
+        for number, line in enumerate(_lines(table, unread), 1):
+            named = next((path for path in paths if is_below(line, path)), None)
+            if named is not None and not line.lstrip().startswith("#"):
+                yield {"file": table, "line": number, "text": masked(line.strip())[:_LONGEST], "path": named}
+
+
+def _lines(path: str, unread: _Unread) -> list[str]:
+    try:
+        with open(path, "rb") as file:
+            return [display(line) for line in file.read().splitlines()]
+    except OSError:
+        unread.found = True
+        return []
+
+
+def mounts_using(paths: Sequence[str], *, unread: _Unread) -> Iterator[dict[str, Any]]:
+    """Yield the mounts that show one of the paths elsewhere, here or in the namespace of other processes."""
+    own = mounts_of()
+    places = places_of(paths, own)
+    roots = [os.path.realpath(path) for path in paths]
+    for mount in own:
+        if not any(is_within(mount.point, root) for root in roots) and _is_of(mount, places):
+            yield {"point": mount.point, "root": mount.root, "pid": 0, "command": "", "unit": "", "container": ""}
+    known = {(mount.device, mount.root, mount.point) for mount in own}
+    for pid, mount in _foreign_mounts(unread):
+        if (mount.device, mount.root, mount.point) not in known and _shows(mount, places):
+            owner = owner_of(pid)
+            told = {"unit": owner.unit, "container": owner.container, "command": command_of(pid)}
+            yield {"point": mount.point, "root": mount.root, "pid": pid, **told}
+
+
+def _is_of(mount: Mount, places: Sequence[Place]) -> bool:
+    """Tell whether what is mounted is one of the places, or lies in it."""
+    return any(mount.device == place.device and is_within(mount.root, place.path) for place in places)
+
+
+def _shows(mount: Mount, places: Sequence[Place]) -> bool:
+    """Tell whether a mount leads to one of the places, or to a part of it."""
+    return _is_of(mount, places) or any(
+        mount.device == place.device and is_within(place.path, mount.root) for place in places
+    )
+
+
+def _foreign_mounts(unread: _Unread) -> Iterator[tuple[int, Mount]]:
+    """Yield the mounts of each other mount namespace, with the first process that is in it."""
+    seen = {os.stat("/proc/self/ns/mnt").st_ino}
+    for pid in process_ids():
+        try:
+            namespace = os.stat(f"/proc/{pid}/ns/mnt").st_ino
+            if namespace in seen:
+                continue
+            seen.add(namespace)
+            mounts = mounts_of(pid)
+        except OSError as error:
+            unread.found = unread.found or error.errno not in _GONE
+            continue
+        yield from ((pid, mount) for mount in mounts)
