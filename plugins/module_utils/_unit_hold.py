@@ -88,7 +88,8 @@ def plan_hold(
     """
     triggers, dependents = _hanging_together(names, shown, memory)
     units = {}
-    for name in (*sorted(triggers), *sorted(dependents), *names):
+    others = [name for name in memory.units if name not in triggers | dependents | set(names)]
+    for name in (*sorted(triggers), *sorted(dependents), *others, *names):
         _require_restartable(name, shown[name])
         units[name] = _found(shown[name], memory.units.get(name), triggers=name in triggers, depends=name in dependents)
     running = [name for name in units if shown[name]["ActiveState"] not in _DOWN]
@@ -112,17 +113,18 @@ def _found(facts: Mapping[str, str], before: Found | None, *, triggers: bool, de
 def _hanging_together(
     names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: Memory
 ) -> tuple[set[str], set[str]]:
-    """Return what triggers the units, and what runs and is stopped with them, directly or by way of others."""
-    triggers: set[str] = set()
-    dependents: set[str] = set()
-    pending = list(names)
+    """Return what triggers the units, and what runs and is stopped with them, directly or by way of others.
+
+    What an earlier hold has found counts: systemd forgets a stopped unit, and with it whom it triggers or requires.
+    """
+    triggers = {name for name, found in memory.units.items() if found.is_trigger} - set(names)
+    dependents = {name for name, found in memory.units.items() if found.is_dependent} - set(names)
+    pending = [*names, *triggers, *dependents]
     while pending:
         facts = shown[pending.pop()]
         new_triggers = set(facts["TriggeredBy"].split()) - triggers - set(names)
         with_it = {name for setting in _STOPPED_TOO for name in facts[setting].split()} - dependents - set(names)
-        new_dependents = {
-            name for name in with_it if shown[name]["ActiveState"] not in _DOWN or name in memory.units
-        } - new_triggers
+        new_dependents = {name for name in with_it if shown[name]["ActiveState"] not in _DOWN} - new_triggers
         triggers |= new_triggers
         dependents |= new_dependents
         pending += new_triggers | new_dependents
@@ -149,7 +151,8 @@ def hold(names: Sequence[str], hold_file: str, *, timeout: float, check: bool) -
     if not names:
         return _result({}, changed=False)
     memory = read_memory(hold_file)
-    plan = plan_hold(names, _survey(names), memory, held_units(hold_file))
+    known = [*names, *(name for name in memory.units if name not in names)]
+    plan = plan_hold(names, _survey(known), memory, held_units(hold_file))
     moment = memory.stopped_at
     if plan.changed and not check:
         moment = moment if memory.units and not plan.stop and moment else time.time()

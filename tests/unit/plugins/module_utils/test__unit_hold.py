@@ -76,11 +76,19 @@ def test_what_systemd_stops_too_is_remembered_with_what_triggers_it() -> None:
         "c.service": (False, True),
         "a.service": (False, False),
     }
-    # After the hold they are down, and still belong to it.
-    down = {name: {**one, "ActiveState": "inactive"} for name, one in shown.items()}
+    # After the hold they are down, systemd has forgotten how they hang together, and still they belong to it.
+    down = {name: facts("inactive") for name in shown}
     again = plan_hold(["a.service"], down, Memory(plan.units, 1.0, on_file=True), plan.units)
     assert again.units == plan.units
     assert not again.changed
+
+
+def test_a_unit_that_is_no_longer_asked_for_stays_held() -> None:
+    first = {name: Found(was_active=True, was_enabled=True, is_trigger=False) for name in ("a.service", "b.service")}
+    down = {name: facts("inactive") for name in first}
+    plan = plan_hold(["a.service"], down, Memory(first, 1.0, on_file=True), first)
+    assert plan.units == first
+    assert not plan.changed
 
 
 def test_how_a_unit_was_found_first_is_what_counts() -> None:
