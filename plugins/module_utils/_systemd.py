@@ -143,7 +143,12 @@ def journal_from(unit: str, start: str) -> tuple[list[str], str]:
     :param start: the option that says where they begin.
     :raises ContimgError: when the journal cannot be read.
     """
-    done = run(["journalctl", "-u", unit, start, "-o", "cat", "--no-pager", "-q", "--show-cursor"])
+    command = ["journalctl", "-u", unit, start, "-o", "cat", "--no-pager", "-q"]
+    done = run([*command, "--show-cursor"])
+    if (
+        done.returncode != 0 and not done.stdout
+    ):  # without a message there is no cursor to show, and that is an error to it
+        done = run(command)
     if done.returncode != 0:
         raise ContimgError(f"the journal cannot be read: {done.stderr.strip()}", path=unit, hint="Run as root.")
     lines = done.stdout.splitlines()

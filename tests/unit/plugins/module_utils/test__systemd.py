@@ -134,6 +134,11 @@ case "$*" in *--since*) printf 'one\\ntwo\\n-- cursor: s=1;i=2\\n' ;; esac""",
     assert (says / "asked").read_text().splitlines()[1].startswith("-u a.service --after-cursor=s=1;i=2")
 
 
+def test_a_journal_without_a_message_has_no_cursor(says: pathlib.Path) -> None:
+    answer(says, "journalctl", 'case "$*" in *--show-cursor*) exit 1 ;; esac')
+    assert _systemd.journal_from("a.service", "--since=@12.5") == ([], "--since=@12.5")
+
+
 def test_a_journal_that_cannot_be_read_is_an_error(says: pathlib.Path) -> None:
     answer(says, "journalctl", "echo 'No journal files' >&2; exit 1")
     with pytest.raises(ContimgError, match="the journal cannot be read: No journal files"):
