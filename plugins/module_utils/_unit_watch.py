@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -35,6 +36,7 @@ DEFAULT_PATTERNS = (
 _PROPERTIES = ("ActiveState", "SubState", "NRestarts", "Result", "Type")
 _PAUSE_SECONDS = 0.5
 _HEALTH_TIMEOUT = 5
+_GLANCE_SECONDS = 0.02
 _LAST_TRIES = 6  # looks after the watch, half a second apart, for a unit that opens its databases only now and then
 _NAMED = 5
 
@@ -141,15 +143,25 @@ class _Watch:
     def look_last(self) -> None:
         """Ask for health, and look once more at what the answers make the units open and write."""
         first = [f"{name} has not come up: it is {seen.active}" for name, seen in self._now.items() if seen.is_starting]
-        first += _unhealthy(self.options.health_url)
+        first += self._ask_and_look()
         for _try in range(_LAST_TRIES):
-            self._look_at_files()
             if not not_open(self.options.expect_open, self.opened):
                 break
             time.sleep(_PAUSE_SECONDS)
-            _unhealthy(self.options.health_url)
+            self._ask_and_look()
         self.look()
         self.wrong = [*first, *self.wrong, *not_open(self.options.expect_open, self.opened)]
+
+    def _ask_and_look(self) -> list[str]:
+        """Ask for health, and look at open files meanwhile: some have a database open only while they answer."""
+        answers: list[str] = []
+        asking = threading.Thread(target=lambda: answers.extend(_unhealthy(self.options.health_url)))
+        asking.start()
+        while asking.is_alive():
+            self._look_at_files()
+            asking.join(_GLANCE_SECONDS)
+        self._look_at_files()
+        return answers
 
     def _look_at_files(self) -> None:
         for name, paths in self.options.expect_open.items():
