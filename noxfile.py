@@ -16,7 +16,15 @@ BUILD = ROOT / ".build"
 COLLECTIONS = BUILD / "collections"
 JUNIT = BUILD / "junit"
 # Programs that judge the results of unit tests, with the Debian package of each.
-JUDGES = ["rsync=rsync", "sqlite3=sqlite3", "sqldiff=sqlite3-tools", "setfacl=acl", "setfattr=attr", "strace=strace"]
+JUDGES = [
+    "rsync=rsync",
+    "sqlite3=sqlite3",
+    "sqldiff=sqlite3-tools",
+    "setfacl=acl",
+    "setfattr=attr",
+    "strace=strace",
+    "zstd=zstd",
+]
 
 nox.options.sessions = ["unit", "lint"]
 nox.options.error_on_external_run = False
