@@ -249,8 +249,9 @@ class _Pass:
             for action in self.plan.actions:
                 if action.backup:
                     back_up_file(context.target, action.path, options.backup_dir)
-            Applier(context, self.trees.source).apply(self.plan.actions)
             self._prove_unchanged()
+            Applier(context, self.trees.source).apply(self.plan.actions)
+            self._note_linked()
             self._write()
 
     def copied(self) -> int:
@@ -279,7 +280,7 @@ class _Pass:
         )
 
     def _prove_unchanged(self) -> None:
-        """Read back what needed no copy and was never proved; a name's status may have moved with its metadata."""
+        """Read back what needs no copy and was never proved."""
         proved = {}
         for path in self._unproved():
             source = self.trees.source[self.plan.unchanged[path]]
@@ -291,10 +292,23 @@ class _Pass:
                 if self.options.verify:
                     self._prove(path, digest)
                     flags |= VERIFIED
-                with folder_of(self._there(), path) as (folder, name):
-                    target = entry_of(path, os.stat(name, dir_fd=folder, follow_symlinks=False))
-            proved[path] = Known(source.identity, target.identity, bytes.fromhex(digest), flags)
+                target = self._identity(path)
+            proved[path] = Known(source.identity, target, bytes.fromhex(digest), flags)
         self.trees.ledger.append(proved)
+
+    def _identity(self, path: bytes) -> bytes:
+        with folder_of(self._there(), path) as (folder, name):
+            return entry_of(path, os.stat(name, dir_fd=folder, follow_symlinks=False)).identity
+
+    def _note_linked(self) -> None:
+        """A name that was added to a file, or taken from it, has moved the ctime of its other names."""
+        linked = {}
+        for path, source in self.plan.unchanged.items():
+            known = self.trees.ledger.get(path)
+            if known is not None and self.trees.source[source].status.links > 1:
+                with failing("look at the copy", path):
+                    linked[path] = known._replace(target=self._identity(path))
+        self.trees.ledger.append(linked)
 
     def _prove(self, path: bytes, digest: str) -> None:
         if hash_file(self._there(), path, from_device=True) != digest:

@@ -16,7 +16,7 @@ import secrets
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
@@ -42,7 +42,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Context", "Written", "temporary_name"]
 
+_Item = TypeVar("_Item")
 _ATTEMPTS = 3
 _FLUSHES = 8  # at once: they wait for the same commit
 _VANISHED = (errno.ENOENT, errno.ESTALE, errno.ELOOP)
@@ -149,13 +150,11 @@ class Batch:
 
     def prepare(self) -> None:
         """Write every file, flush it and read it back. Raises ContimgError naming the file; none has its name then."""
-        with ThreadPoolExecutor(max_workers=self.context.workers) as pool:
-            list(pool.map(self._write, self.actions))
-        with ThreadPoolExecutor(max_workers=_FLUSHES) as pool:
-            list(pool.map(self._flush, self.written))
+        workers = self.context.workers
+        _each(workers, self._write, self.actions)
+        _each(1 if workers == 1 else _FLUSHES, self._flush, self.written)
         if self.context.verify:
-            with ThreadPoolExecutor(max_workers=self.context.workers) as pool:
-                list(pool.map(self._prove, self.written))
+            _each(workers, self._prove, self.written)
         self.written.sort(key=lambda one: one.action.path)
 
     def _write(self, action: Action) -> None:
@@ -251,6 +250,16 @@ class Batch:
         racy = RACY if is_racy(one.source, self.context.started_ns) else 0
         database = DATABASE if one.action.source in self.context.databases else 0
         return (VERIFIED if self.context.verify else 0) | racy | database
+
+
+def _each(workers: int, step: Callable[[_Item], None], items: Sequence[_Item]) -> None:
+    """Do a step for all items, in as many threads; one worker does them in their order."""
+    if min(workers, len(items)) <= 1:
+        for item in items:
+            step(item)
+        return
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        list(pool.map(step, items))
 
 
 def _is_still(entry: Entry, status: os.stat_result) -> bool:

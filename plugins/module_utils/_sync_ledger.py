@@ -69,10 +69,6 @@ class Known(NamedTuple):
         """Tell whether both sides look like what they were; where this is racy, only their content proves it."""
         return bool(self.flags & PLACED) and self.source == source.identity and self.target == target.identity
 
-    def is_ours(self, target: Entry) -> bool:
-        """Tell whether the destination is what an earlier pass put there: inode, size and mtime, which a write moves."""
-        return _content_facts(self.target) == _content_facts(target.identity)
-
     def packed(self) -> bytes:
         """Return it as a ledger keeps it."""
         return self.source + self.target + self.sha256 + bytes([self.flags])
@@ -94,6 +90,7 @@ class Ledger:
         """Read a ledger; one that does not exist is empty. Raises ContimgError when it is none."""
         self.path = path
         self._records: dict[bytes, bytes] = {}
+        self._intents: dict[bytes, bytes] = {}  # what a dead run was about to rename, and perhaps did
         self._end = 0
         if os.path.lexists(path):
             with failing("read the ledger", path), open(path, "rb") as file:
@@ -113,19 +110,29 @@ class Ledger:
             if not count or len(block) < length or zlib.crc32(block) != checksum:
                 break
             records = [block[start : start + _SIZE] for start in range(0, count * _SIZE, _SIZE)]
-            self._records.update(zip(block[count * _SIZE :].split(b"\0"), records))
+            self._remember(dict(zip(block[count * _SIZE :].split(b"\0"), records)))
             position += _BLOCK.size + length
         return position
 
+    def _remember(self, records: Mapping[bytes, bytes]) -> None:
+        for path, record in records.items():
+            (self._records if record[_FLAGS] & PLACED else self._intents)[path] = record
+
     def __contains__(self, path: bytes) -> bool:
-        return path in self._records
+        return path in self._records or path in self._intents
+
+    def is_ours(self, there: Entry) -> bool:
+        """Tell whether a name at the destination is what a pass put there: inode, size and mtime, which a write moves."""
+        wanted = _content_facts(there.identity)
+        found = (records.get(there.path) for records in (self._records, self._intents))
+        return any(record is not None and _content_facts(record[IDENTITY:_DIGEST]) == wanted for record in found)
 
     def paths(self) -> set[bytes]:
         """Return every path that is known."""
         return set(self._records)
 
     def get(self, path: bytes) -> Known | None:
-        """Return what is known of a path."""
+        """Return what is known of a path that was placed."""
         record = self._records.get(path)
         if record is None:
             return None
@@ -149,7 +156,7 @@ class Ledger:
         if not known:
             return
         records = {path: one.packed() for path, one in known.items()}
-        self._records.update(records)
+        self._remember(records)
         block = _packed(records)
         with failing("write the ledger", self.path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

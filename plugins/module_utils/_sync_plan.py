@@ -138,7 +138,7 @@ class _Planner:
         if (there.kind, there.target, there.status.rdev) == (entry.kind, entry.target, entry.status.rdev):
             return self._metadata(path, entry)
         self.rewritten.add(path)
-        if self._is_ours(path, there):
+        if self._is_ours(there):
             return [new._replace(reason="changed")]
         return self._conflict(path, new, "is something else")
 
@@ -150,11 +150,13 @@ class _Planner:
     def _link(self, path: bytes, first: bytes, entry: Entry) -> list[Action]:
         there, other = self.trees.target.get(path), self.trees.target.get(first)
         if there is not None and other is not None and there.inode == other.inode and first not in self.rewritten:
-            if entry.is_file:
+            if entry.is_file and first in self.unchanged:
+                known = self.trees.ledger.get(first)
                 self.unchanged[path] = self.targets[path]
+                self.equal[path] = self.equal.get(first) or (known.sha256.hex() if known else "")
             return []
         action = Action("link", path, f"hard link to {display(first)}", self.targets[path], first=first)
-        if there is None or self._is_ours(path, there):
+        if there is None or self._is_ours(there):
             known = self.trees.ledger.get(path)
             if there is not None and known is not None and "hardlink" in self.losses and known.is_current(entry, there):
                 self.unchanged[path] = self.targets[path]
@@ -184,7 +186,7 @@ class _Planner:
         self.rewritten.add(path)
         backup = verdict == "replace" and database == path
         action = Action("copy", path, reason, entry.path, backup=backup, database=member)
-        if verdict or member or self._is_ours(path, there) or self._is_equal(path, entry.path, there):
+        if verdict or member or self._is_ours(there) or self._is_equal(path, entry.path, there):
             return [action]
         return self._conflict(path, action, "differs and is not of this copy")
 
@@ -219,13 +221,12 @@ class _Planner:
 
     def _is_foreign(self, path: bytes) -> bool:
         there, source = self.trees.target[path], self.targets.get(path)
-        if there.is_file and (not there.status.size or self._is_ours(path, there)):
+        if there.is_file and (not there.status.size or self._is_ours(there)):
             return False
         return source is None or not self._is_equal(path, source, there)
 
-    def _is_ours(self, path: bytes, there: Entry) -> bool:
-        known = self.trees.ledger.get(path)
-        return known is not None and not there.is_folder and known.is_ours(there)
+    def _is_ours(self, there: Entry) -> bool:
+        return not there.is_folder and self.trees.ledger.is_ours(there)
 
     def _is_equal(self, path: bytes, source: bytes, there: Entry) -> bool:
         entry = self.trees.source[source]
