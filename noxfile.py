@@ -54,8 +54,19 @@ def unit(session: nox.Session) -> None:
     _link_collection()
     JUNIT.mkdir(parents=True, exist_ok=True)
     session.run("bash", "tests/support/system_packages.sh", *JUDGES)
-    where = session.posargs or ["tests/unit"]
+    where = session.posargs or ["tests/unit", "tests/faults/test_sync_kill.py"]  # of the faults a sample
     session.run("pytest", "-q", "-n", "2", f"--junitxml={JUNIT / 'unit.xml'}", *where)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Every point of every fault suite; the unit tests take a sample."""
+    _link_collection()
+    JUNIT.mkdir(parents=True, exist_ok=True)
+    session.run("bash", "tests/support/system_packages.sh", *JUDGES)
+    where = session.posargs or ["tests/faults"]
+    command = ["pytest", "-q", "-n", "2", f"--junitxml={JUNIT / 'faults.xml'}", *where]
+    session.run("bash", "tests/support/in_cgroup2.sh", *command, env={"CONTIMG_FAULT_POINTS": "0"})
 
 
 @nox.session

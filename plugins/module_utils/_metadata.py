@@ -5,85 +5,127 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
 import pwd
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_name
 
 if TYPE_CHECKING:
-    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
+    from collections.abc import Iterator
 
 __all__ = [
+    "Handle",
+    "Wishes",
     "copy_extended_attributes",
     "extended_attributes",
     "group_id",
-    "set_link_metadata",
+    "open_handle",
     "set_metadata",
     "user_id",
 ]
 
-_UNSUPPORTED = (errno.ENOTSUP, errno.EPERM, errno.EACCES)
+#: A descriptor of a file or folder; for anything else the path in /proc of a descriptor that only stands for it.
+Handle = Union[int, str]
+
+_UNSUPPORTED = (
+    errno.ENOTSUP,
+    errno.EPERM,
+    errno.EACCES,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ERANGE,
+    errno.E2BIG,
+)
+_LABEL = "security.selinux"  # the system's own, where the source has none
 
 
-def copy_extended_attributes(source: int, target: int, *, losses: frozenset[str]) -> None:
-    """Make the extended attributes (ACLs and capabilities are such) of one descriptor those of another.
+class Wishes(NamedTuple):
+    """What the operator wants of a copy's metadata.
+
+    :ivar owner: numeric owner for everything, -1 keeps the source's.
+    :ivar group: numeric group for everything, -1 keeps the source's.
+    :ivar losses: what may be lost where the destination cannot hold it.
+    """
+
+    owner: int = -1
+    group: int = -1
+    losses: frozenset[str] = frozenset()
+
+
+@contextlib.contextmanager
+def open_handle(folder: int, name: bytes, mode: int) -> Iterator[Handle]:
+    """Hold a name of a folder by a descriptor, following no link and opening no device.
+
+    :param mode: the file type that is expected.
+    :raises OSError: ``ESTALE`` when something else stands there.
+    """
+    plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = open_name(folder, name) if plain else os.open(name, flags, dir_fd=folder)
+    try:
+        if stat.S_IFMT(os.fstat(descriptor).st_mode) != stat.S_IFMT(mode):
+            raise OSError(errno.ESTALE, "Something else stands there now", name)
+        yield descriptor if plain else f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def set_metadata(target: Handle, status: os.stat_result, wishes: Wishes) -> None:
+    """Set owner, mode and times of a name: the owner first, since a change of owner clears setuid bits."""
+    with _tolerating("owner", wishes.losses):
+        owner = status.st_uid if wishes.owner < 0 else wishes.owner
+        os.chown(target, owner, status.st_gid if wishes.group < 0 else wishes.group)
+    if not stat.S_ISLNK(status.st_mode):
+        with _tolerating("mode", wishes.losses):
+            os.chmod(target, stat.S_IMODE(status.st_mode))
+    with _tolerating("nanoseconds", wishes.losses):
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@contextlib.contextmanager
+def _tolerating(loss: str, losses: frozenset[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if loss not in losses or error.errno not in _UNSUPPORTED:
+            raise
+
+
+def copy_extended_attributes(source: Handle, target: Handle, *, losses: frozenset[str]) -> None:
+    """Make the extended attributes (ACLs and capabilities are such) of one handle those of another.
+
+    To be done after a change of owner, which clears capabilities.
 
     :param losses: ``xattr`` and ``acl`` where the operator accepts that the file system cannot hold them.
     """
     wanted = extended_attributes(source)
-    for name in set(_listed(target)) - set(wanted):
-        os.removexattr(target, name)
+    present = _listed(target)
+    for name in present:
+        if name not in wanted and name != _LABEL:
+            os.removexattr(target, name)
     for name, value in wanted.items():
-        try:
+        with _tolerating("acl" if name.startswith("system.") else "xattr", losses):
             os.setxattr(target, name, value)
-        except OSError as error:
-            loss = "acl" if name.startswith("system.posix_acl") else "xattr"
-            if error.errno not in _UNSUPPORTED or loss not in losses:
-                raise
 
 
-def extended_attributes(descriptor: int) -> dict[str, bytes]:
-    """Return the extended attributes of an open file or folder; its ACLs and capabilities are such. Raises OSError."""
-    return {name: os.getxattr(descriptor, name) for name in _listed(descriptor)}
+def extended_attributes(handle: Handle) -> dict[str, bytes]:
+    """Return the extended attributes of a handle; its ACLs and capabilities are such. Raises OSError."""
+    return {name: os.getxattr(handle, name) for name in _listed(handle)}
 
 
-def _listed(descriptor: int) -> list[str]:
+def _listed(handle: Handle) -> list[str]:
     try:
-        return os.listxattr(descriptor)
+        return os.listxattr(handle)
     except OSError as error:
         if error.errno == errno.ENOTSUP:
             return []
         raise
-
-
-def set_metadata(descriptor: int, entry: Entry, *, owner: int, group: int, losses: frozenset[str]) -> None:
-    """Set owner, mode and times of an open file or folder: the owner first, since chown clears setuid bits."""
-    status = entry.status
-    if "owner" not in losses:
-        os.fchown(descriptor, status.st_uid if owner < 0 else owner, status.st_gid if group < 0 else group)
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-    os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def set_link_metadata(
-    folder: int, name: bytes, entry: Entry, *, owner: int, group: int, losses: frozenset[str]
-) -> None:
-    """Set owner and times of a symbolic link, FIFO, socket or device by its name, following no link."""
-    status = entry.status
-    if "owner" not in losses:
-        uid, gid = status.st_uid if owner < 0 else owner, status.st_gid if group < 0 else group
-        os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        try:
-            os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(status.st_mode))
-        finally:
-            os.close(descriptor)
-    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=folder, follow_symlinks=False)
 
 
 def user_id(name: str | None) -> int:

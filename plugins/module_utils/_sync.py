@@ -9,22 +9,25 @@ import contextlib
 import fcntl
 import json
 import os
+import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file, sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import format_manifest, hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
+    Wishes,
     extended_attributes,
     group_id,
+    open_handle,
     user_id,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Copier
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import (
     require_capable,
     require_owner,
@@ -32,22 +35,25 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import
     require_readable,
     require_space,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees, compare
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
+    DATABASE,
+    PLACED,
+    RACY,
+    VERIFIED,
     Known,
-    fact,
-    known,
-    read_ledger,
-    write_ledger,
+    Ledger,
+    is_racy,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import Decisions, Plan, Trees, make_plan
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import make_plan
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Decisions, Plan, Questions
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
-    Entry,
-    open_below,
+    entry_of,
+    folder_of,
     open_root,
     require_folder,
     require_separate,
-    scan,
-    tree_digest,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +63,6 @@ if TYPE_CHECKING:
 __all__ = ["Options", "options_from", "synchronize"]
 
 _SHOWN = 200  # actions and conflicts that a result lists
-_SMALLEST_DATABASE = 512  # bytes: the smallest page; a database is a multiple of it
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,6 @@ class Options:
     verify: bool
     manifest: str
     backup_dir: str | None
-    losses: frozenset[str]
     workers: int
     bandwidth_limit: int
     progress_file: str | None
@@ -88,12 +92,14 @@ class _Progress:
     """Counts bytes, keeps to the bandwidth limit, and tells how far the copy is, about twice a second."""
 
     def __init__(self, options: Options, total: int) -> None:
+        self.lock = threading.Lock()
         self.path, self.limit, self.total = options.progress_file, options.bandwidth_limit, total
         self.started = self.told = time.monotonic()
         self.done = 0
 
     def __call__(self, count: int) -> None:
-        self.done += count
+        with self.lock:
+            self.done += count
         elapsed = time.monotonic() - self.started
         if self.limit:
             time.sleep(max(0.0, self.done / self.limit - elapsed))
@@ -115,192 +121,224 @@ def synchronize(options: Options, *, check: bool) -> dict[str, Any]:
     require_separate(options.src, options.dest)
     if options.require_quiesced:
         require_quiet(options.src, options.dest)
-    with open_root(options.src) as source:
-        trees = _read_trees(options, source)
-        plan = _plan(options, trees)
-        require_readable(source, trees.source.values())
-        require_owner(options.dest, trees.source.values(), allowed=options.losses, decisions=options.decisions)
-        require_space(options.dest, plan, trees.source)
-        pass_ = _Pass(options, source, trees, plan, started_ns)
-        changed = pass_.has_work() if check else pass_.run()
-        return _report(
-            options, trees, plan, changed=changed, seconds=time.monotonic() - started, verified=pass_.verified
-        )
-
-
-def _read_trees(options: Options, source: int) -> Trees:
-    entries = scan(source, options.exclude)
-    databases = frozenset(path for path, entry in entries.items() if _is_database(options.src, path, entry))
-    target: dict[bytes, Entry] = {}
-    if os.path.isdir(options.dest):
-        with open_root(options.dest) as root:
-            target = scan(root)
-    elif os.path.lexists(options.dest):
-        raise ContimgError("is no directory", path=options.dest, hint="Nothing was touched.")
-    extras = {path: entry for path, entry in target.items() if options.decisions.delete and path not in entries}
-    foreign = frozenset(path for path, entry in extras.items() if _is_database(options.dest, path, entry))
-    return Trees(entries, target, read_ledger(options.ledger), databases, foreign)
-
-
-def _is_database(root: str, path: bytes, entry: Entry) -> bool:
-    size = entry.status.st_size
-    if not entry.is_file or not size or size % _SMALLEST_DATABASE or not os.access(_join(root, path), os.R_OK):
-        return False
-    with contextlib.suppress(ContimgError):  # it may vanish under a live copy
-        return is_database(_join(root, path))
-    return False
-
-
-def _join(root: str, path: bytes) -> str:
-    return os.path.join(root, os.fsdecode(path))
-
-
-def _plan(options: Options, trees: Trees) -> Plan:
-    def same_content(source: bytes, target: bytes) -> str:
-        with failing("compare the file", source), open_root(options.src) as one, open_root(options.dest) as other:
-            digest = hash_file(one, source)
-            return digest if hash_file(other, target) == digest else ""
-
-    def same_attributes(source: bytes, target: bytes) -> bool:
-        with failing("compare the attributes", source), open_root(options.src) as one, open_root(options.dest) as other:
-            with open_below(one, source) as first, open_below(other, target) as second:
-                return extended_attributes(first) == extended_attributes(second)
-
-    def relation(source: bytes, target: bytes) -> str:
-        try:
-            return relate(_join(options.dest, target), _join(options.src, source)).kind
-        except ContimgError as error:
-            return f"not comparable: {error.what}"
-
-    plan = make_plan(
-        trees,
-        options.decisions,
-        same_content=same_content,
-        same_attributes=same_attributes,
-        database_relation=relation,
-    )
-    if plan.conflicts:
-        named = [f"{display(path)} ({reason})" for path, reason in plan.conflicts]
-        what = f"holds what this copy has not put there: {', '.join(named[:10])}"
-        hint = "Nothing was touched. Decide with on_conflict or decisions: keep leaves it, replace backs it up first."
-        raise ContimgError(what, path=options.dest, hint=hint, conflicts=named[:_SHOWN])
-    return plan
-
-
-class _Pass:
-    """Applies one plan and proves it."""
-
-    def __init__(self, options: Options, source: int, trees: Trees, plan: Plan, started_ns: int) -> None:
-        self.options, self.source, self.trees, self.plan, self.started_ns = options, source, trees, plan, started_ns
-        self.verified = 0
-
-    def has_work(self) -> bool:
-        """Tell whether a run would change anything."""
-        return bool(self.plan.actions) or bool(self._unproved_before()) or self._lacks_manifest()
-
-    def _lacks_manifest(self) -> bool:
-        return not self.options.live and not os.path.exists(self.options.manifest)
-
-    def _unproved_before(self) -> set[bytes]:
-        """Files that need no copy, yet were never read back, or are known only since this comparison."""
-        return {path for path in self.plan.unchanged if not self._is_proved(path)}
-
-    def _is_proved(self, path: bytes) -> bool:
-        before = self.trees.known.get(path)
-        source, target = self.trees.source[self.plan.unchanged[path]], self.trees.target[path]
-        if before is None or not before.describes(source.status, target.status):
-            return False
-        return before.verified or self.options.live or not self.options.verify
-
-    def run(self) -> bool:
-        """Apply, verify, remember; tell whether anything changed."""
-        if not self.has_work():
-            return False
-        require_capable(self.options.dest, self.trees.source.values(), allowed=self.options.losses)
-        with failing("make the destination", self.options.dest):
-            os.makedirs(self.options.dest, exist_ok=True)
-        with open_root(self.options.dest) as target, _alone(target, self.options.dest):
-            copier = self._copier(target)
-            copier.apply(self.plan.actions, lambda path: back_up_file(target, path, self.options.backup_dir))
-            ledger = self._remember(scan(target), copier.placed)
-            if self.options.verify and not self.options.live:
-                unproved = {path: one for path, one in ledger.items() if not one.verified}
-                ledger.update(copier.verify(unproved))
-                self.verified = len(unproved)
-            self._write(ledger)
-        return True
-
-    def _copier(self, target: int) -> Copier:
-        total = sum(self.trees.source[step.source].status.st_size for step in self.plan.actions if step.kind == "copy")
-        return Copier(
-            source=self.source,
-            target=target,
-            entries=self.trees.source,
-            live=self.options.live,
-            owner=self.options.decisions.owner,
-            group=self.options.decisions.group,
-            losses=self.options.losses,
-            workers=self.options.workers,
-            started_ns=self.started_ns,
-            progress=_Progress(self.options, total),
-        )
-
-    def _remember(self, target: dict[bytes, Entry], placed: dict[bytes, Known]) -> dict[bytes, Known]:
-        """Return the new ledger. Renames, links and metadata change a ctime, so the destination is looked at again."""
-        ledger = {}
-        for path, source in {**dict.fromkeys(placed, b""), **self.plan.unchanged}.items():
-            if path not in target:
-                continue
-            if path in placed:
-                ledger[path] = replace(placed[path], target=fact(target[path].status))
-            elif path in self.plan.equal:
-                status = self.trees.source[source].status
-                digest = self.plan.equal[path]
-                ledger[path] = known(status, target[path].status, digest, verified=False, started_ns=self.started_ns)
-            else:
-                first = self.trees.known.get(path)
-                if first is not None:
-                    ledger[path] = replace(first, target=fact(target[path].status))
-        return {**self._linked(target, ledger), **ledger}
-
-    def _linked(self, target: dict[bytes, Entry], ledger: dict[bytes, Known]) -> dict[bytes, Known]:
-        """A hard link is known by what is known of its first name."""
-        firsts = {target[path].inode: one for path, one in ledger.items()}
-        links = {*self.plan.unchanged, *(step.path for step in self.plan.actions if step.kind == "link")}
-        return {path: firsts[target[path].inode] for path in links if path in target and target[path].inode in firsts}
-
-    def _write(self, ledger: dict[bytes, Known]) -> None:
-        write_ledger(self.options.ledger, ledger)
-        if not self.options.live:
-            manifest = format_manifest({path: one.sha256 for path, one in ledger.items()})
-            replace_file(self.options.manifest, manifest, mode=0o644)
+    with open_root(options.src) as source, _open_target(options, check=check) as target:
+        pass_ = _Pass(options, source, target, started_ns)
+        require_readable(source, pass_.trees.source.values())
+        require_owner(options.dest, pass_.trees.source.values(), wishes=options.decisions.wishes)
+        require_space(options.dest, pass_.plan, pass_.trees.source)
+        changed = pass_.has_work()
+        if changed and not check:
+            pass_.run()
+        return _report(options, pass_, changed=changed, seconds=time.monotonic() - started)
 
 
 @contextlib.contextmanager
-def _alone(target: int, dest: str) -> Iterator[None]:
-    """Hold the lock of a destination; a second run says so and leaves."""
+def _open_target(options: Options, *, check: bool) -> Iterator[int | None]:
+    """Hold the destination, and its lock while something may be written; a second run says so and leaves."""
+    if not os.path.lexists(options.dest):
+        yield None
+        return
+    if not os.path.isdir(options.dest):
+        raise ContimgError("is no directory", path=options.dest, hint="Nothing was touched.")
+    with open_root(options.dest) as target:
+        if not check:
+            _lock(target, options.dest)
+        yield target
+
+
+def _lock(target: int, dest: str) -> None:
     try:
         fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         hint = "Nothing was touched. Wait for it."
         raise ContimgError("another copy to this destination is running", path=dest, hint=hint) from error
-    yield
 
 
-def _report(
-    options: Options, trees: Trees, plan: Plan, *, changed: bool, seconds: float, verified: int
-) -> dict[str, Any]:
+@contextlib.contextmanager
+def _made_target(dest: str) -> Iterator[int]:
+    with failing("make the destination", dest):
+        parent = os.path.dirname(os.path.abspath(dest))
+        os.makedirs(parent, exist_ok=True)
+        os.mkdir(dest, 0o700)
+        sync_directory(parent)
+    with open_root(dest) as target:
+        _lock(target, dest)
+        yield target
+
+
+class _Pass:
+    """Reads both sides, plans, applies and proves."""
+
+    def __init__(self, options: Options, source: int, target: int | None, started_ns: int) -> None:
+        self.options, self.source, self.target, self.started_ns = options, source, target, started_ns
+        self.verified = 0
+        self.trees: Trees = compare(
+            source,
+            target,
+            Ledger(options.ledger),
+            exclude=options.exclude,
+            rename=options.decisions.rename,
+            verified=options.verify,
+        )
+        self.plan: Plan = make_plan(
+            self.trees,
+            options.decisions,
+            Questions(self._same_content, self._same_attributes, self._relation),
+        )
+        self._refuse_conflicts()
+
+    def _refuse_conflicts(self) -> None:
+        if self.plan.conflicts:
+            named = [f"{display(path)} ({reason})" for path, reason in self.plan.conflicts]
+            what = f"holds what this copy has not put there: {', '.join(named[:10])}"
+            hint = (
+                "Nothing was touched. Decide with on_conflict or decisions: keep leaves it, replace backs it up first."
+            )
+            raise ContimgError(what, path=self.options.dest, hint=hint, conflicts=named[:_SHOWN])
+
+    def _there(self) -> int:
+        if self.target is None:
+            raise ContimgError("does not exist", path=self.options.dest)
+        return self.target
+
+    def _same_content(self, source: bytes, target: bytes) -> str:
+        with failing("compare the file", source):
+            digest = hash_file(self.source, source)
+            return digest if hash_file(self._there(), target) == digest else ""
+
+    def _same_attributes(self, source: bytes, target: bytes) -> bool:
+        mode = self.trees.source[source].status.mode
+        with failing("compare the attributes", source):
+            with folder_of(self.source, source) as (one, name), folder_of(self._there(), target) as (two, other):
+                with open_handle(one, name, mode) as first, open_handle(two, other, mode) as second:
+                    return extended_attributes(first) == extended_attributes(second)
+
+    def _relation(self, source: bytes, target: bytes) -> str:
+        paths = [os.path.join(root, os.fsdecode(path)) for root, path in self._both(source, target)]
+        try:
+            return relate(paths[1], paths[0]).kind
+        except ContimgError as error:
+            return f"not comparable: {error.what}"
+
+    def _both(self, source: bytes, target: bytes) -> list[tuple[str, bytes]]:
+        return [(self.options.src, source), (self.options.dest, target)]
+
+    def has_work(self) -> bool:
+        """Tell whether a run would change anything."""
+        lacks_manifest = not self.options.live and not os.path.exists(self.options.manifest)
+        return bool(self.plan.actions) or bool(self._unproved()) or lacks_manifest
+
+    def _unproved(self) -> list[bytes]:
+        """Files that need no copy, yet were never read back, or are known only since this comparison."""
+        return [path for path, source in self.plan.unchanged.items() if not self._is_proved(path, source)]
+
+    def _is_proved(self, path: bytes, source: bytes) -> bool:
+        known = self.trees.ledger.get(path)
+        if known is None or not known.describes(self.trees.source[source], self.trees.target[path]):
+            return False
+        return bool(known.flags & VERIFIED) or not self.options.verify
+
+    def run(self) -> None:
+        """Apply, verify, remember."""
+        options = self.options
+        require_capable(options.dest, self.trees.source.values(), allowed=options.decisions.wishes.losses)
+        with contextlib.ExitStack() as stack:
+            if self.target is None:
+                self.target = stack.enter_context(_made_target(options.dest))
+            context = self._context(stack.enter_context(DataCopier(options.workers, _Progress(options, self._bytes()))))
+            for action in self.plan.actions:
+                if action.backup:
+                    back_up_file(context.target, action.path, options.backup_dir)
+            self._prove_unchanged()
+            Applier(context, self.trees.source).apply(self.plan.actions)
+            self._note_linked()
+            self._write()
+
+    def copied(self) -> int:
+        """Return how many files the plan copies."""
+        return sum(step.kind == "copy" for step in self.plan.actions)
+
+    def _bytes(self) -> int:
+        sizes = (self.trees.source[step.source].status.size for step in self.plan.actions if step.kind == "copy")
+        return sum(sizes) * (2 if self.options.verify else 1)
+
+    def _context(self, data: DataCopier) -> Context:
+        options = self.options
+        if options.verify:
+            self.verified = self.copied()
+        return Context(
+            source=self.source,
+            target=self._there(),
+            ledger=self.trees.ledger,
+            data=data,
+            wishes=options.decisions.wishes,
+            live=options.live,
+            verify=options.verify,
+            workers=options.workers,
+            started_ns=self.started_ns,
+            databases=self.trees.databases,
+        )
+
+    def _prove_unchanged(self) -> None:
+        """Read back what needs no copy and was never proved."""
+        proved = {}
+        for path in self._unproved():
+            source = self.trees.source[self.plan.unchanged[path]]
+            known = self.trees.ledger.get(path)
+            digest = self.plan.equal.get(path) or (known.sha256.hex() if known else "")
+            flags = PLACED | (RACY if is_racy(source, self.started_ns) else 0)
+            flags |= DATABASE if source.path in self.trees.databases else 0
+            with failing("read the copy back", path):
+                if self.options.verify:
+                    self._prove(path, digest)
+                    flags |= VERIFIED
+                target = self._identity(path)
+            proved[path] = Known(source.identity, target, bytes.fromhex(digest), flags)
+        self.trees.ledger.append(proved)
+
+    def _identity(self, path: bytes) -> bytes:
+        with folder_of(self._there(), path) as (folder, name):
+            return entry_of(path, os.stat(name, dir_fd=folder, follow_symlinks=False)).identity
+
+    def _note_linked(self) -> None:
+        """A name that was added to a file, or taken from it, has moved the ctime of its other names."""
+        linked = {}
+        for path, source in self.plan.unchanged.items():
+            known = self.trees.ledger.get(path)
+            if known is not None and self.trees.source[source].status.links > 1:
+                with failing("look at the copy", path):
+                    linked[path] = known._replace(target=self._identity(path))
+        self.trees.ledger.append(linked)
+
+    def _prove(self, path: bytes, digest: str) -> None:
+        if hash_file(self._there(), path, from_device=True) != digest:
+            hint = "The source is unchanged. Check the destination's device, remove the file there, and run again."
+            raise ContimgError("the copy differs from what was read from the source", path=path, hint=hint)
+        self.verified += 1
+
+    def _write(self) -> None:
+        made = {step.path for step in self.plan.actions if step.kind != "remove"}
+        removed = {step.path for step in self.plan.actions if step.kind == "remove"} - made
+        ledger = self.trees.ledger
+        ledger.rewrite(without=removed)
+        if not self.options.live:
+            foreign = self.trees.gone | set(self.plan.kept) | {path + b"-wal" for path in self.plan.kept}
+            digests = {path: digest for path, digest in ledger.digests().items() if path not in foreign}
+            replace_file(self.options.manifest, format_manifest(digests), mode=0o644)
+
+
+def _report(options: Options, pass_: _Pass, *, changed: bool, seconds: float) -> dict[str, Any]:
+    plan, trees = pass_.plan, pass_.trees
     copies = [step for step in plan.actions if step.kind == "copy"]
-    copied_bytes = sum(trees.source[step.source].status.st_size for step in copies)
-    files = [entry for entry in trees.source.values() if entry.is_file]
+    copied_bytes = sum(trees.source[step.source].status.size for step in copies)
     return {
         "changed": changed,
         "stats": {
-            "files": len(files),
-            "bytes": sum(entry.status.st_size for entry in files),
+            "files": trees.files,
+            "bytes": trees.size,
             "copied": len(copies),
-            "skipped": len(plan.unchanged),
-            "verified": verified,
+            "skipped": len(plan.unchanged) + trees.settled,
+            "verified": pass_.verified,
             "removed": sum(step.kind == "remove" for step in plan.actions),
             "kept": len(plan.kept),
         },
@@ -312,7 +350,7 @@ def _report(
         "actions_digest": plan.digest(),
         "conflicts": [display(path) for path in plan.kept[:_SHOWN]],
         "manifest": options.manifest,
-        "source_digest": tree_digest(dict(trees.source)),
+        "source_digest": trees.digest,
         "duration": round(seconds, 3),
         "throughput": round(copied_bytes / max(seconds, 0.001)),
         "identical": not plan.actions,
@@ -335,8 +373,7 @@ def options_from(values: dict[str, Any]) -> Options:
         on_conflict=values["on_conflict"],
         single={os.fsencode(path): decision for path, decision in values["decisions"].items()},
         delete=values["delete"],
-        owner=user_id(values["owner"]),
-        group=group_id(values["group"]),
+        wishes=Wishes(user_id(values["owner"]), group_id(values["group"]), frozenset(values["allow_loss"])),
     )
     return Options(
         src=values["src"],
@@ -347,7 +384,6 @@ def options_from(values: dict[str, Any]) -> Options:
         verify=values["verify"] == "checksum",
         manifest=values["manifest"] or values["dest"].rstrip("/") + ".sha256",
         backup_dir=values["backup_dir"],
-        losses=frozenset(values["allow_loss"]),
         workers=max(1, values["workers"]),
         bandwidth_limit=values["bandwidth_limit"],
         progress_file=values["progress_file"],

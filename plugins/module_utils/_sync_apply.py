@@ -1,118 +1,100 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of a plan, done so that a crash at any point leaves each file wholly old or wholly new.
-
-Files are written beside their place in batches: all temp files of a batch are flushed before the first is renamed, and
-the folders of a batch are flushed before the next begins. The source is opened for reading only.
-"""
+"""The steps of a plan, done so that a crash at any point leaves each file wholly old or wholly new."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import secrets
 import stat
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     copy_extended_attributes,
-    set_link_metadata,
+    open_handle,
     set_metadata,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Known, known
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS, Entry, folder_of, open_below
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Batch, Context, temporary_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_database import replace_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
+    NO_DIGEST,
+    PLACED,
+    RACY,
+    VERIFIED,
+    Known,
+    is_racy,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of, folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import Action
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
 
-__all__ = ["Copier", "Written"]
+__all__ = ["Applier"]
 
-_CHUNK = 1 << 20
 _BATCH_FILES = 256
 _BATCH_BYTES = 256 << 20
-_ATTEMPTS = 3
+_NOTED = 1000  # records that are kept before they go to the ledger
 _VANISHED = (errno.ENOENT, errno.ESTALE)
+_UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
+_EXTRA = "not in the source"
 
 
-@dataclass(frozen=True)
-class Written:
-    """A file under its temporary name: its digest, and the source's status when it was read."""
-
-    action: Action
-    temporary: bytes
-    sha256: str
-    source: os.stat_result
-
-
-@dataclass
-class Copier:
+class Applier:
     """Does the steps of a plan.
 
-    :ivar source: descriptor of the source's root.
-    :ivar target: descriptor of the destination's root.
-    :ivar entries: the source's entries by path.
-    :ivar live: whether the source may change or vanish under the copy.
-    :ivar owner: numeric owner, -1 keeps the source's.
-    :ivar group: numeric group, -1 keeps the source's.
-    :ivar losses: metadata that may be lost.
-    :ivar workers: threads.
-    :ivar started_ns: when this pass began to look at the source.
-    :ivar progress: is told how many bytes were written, after each block.
+    :param entries: the source's entries by path.
     """
 
-    source: int
-    target: int
-    entries: Mapping[bytes, Entry]
-    live: bool
-    owner: int
-    group: int
-    losses: frozenset[str]
-    workers: int
-    started_ns: int
-    progress: Callable[[int], None]
-    placed: dict[bytes, Known] = field(default_factory=dict)
+    def __init__(self, context: Context, entries: Mapping[bytes, Entry]) -> None:
+        self.context, self.entries = context, entries
+        self._firsts: dict[bytes, Known] = {}
+        self._noted: dict[bytes, Known] = {}
 
-    def apply(self, actions: Sequence[Action], back_up: Callable[[bytes], None]) -> None:
-        """Do all steps in their order. ``back_up`` keeps a verified copy of what a step replaces.
+    def apply(self, actions: Sequence[Action]) -> None:
+        """Do all steps in their order.
 
         :raises ContimgError: naming the path; what was not reached is as it was.
         """
+        sets: dict[bytes, list[Action]] = {}
         for action in actions:
-            if action.backup:
-                back_up(action.path)
-        single = {"remove": self._remove, "folder": self._folder, "link": self._link, "special": self._special}
-        for action in actions:
-            if action.kind in single and action.kind in ("remove", "folder") and action.reason != "not in the source":
-                self._do(single[action.kind], action)
-        for batch in _batches([action for action in actions if action.kind == "copy"], self.entries):
-            self._copy(batch)
-        for action in actions:
-            if action.kind in ("link", "special") or action.reason == "not in the source":
-                self._do(single[action.kind], action)
-        for action in actions:
-            if action.kind == "metadata":
-                self._do(self._metadata, action)
+            if action.database:
+                sets.setdefault(action.database, []).append(action)
+        steps = [action for action in actions if not action.database]
+        self._each(steps, lambda step: step.kind in ("remove", "folder") and step.reason != _EXTRA)
+        for batch in _batches([step for step in steps if step.kind == "copy"], self.entries):
+            with Batch(self.context, batch) as files:
+                files.prepare()
+                files.publish()
+        for path, members in sets.items():
+            replace_database(self.context, path, members)
+        self._each(steps, lambda step: step.kind in ("link", "special") or step.reason == _EXTRA)
+        self._each(steps, lambda step: step.kind == "metadata")
+        self.context.ledger.append(self._noted)
 
-    def _do(self, step: Callable[[Action], None], action: Action) -> None:
+    def _each(self, actions: Sequence[Action], chosen: Callable[[Action], bool]) -> None:
+        steps = {
+            "remove": self._remove,
+            "folder": self._folder,
+            "link": self._link,
+            "special": self._special,
+            "metadata": self._metadata,
+        }
         hint = "The source is unchanged. Mend the cause and run again: the copy goes on where it stopped."
-        with failing(f"{action.kind} at the destination", action.path, hint):
-            try:
-                step(action)
-            except OSError as error:
-                if not (self.live and error.errno in _VANISHED):
-                    raise
+        for action in filter(chosen, actions):
+            with failing(f"{action.kind} at the destination", action.path or b".", hint):
+                try:
+                    steps[action.kind](action)
+                except OSError as error:
+                    if not (self.context.live and error.errno in _VANISHED):
+                        raise
 
     def _remove(self, action: Action) -> None:
-        with folder_of(self.target, action.path) as (folder, name):
+        with folder_of(self.context.target, action.path) as (folder, name):
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 with _tolerating(errno.ENOTEMPTY):
@@ -124,138 +106,99 @@ class Copier:
     def _folder(self, action: Action) -> None:
         if not action.path:
             return
-        with folder_of(self.target, action.path) as (folder, name):
+        with folder_of(self.context.target, action.path) as (folder, name):
             os.mkdir(name, 0o700, dir_fd=folder)
             os.fsync(folder)
 
     def _link(self, action: Action) -> None:
-        with folder_of(self.target, action.first) as (first_folder, first):
-            with folder_of(self.target, action.path) as (folder, name):
-                temporary = _temporary()
-                os.link(first, temporary, src_dir_fd=first_folder, dst_dir_fd=folder, follow_symlinks=False)
+        with folder_of(self.context.target, action.first) as (first_folder, first):
+            with folder_of(self.context.target, action.path) as (folder, name):
+                temporary = temporary_name()
+                try:
+                    os.link(first, temporary, src_dir_fd=first_folder, dst_dir_fd=folder, follow_symlinks=False)
+                except OSError as error:
+                    if "hardlink" not in self.context.wishes.losses or error.errno not in _UNSUPPORTED:
+                        raise
+                    self._copy_instead(action)
+                    return
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
                 os.fsync(folder)
-        if action.first in self.placed:
-            self.placed[action.path] = self.placed[action.first]
+                self._note_link(action, os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+    def _copy_instead(self, action: Action) -> None:
+        with Batch(self.context, [action]) as files:
+            files.prepare()
+            files.publish()
+
+    def _note_link(self, action: Action, status: os.stat_result) -> None:
+        """A further name moves the ctime of all names on both sides."""
+        known = self._firsts.get(action.first) or self.context.ledger.get(action.first) or self._known(action.source)
+        now = known._replace(target=entry_of(b"", status).identity, flags=known.flags | PLACED)
+        self._firsts[action.first] = now
+        self._note(action.first, now)
+        self._note(action.path, now)
 
     def _special(self, action: Action) -> None:
-        entry, temporary = self.entries[action.source], _temporary()
-        with folder_of(self.target, action.path) as (folder, name):
-            if entry.kind == stat.S_IFLNK:
-                os.symlink(entry.target, temporary, dir_fd=folder)
-            else:
-                os.mknod(temporary, entry.kind | 0o600, entry.status.st_rdev, dir_fd=folder)
-            set_link_metadata(folder, temporary, entry, owner=self.owner, group=self.group, losses=self.losses)
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            os.fsync(folder)
+        with folder_of(self.context.source, action.source) as (sources, source):
+            with folder_of(self.context.target, action.path) as (folder, name):
+                entry, temporary = self.entries[action.source], temporary_name()
+                try:
+                    self._make(folder, temporary, entry)
+                except OSError as error:
+                    loss = "symlink" if entry.target else "special"
+                    if loss not in self.context.wishes.losses or error.errno not in _UNSUPPORTED:
+                        raise
+                    self._note(action.path, self._known(action.source)._replace(target=bytes(len(entry.identity))))
+                    return
+                with open_handle(sources, source, entry.kind) as model, open_handle(
+                    folder, temporary, entry.kind
+                ) as new:
+                    self._set(model, new)
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
+                self._note_placed(action, os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+    def _make(self, folder: int, name: bytes, entry: Entry) -> None:
+        if entry.target:
+            os.symlink(entry.target, name, dir_fd=folder)
+        else:
+            os.mknod(name, entry.kind | 0o600, entry.status.rdev, dir_fd=folder)
 
     def _metadata(self, action: Action) -> None:
-        entry = self.entries[action.source]
-        with open_below(self.source, action.source) as source, open_below(self.target, action.path) as target:
-            set_metadata(target, entry, owner=self.owner, group=self.group, losses=self.losses)
-            copy_extended_attributes(source, target, losses=self.losses)  # a chown clears capabilities
-            os.fsync(target)
+        with folder_of(self.context.source, action.source) as (sources, source):
+            with folder_of(self.context.target, action.path) as (folder, name):
+                entry = entry_of(action.source, os.stat(source or b".", dir_fd=sources, follow_symlinks=False))
+                with open_handle(sources, source, entry.kind) as model, open_handle(folder, name, entry.kind) as there:
+                    self._set(model, there)
+                    if isinstance(there, int):
+                        os.fsync(there)
+                self._note_placed(action, os.stat(name or b".", dir_fd=folder, follow_symlinks=False))
 
-    def _copy(self, batch: Sequence[Action]) -> None:
-        with ThreadPoolExecutor(max_workers=self.workers) as pool:
-            written = [one for one in pool.map(self._write, batch) if one is not None]
-        folders = {one.action.path.rpartition(b"/")[0] for one in written}
-        for one in written:
-            self._do(lambda _action, one=one: self._place(one), one.action)  # type: ignore[misc]
-        for path in sorted(folders):
-            with failing("flush the folder", path or b"."), open_below(self.target, path) as folder:
-                os.fsync(folder)
+    def _set(self, model: int | str, target: int | str) -> None:
+        set_metadata(target, os.stat(model), self.context.wishes)
+        copy_extended_attributes(model, target, losses=self.context.wishes.losses)
 
-    def _write(self, action: Action) -> Written | None:
-        """Copy a file to a temporary name and flush it; a source that changes meanwhile is read again."""
-        for _attempt in range(_ATTEMPTS):
-            with failing("copy the file", action.source, "The source is unchanged; run again to go on."):
-                try:
-                    written = self._write_once(action)
-                except OSError as error:
-                    if self.live and error.errno in _VANISHED:
-                        return None
-                    raise
-            if written is not None:
-                return written
-        hint = "Something still writes to it. Stop the writer and run again."
-        raise ContimgError("changes while it is copied", path=action.source, hint=hint)
+    def _known(self, source: bytes) -> Known:
+        entry = self.entries.get(source)
+        with folder_of(self.context.source, source) as (folder, name):
+            now = entry_of(source, os.stat(name or b".", dir_fd=folder, follow_symlinks=False))
+        racy = RACY if is_racy(now, self.context.started_ns) else 0
+        return Known((entry or now).identity, b"", NO_DIGEST, PLACED | VERIFIED | racy)
 
-    def _write_once(self, action: Action) -> Written | None:
-        temporary = _temporary()
-        with open_below(self.source, action.source) as source, folder_of(self.target, action.path) as (folder, _name):
-            before = os.fstat(source)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            target = os.open(temporary, flags, 0o600, dir_fd=folder)
-            try:
-                sha256 = self._stream(source, target, before.st_size)
-                after = os.fstat(source)
-                entry = Entry(action.source, before)
-                set_metadata(target, entry, owner=self.owner, group=self.group, losses=self.losses)
-                copy_extended_attributes(source, target, losses=self.losses)  # a chown clears capabilities
-                os.fsync(target)
-            except BaseException:
-                os.unlink(temporary, dir_fd=folder)
-                raise
-            finally:
-                os.close(target)
-            if not self.live and (before.st_mtime_ns, before.st_ctime_ns, before.st_size) != (
-                after.st_mtime_ns,
-                after.st_ctime_ns,
-                after.st_size,
-            ):
-                os.unlink(temporary, dir_fd=folder)
-                return None
-        return Written(action, temporary, sha256, before)
+    def _note_placed(self, action: Action, status: os.stat_result) -> None:
+        there = entry_of(action.path, status)
+        if there.is_file:
+            known = self._firsts.get(action.path) or self.context.ledger.get(action.path)
+        else:
+            known = self._known(action.source)
+        if known is not None:
+            self._note(action.path, known._replace(target=there.identity))
 
-    def _stream(self, source: int, target: int, size: int) -> str:
-        """Copy the data, keep holes as holes, and return the SHA-256 of the whole content."""
-        digest, position = hashlib.sha256(), 0
-        for start, end in _extents(source, size):
-            _hash_zeros(digest.update, start - position)
-            os.lseek(source, start, os.SEEK_SET)
-            os.lseek(target, start, os.SEEK_SET)
-            position = start
-            while position < end:
-                block = os.read(source, min(_CHUNK, end - position))
-                if not block:
-                    break
-                digest.update(block)
-                _write_all(target, block)
-                position += len(block)
-                self.progress(len(block))
-        _hash_zeros(digest.update, size - position)
-        os.ftruncate(target, size)
-        return digest.hexdigest()
-
-    def _place(self, one: Written) -> None:
-        with folder_of(self.target, one.action.path) as (folder, name):
-            os.rename(one.temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            target = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        self.placed[one.action.path] = known(one.source, target, one.sha256, verified=False, started_ns=self.started_ns)
-
-    def verify(self, unproved: Mapping[bytes, Known]) -> dict[bytes, Known]:
-        """Read files of the destination back from the device and compare them with what was read from the source.
-
-        :raises ContimgError: naming every file that differs.
-        """
-
-        def proved(path: bytes) -> tuple[bytes, bool]:
-            with failing("read the copy back", path):
-                return path, hash_file(self.target, path, from_device=True) == unproved[path].sha256
-
-        with ThreadPoolExecutor(max_workers=self.workers) as pool:
-            results = list(pool.map(proved, sorted(unproved)))
-        bad = [display(path) for path, good in results if not good]
-        if bad:
-            hint = "The source is unchanged. Check the destination's device and run again."
-            raise ContimgError(
-                f"{len(bad)} copies differ from what was read from the source",
-                path=bad[0],
-                hint=hint,
-                differing=bad[:100],
-            )
-        return {path: unproved[path].as_verified() for path in unproved}
+    def _note(self, path: bytes, known: Known) -> None:
+        self._noted[path] = known
+        if len(self._noted) >= _NOTED:
+            self.context.ledger.append(self._noted)
+            self._noted.clear()
 
 
 @contextlib.contextmanager
@@ -267,49 +210,15 @@ def _tolerating(*numbers: int) -> Iterator[None]:
             raise
 
 
-def _temporary() -> bytes:
-    return DEBRIS + secrets.token_hex(8).encode()
-
-
 def _batches(actions: Sequence[Action], entries: Mapping[bytes, Entry]) -> Iterator[list[Action]]:
-    """Split into batches of a bounded number of files and bytes; a database stands before its sidecars by its name."""
+    """Split into batches of a bounded number of files and bytes."""
     batch: list[Action] = []
     total = 0
     for action in actions:
         batch.append(action)
-        total += entries[action.source].status.st_size
+        total += entries[action.source].status.size
         if len(batch) >= _BATCH_FILES or total >= _BATCH_BYTES:
             yield batch
             batch, total = [], 0
     if batch:
         yield batch
-
-
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each stretch of data."""
-    position = 0
-    while position < size:
-        try:
-            start = os.lseek(descriptor, position, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-        if start >= size:
-            return
-        yield start, end
-        position = end
-
-
-def _hash_zeros(update: Callable[[bytes], None], count: int) -> None:
-    zeros = bytes(min(count, _CHUNK)) if count > 0 else b""
-    while count > 0:
-        update(zeros[:count])
-        count -= len(zeros)
-
-
-def _write_all(descriptor: int, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -18,7 +18,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import Decisions, Plan
+    from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Plan
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
     "require_space",
 ]
 
-LOSSES = ("acl", "hardlink", "owner", "symlink", "xattr")
+LOSSES = ("acl", "hardlink", "mode", "nanoseconds", "owner", "special", "symlink", "xattr")
 _BLOCK = 512
 _UNTOUCHED = "Nothing was touched."
 
@@ -72,9 +73,7 @@ def require_readable(root: int, entries: Iterable[Entry]) -> None:
 def require_space(dest: str, plan: Plan, entries: Mapping[bytes, Entry]) -> None:
     """Check that all that a plan writes has room. Raises ContimgError with both figures in bytes."""
     new = [entries[action.source].status for action in plan.actions if action.kind in ("copy", "special", "folder")]
-    needed = sum(
-        min(status.st_blocks * _BLOCK, status.st_size + _BLOCK) for status in new if stat.S_ISREG(status.st_mode)
-    )
+    needed = sum(min(status.blocks * _BLOCK, status.size + _BLOCK) for status in new if stat.S_ISREG(status.mode))
     space = os.statvfs(existing_parent(dest))
     free = space.f_bavail * space.f_frsize
     if needed > free:
@@ -87,12 +86,12 @@ def require_space(dest: str, plan: Plan, entries: Mapping[bytes, Entry]) -> None
         )
 
 
-def require_owner(dest: str, entries: Iterable[Entry], *, allowed: frozenset[str], decisions: Decisions) -> None:
+def require_owner(dest: str, entries: Iterable[Entry], *, wishes: Wishes) -> None:
     """Check that this process may give files to their owners: root may. Raises ContimgError."""
-    if os.geteuid() == 0 or "owner" in allowed or decisions.owner >= 0 or decisions.group >= 0:
+    if os.geteuid() == 0 or "owner" in wishes.losses or wishes.owner >= 0 or wishes.group >= 0:
         return
     groups = {os.getegid(), *os.getgroups()}
-    if any(entry.status.st_uid != os.geteuid() or entry.status.st_gid not in groups for entry in entries):
+    if any(entry.status.uid != os.geteuid() or entry.status.gid not in groups for entry in entries):
         hint = f"{_UNTOUCHED} Run as root, or accept the loss with allow_loss: [owner]."
         raise ContimgError("cannot be given files of other owners by this user", path=dest, hint=hint, lost=["owner"])
 
@@ -115,7 +114,7 @@ def require_capable(dest: str, entries: Iterable[Entry], *, allowed: frozenset[s
 
 
 def _is_linked(entry: Entry) -> bool:
-    return entry.is_file and entry.status.st_nlink > 1
+    return entry.is_file and entry.status.links > 1
 
 
 def _try_symlink(folder: str) -> None:

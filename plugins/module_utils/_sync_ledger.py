@@ -3,94 +3,188 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What earlier passes of a copy have put at a destination, remembered beside its manifest.
 
-A file is taken as unchanged only while inode, size, mtime and ctime of both sides are those that were remembered, and
-the source's ctime is older than the pass that read it (a change within the same clock tick would not show, as in git's
-racy entries).
+A name is taken as unchanged only while mode, owner, size, times and inode of both sides are those that were remembered,
+and the source's ctime is older than the pass that read it (a change within the same clock tick would not show, as in
+git's racy entries).
+
+A pass appends a block before each rename and one after it, so that a run that was killed has not to ask whether what it
+placed is its own. A block has a checksum: a torn one, and what follows it, counts as not written.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import struct
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file, sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Known", "fact", "known", "read_ledger", "write_ledger"]
+__all__ = ["DATABASE", "NO_DIGEST", "PLACED", "RACY", "VERIFIED", "Known", "Ledger", "is_racy"]
 
+#: The destination has it under its name. Without this it was about to be renamed, and its ctime is unknown.
+PLACED = 1
+#: The destination was read back with this digest.
+VERIFIED = 2
+#: The source changed so shortly before the pass that a later change might not show.
+RACY = 4
+#: A database: it is judged together with its log, never alone.
+DATABASE = 8
+#: The digest of what has no content.
+NO_DIGEST = bytes(32)
+
+_MAGIC = b"contimg ledger 3\n"
+_BLOCK = struct.Struct("<III")  # records, bytes, CRC-32
 _RACY_NANOSECONDS = 20_000_000  # two ticks of the coarsest kernel clock
+_DIGEST = 2 * IDENTITY
+_FLAGS = _DIGEST + 32
+_SIZE = _FLAGS + 1
+_UNTRUSTED = RACY | DATABASE
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of one copied file.
+class Known(NamedTuple):
+    """What is known of one name at the destination.
 
-    :ivar source: the source's status when it was read, see :func:`fact`.
-    :ivar target: the destination's status when it was placed.
+    :ivar source: the source's identity when it was read, see :attr:`Entry.identity`.
+    :ivar target: the destination's when it was placed; zeros where it could not hold such a thing.
     :ivar sha256: the digest of what was read from the source.
-    :ivar verified: whether the destination was read back with this digest.
-    :ivar racy: whether the source changed so shortly before the pass that a later change might not show.
+    :ivar flags: of ``PLACED``, ``VERIFIED``, ``RACY`` and ``DATABASE``.
     """
 
-    source: tuple[int, ...]
-    target: tuple[int, ...]
-    sha256: str
-    verified: bool
-    racy: bool
+    source: bytes
+    target: bytes
+    sha256: bytes
+    flags: int
 
-    def is_current(self, source: os.stat_result, target: os.stat_result) -> bool:
+    def is_current(self, source: Entry, target: Entry) -> bool:
         """Tell whether both sides are certainly what they were."""
-        return not self.racy and self.describes(source, target)
+        return not self.flags & RACY and self.describes(source, target)
 
-    def describes(self, source: os.stat_result, target: os.stat_result) -> bool:
+    def describes(self, source: Entry, target: Entry) -> bool:
         """Tell whether both sides look like what they were; where this is racy, only their content proves it."""
-        return self.source == fact(source) and self.target == fact(target)
+        return bool(self.flags & PLACED) and self.source == source.identity and self.target == target.identity
 
-    def placed(self, target: os.stat_result) -> bool:
-        """Tell whether the destination is what an earlier pass has put there."""
-        return self.target == fact(target)
-
-    def as_verified(self) -> Known:
-        """Return the same with a destination that was read back."""
-        return replace(self, verified=True)
+    def packed(self) -> bytes:
+        """Return it as a ledger keeps it."""
+        return self.source + self.target + self.sha256 + bytes([self.flags])
 
 
-def fact(status: os.stat_result) -> tuple[int, ...]:
-    """Return what a status says of a file's identity and content. The device number may change with a reboot."""
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+def _content_facts(identity: bytes) -> bytes:
+    return identity[12:28] + identity[36:44]
 
 
-def known(source: os.stat_result, target: os.stat_result, sha256: str, *, verified: bool, started_ns: int) -> Known:
-    """Return the entry for a file that a pass, started at ``started_ns``, has read and placed."""
-    racy = source.st_ctime_ns >= started_ns - _RACY_NANOSECONDS
-    return Known(fact(source), fact(target), sha256, verified, racy)
+def is_racy(source: Entry, started_ns: int) -> bool:
+    """Tell whether a source changed so shortly before a pass, or in it, that a later change might not show."""
+    return source.status.ctime_ns >= started_ns - _RACY_NANOSECONDS
 
 
-def read_ledger(path: str) -> dict[bytes, Known]:
-    """Read a ledger; one that does not exist is empty. Raises ContimgError when it is damaged."""
-    if not os.path.exists(path):
-        return {}
-    try:
-        with failing("read the ledger", path), open(path, encoding="utf-8") as file:
-            lines = [json.loads(line) for line in file]
-        return {
-            bytes.fromhex(name): Known(tuple(source), tuple(target), sha256, verified, racy)
-            for name, source, target, sha256, verified, racy in lines
-        }
-    except ValueError as error:
-        hint = "Nothing was touched. Remove this file: everything is then compared by content."
-        raise ContimgError("is not the ledger of a copy", path=path, hint=hint) from error
+class Ledger:
+    """The ledger of one destination. It is read whole; there may be hundreds of thousands, so they are kept packed."""
+
+    def __init__(self, path: str) -> None:
+        """Read a ledger; one that does not exist is empty. Raises ContimgError when it is none."""
+        self.path = path
+        self._records: dict[bytes, bytes] = {}
+        self._intents: dict[bytes, bytes] = {}  # what a dead run was about to rename, and perhaps did
+        self._end = 0
+        if os.path.lexists(path):
+            with failing("read the ledger", path), open(path, "rb") as file:
+                self._end = self._take(file.read())
+
+    def _take(self, content: bytes) -> int:
+        """Read all whole blocks and return where they end."""
+        if not content.startswith(_MAGIC[: len(content)]):
+            hint = "Nothing was touched. Remove this file: everything is then compared by content."
+            raise ContimgError("is not the ledger of a copy", path=self.path, hint=hint)
+        if len(content) < len(_MAGIC):
+            return 0
+        position = len(_MAGIC)
+        while position + _BLOCK.size <= len(content):
+            count, length, checksum = _BLOCK.unpack_from(content, position)
+            block = content[position + _BLOCK.size : position + _BLOCK.size + length]
+            if not count or len(block) < length or zlib.crc32(block) != checksum:
+                break
+            records = [block[start : start + _SIZE] for start in range(0, count * _SIZE, _SIZE)]
+            self._remember(dict(zip(block[count * _SIZE :].split(b"\0"), records)))
+            position += _BLOCK.size + length
+        return position
+
+    def _remember(self, records: Mapping[bytes, bytes]) -> None:
+        for path, record in records.items():
+            (self._records if record[_FLAGS] & PLACED else self._intents)[path] = record
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._records or path in self._intents
+
+    def is_ours(self, there: Entry) -> bool:
+        """Tell whether a name at the destination is what a pass put there: inode, size and mtime, which a write moves."""
+        wanted = _content_facts(there.identity)
+        found = (records.get(there.path) for records in (self._records, self._intents))
+        return any(record is not None and _content_facts(record[IDENTITY:_DIGEST]) == wanted for record in found)
+
+    def paths(self) -> set[bytes]:
+        """Return every path that is known."""
+        return set(self._records)
+
+    def get(self, path: bytes) -> Known | None:
+        """Return what is known of a path that was placed."""
+        record = self._records.get(path)
+        if record is None:
+            return None
+        return Known(record[:IDENTITY], record[IDENTITY:_DIGEST], record[_DIGEST:_FLAGS], record[_FLAGS])
+
+    def settles(self, source: Entry, target: Entry, *, verified: bool) -> bool:
+        """Tell whether nothing is left to do for a name. This is asked for every name of a tree.
+
+        :param verified: whether it must have been read back.
+        """
+        record = self._records.get(target.path)
+        if record is None or record[:_DIGEST] != source.identity + target.identity:
+            return False
+        flags = record[_FLAGS]
+        if not flags & PLACED or flags & _UNTRUSTED or (verified and not flags & VERIFIED):
+            return False
+        return source.facts[:12] == target.facts[:12]  # mode, owner and group
+
+    def append(self, known: Mapping[bytes, Known]) -> None:
+        """Add durably what a pass has done. Raises ContimgError."""
+        if not known:
+            return
+        records = {path: one.packed() for path, one in known.items()}
+        self._remember(records)
+        block = _packed(records)
+        with failing("write the ledger", self.path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self.path, flags, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.truncate(self._end)
+                file.seek(self._end)
+                file.write(block if self._end else _MAGIC + block)
+                file.flush()
+                os.fsync(descriptor)
+                if not self._end:
+                    sync_directory(os.path.dirname(os.path.abspath(self.path)))
+                self._end = file.tell()
+
+    def rewrite(self, *, without: set[bytes]) -> None:
+        """Write all that is known in one block, and durably, leaving out some paths. Raises ContimgError."""
+        for path in without:
+            self._records.pop(path, None)
+        block = _packed(self._records) if self._records else b""
+        replace_file(self.path, _MAGIC + block, mode=0o600)
+        self._end = len(_MAGIC) + len(block)
+
+    def digests(self) -> dict[bytes, str]:
+        """Return the digest of each file that stands at the destination, by its path."""
+        found = ((path, record[_DIGEST:_FLAGS], record[_FLAGS]) for path, record in self._records.items())
+        return {path: digest.hex() for path, digest, flags in found if flags & PLACED and digest != NO_DIGEST}
 
 
-def write_ledger(path: str, entries: Mapping[bytes, Known]) -> None:
-    """Write a ledger durably, readable by its owner only. Raises ContimgError."""
-    lines = (
-        json.dumps([name.hex(), one.source, one.target, one.sha256, one.verified, one.racy])
-        for name, one in sorted(entries.items())
-    )
-    replace_file(path, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
+def _packed(records: Mapping[bytes, bytes]) -> bytes:
+    block = b"".join(records.values()) + b"\0".join(records)
+    return _BLOCK.pack(len(records), len(block), zlib.crc32(block)) + block

@@ -5,169 +5,73 @@
 
 from __future__ import annotations
 
-import hashlib
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Known
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Decisions, Questions
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
-__all__ = ["Action", "Decisions", "Plan", "Trees", "make_plan"]
+__all__ = ["make_plan"]
 
-_SIDECARS = tuple(suffix.encode() for suffix in SIDECARS)
-
-
-@dataclass(frozen=True)
-class Trees:
-    """What was read of both sides.
-
-    :ivar source: entries of the source by path.
-    :ivar target: entries of the destination by path; empty when it does not exist.
-    :ivar known: what earlier passes placed, by path at the destination.
-    :ivar databases: paths in the source that are databases.
-    :ivar foreign: paths at the destination that are databases.
-    """
-
-    source: Mapping[bytes, Entry]
-    target: Mapping[bytes, Entry]
-    known: Mapping[bytes, Known]
-    databases: frozenset[bytes]
-    foreign: frozenset[bytes] = frozenset()
+_COARSE_NANOSECONDS = 2_000_000_000  # the coarsest time that a file system keeps
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """What the operator decided.
-
-    :ivar rename: where single files go, by path in the source.
-    :ivar on_conflict: ``fail``, ``keep`` or ``replace`` for what stands at the destination and is not ours.
-    :ivar single: the same for single paths at the destination.
-    :ivar delete: whether extras at the destination are removed.
-    :ivar owner: numeric owner for everything, -1 keeps the source's.
-    :ivar group: numeric group for everything, -1 keeps the source's.
-    """
-
-    rename: Mapping[bytes, bytes]
-    on_conflict: str = "fail"
-    single: Mapping[bytes, str] = field(default_factory=dict)
-    delete: bool = False
-    owner: int = -1
-    group: int = -1
-
-    def for_path(self, path: bytes) -> str:
-        """Return the decision for a path; a sidecar follows its database."""
-        for suffix in (b"", *_SIDECARS):
-            stem = path[: len(path) - len(suffix)]
-            if path.endswith(suffix) and stem in self.single:
-                return self.single[stem]
-        return self.on_conflict
-
-
-@dataclass(frozen=True)
-class Action:
-    """One step.
-
-    :ivar kind: ``remove``, ``folder``, ``copy``, ``link``, ``special`` or ``metadata``.
-    :ivar path: what it makes or removes, at the destination.
-    :ivar source: where that comes from.
-    :ivar reason: why, for the operator.
-    :ivar first: the other name of a hard link, at the destination.
-    :ivar backup: whether what stands there is copied to the backups first.
-    """
-
-    kind: str
-    path: bytes
-    reason: str
-    source: bytes = b""
-    first: bytes = b""
-    backup: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All steps, in the order in which they are done, and what was found on the way.
-
-    :ivar conflicts: paths at the destination that stop the copy.
-    :ivar kept: paths at the destination that a decision leaves as they are.
-    :ivar unchanged: files that need no copy, path at the destination to path in the source.
-    :ivar equal: files that an earlier pass does not know and that have equal content, path to digest.
-    """
-
-    actions: tuple[Action, ...]
-    conflicts: tuple[tuple[bytes, str], ...]
-    kept: tuple[bytes, ...]
-    unchanged: Mapping[bytes, bytes]
-    equal: Mapping[bytes, str]
-
-    def digest(self) -> str:
-        """Return a hash of all steps: a preview and its run have the same."""
-        steps = (repr((action.kind, action.path, action.source, action.first)) for action in self.actions)
-        return hashlib.sha256("\n".join(steps).encode()).hexdigest()
-
-    def diff(self, limit: int = 500) -> dict[str, str]:
-        """Return Ansible's before and after, one line a step."""
-        shown = self.actions[:limit]
-        after = [f"{action.kind} {display(action.path or b'.')} ({action.reason})" for action in shown]
-        if len(self.actions) > limit:
-            after.append(f"... and {len(self.actions) - limit} more")
-        return {"before": "", "after": "".join(f"{line}\n" for line in after)}
-
-
-def make_plan(
-    trees: Trees,
-    decisions: Decisions,
-    *,
-    same_content: Callable[[bytes, bytes], str],
-    same_attributes: Callable[[bytes, bytes], bool],
-    database_relation: Callable[[bytes, bytes], str],
-) -> Plan:
-    """Decide every step.
-
-    :param same_content: returns the digest of two files (path in source, path at destination) that are equal, else "".
-    :param same_attributes: tells whether two files or folders have the same ACLs and extended attributes.
-    :param database_relation: returns what a destination's database is to the source's.
-    """
-    return _Planner(trees, decisions, same_content, same_attributes, database_relation).plan()
+def make_plan(trees: Trees, decisions: Decisions, questions: Questions) -> Plan:
+    """Decide every step. Raises ContimgError when two files of the source go to the same path."""
+    return _Planner(trees, decisions, questions).plan()
 
 
 class _Planner:
-    def __init__(
-        self,
-        trees: Trees,
-        decisions: Decisions,
-        same_content: Callable[[bytes, bytes], str],
-        same_attributes: Callable[[bytes, bytes], bool],
-        database_relation: Callable[[bytes, bytes], str],
-    ) -> None:
-        self.trees = trees
-        self.decisions = decisions
-        self.same_content = same_content
-        self.same_attributes = same_attributes
-        self.database_relation = database_relation
-        self.targets = {moved(path, decisions.rename): path for path in trees.source if not self._left_out(path)}
+    def __init__(self, trees: Trees, decisions: Decisions, questions: Questions) -> None:
+        self.trees, self.decisions, self.ask = trees, decisions, questions
+        self.losses = decisions.wishes.losses
+        self.targets = self._destinations()
         self.conflicts: list[tuple[bytes, str]] = []
         self.kept: list[bytes] = []
         self.unchanged: dict[bytes, bytes] = {}
         self.equal: dict[bytes, str] = {}
         self.databases = {moved(path, decisions.rename): path for path in trees.databases}
-        self.sidecars = {path + suffix: path for path in self.databases for suffix in _SIDECARS}
+        self.sidecars = {path + suffix: path for path in self.databases for suffix in SIDECAR_SUFFIXES}
         self.verdicts: dict[bytes, tuple[str, str]] = {}
         self.rewritten: set[bytes] = set()
 
-    def _left_out(self, path: bytes) -> bool:
+    def _destinations(self) -> dict[bytes, bytes]:
+        targets: dict[bytes, bytes] = {}
+        for path in self.trees.source:
+            if self._is_left_out(path):
+                continue
+            goes = moved(path, self.decisions.rename)
+            if goes in targets:
+                hint = "Nothing was touched. Exclude one of them, or rename it to another path."
+                names = " and ".join(sorted(map(display, (path, targets[goes]))))
+                raise ContimgError(f"two files of the source go here, {names}", path=goes, hint=hint)
+            targets[goes] = path
+            if goes != path:
+                self._add_parents(targets, goes, path)
+        return targets
+
+    def _add_parents(self, targets: dict[bytes, bytes], goes: bytes, path: bytes) -> None:
+        """A file may be renamed into a folder that the source lacks: that one becomes as the file's own folder."""
+        for folder in _ancestors(goes):
+            settled = folder in self.trees.ledger and folder not in self.trees.gone
+            if folder not in self.trees.source and folder not in self.trees.target and not settled:
+                targets[folder] = path.rpartition(b"/")[0]
+
+    def _is_left_out(self, path: bytes) -> bool:
         """The shared memory of a database is rebuilt from its log; debris of an older copy is nobody's."""
-        return (path.endswith(b"-shm") and path[:-4] in self.trees.databases) or path.rpartition(b"/")[2].startswith(
-            DEBRIS
-        )
+        if path.endswith(b"-shm") and path[:-4] in self.trees.databases:
+            return True
+        return path.rpartition(b"/")[2].startswith(DEBRIS)
 
     def plan(self) -> Plan:
         """Return the whole plan; a folder's own metadata comes last, deepest first."""
@@ -180,24 +84,29 @@ class _Planner:
             if entry.is_folder:
                 folders += self._folder(path, entry)
                 later += self._metadata(path, entry)
-            elif entry.inode in firsts:
-                links += self._link(path, firsts[entry.inode])
+            elif entry.status.links > 1 and entry.inode in firsts:
+                links += self._link(path, firsts[entry.inode], entry)
             else:
-                if entry.status.st_nlink > 1:
-                    firsts[entry.inode] = path
                 files += self._file(path, entry) if entry.is_file else self._special(path, entry)
+                if entry.status.links > 1 and path not in self.kept:
+                    firsts[entry.inode] = path
         removals += self._stale_sidecars()
         extras = self._extras() if self.decisions.delete else []
         steps = [*removals, *folders, *files, *links, *extras]
-        touched = {step.path.rpartition(b"/")[0] for step in steps if step.kind != "folder"}
-        touched |= {step.path.rpartition(b"/")[0] for step in folders} | {step.path for step in folders}
-        again = [self._touch(path) for path in touched if path in self.targets]
-        whole = {step.path: step for step in [*again, *later]}
-        steps += sorted(whole.values(), key=lambda step: (-step.path.count(b"/") - bool(step.path), step.path))
+        steps += self._last(steps, later)
         return Plan(tuple(steps), tuple(self.conflicts), tuple(self.kept), self.unchanged, self.equal)
 
+    def _last(self, steps: list[Action], later: list[Action]) -> list[Action]:
+        """Every step moves the times of its folder, and a new folder starts with none."""
+        touched = {step.path.rpartition(b"/")[0] for step in steps if step.kind != "metadata"}
+        touched |= {step.path for step in steps if step.kind == "folder"}
+        settled = (path for path in touched if path in self.trees.ledger and path not in self.trees.gone)
+        again = [self._touch(path) for path in {*settled, *touched & set(self.targets)}]
+        whole = {step.path: step for step in [*again, *later]}
+        return sorted(whole.values(), key=lambda step: (-step.path.count(b"/") - bool(step.path), step.path))
+
     def _touch(self, path: bytes) -> Action:
-        return Action("metadata", path, "times of the folder", self.targets[path])
+        return Action("metadata", path, "times of the folder", self.targets.get(path, path))
 
     def _debris(self) -> list[Action]:
         names = (path for path in self.trees.target if path.rpartition(b"/")[2].startswith(DEBRIS))
@@ -215,7 +124,7 @@ class _Planner:
         there = self.trees.target.get(path)
         if there is None or there.kind != entry.kind:
             return []
-        if _same_metadata(entry, there, self.decisions) and self.same_attributes(entry.path, path):
+        if self._same_metadata(entry, there) and self.ask.same_attributes(entry.path, path):
             return []
         return [Action("metadata", path, "owner, mode, times or attributes", entry.path)]
 
@@ -223,39 +132,67 @@ class _Planner:
         there = self.trees.target.get(path)
         new = Action("special", path, "new", entry.path)
         if there is None:
-            return [new]
-        if there.kind == entry.kind and there.target == entry.target and there.status.st_rdev == entry.status.st_rdev:
-            return [] if _same_metadata(entry, there, self.decisions) else [new]
+            return [] if self._was_lost(path, entry) else [new]
+        if there.is_folder:
+            return self._conflict(path, new, "is a directory")
+        if (there.kind, there.target, there.status.rdev) == (entry.kind, entry.target, entry.status.rdev):
+            return self._metadata(path, entry)
+        self.rewritten.add(path)
+        if self._is_ours(there):
+            return [new._replace(reason="changed")]
         return self._conflict(path, new, "is something else")
 
-    def _link(self, path: bytes, first: bytes) -> list[Action]:
+    def _was_lost(self, path: bytes, entry: Entry) -> bool:
+        """Tell whether an earlier pass found that the destination cannot hold this, which the operator accepts."""
+        known = self.trees.ledger.get(path)
+        return known is not None and known.source == entry.identity and not known.target.strip(b"\0")
+
+    def _link(self, path: bytes, first: bytes, entry: Entry) -> list[Action]:
         there, other = self.trees.target.get(path), self.trees.target.get(first)
-        if there is not None and other is not None and there.inode == other.inode and first in self.unchanged:
-            self.unchanged[path] = self.targets[path]
+        if there is not None and other is not None and there.inode == other.inode and first not in self.rewritten:
+            if entry.is_file and first in self.unchanged:
+                known = self.trees.ledger.get(first)
+                self.unchanged[path] = self.targets[path]
+                self.equal[path] = self.equal.get(first) or (known.sha256.hex() if known else "")
             return []
         action = Action("link", path, f"hard link to {display(first)}", self.targets[path], first=first)
-        if there is None or self._is_ours(path, there) or self._is_equal(path, self.targets[path], there):
+        if there is None or self._is_ours(there):
+            known = self.trees.ledger.get(path)
+            if there is not None and known is not None and "hardlink" in self.losses and known.is_current(entry, there):
+                self.unchanged[path] = self.targets[path]
+                return []
+            return [action]
+        if there.kind == entry.kind and (not entry.is_file or self._is_equal(path, self.targets[path], there)):
             return [action]
         return self._conflict(path, action, "differs")
 
     def _file(self, path: bytes, entry: Entry) -> list[Action]:
-        there, known = self.trees.target.get(path), self.trees.known.get(path)
+        there, known = self.trees.target.get(path), self.trees.ledger.get(path)
         database = self.sidecars.get(path, path)
+        member = database if database in self.databases else b""
         verdict, reason = self.verdicts.get(database, ("", "changed"))
         if verdict in ("keep", "fail"):
             return []
         if there is None or (database != path and database in self.rewritten):
-            return [Action("copy", path, "new" if there is None else reason, entry.path)]
-        current = known is not None and known.is_current(entry.status, there.status)
-        if current or (verdict != "replace" and self._is_equal(path, entry.path, there)):
+            self.rewritten.add(path)
+            return [Action("copy", path, "new" if there is None else reason, entry.path, database=member)]
+        current = known is not None and known.is_current(entry, there)
+        if not self._is_shared(entry, there) and (
+            current or (verdict != "replace" and self._is_equal(path, entry.path, there))
+        ):
             self.unchanged[path] = entry.path
-            attributes_hold = current and _same_metadata(entry, there, self.decisions)  # a ctime shows their change
+            attributes_hold = current and self._same_metadata(entry, there)  # a ctime shows their change
             return [] if attributes_hold else self._metadata(path, entry)
         self.rewritten.add(path)
-        action = Action("copy", path, reason, entry.path, backup=verdict == "replace" and database == path)
-        if verdict or database in self.databases or self._is_ours(path, there):
+        backup = verdict == "replace" and database == path
+        action = Action("copy", path, reason, entry.path, backup=backup, database=member)
+        if verdict or member or self._is_ours(there) or self._is_equal(path, entry.path, there):
             return [action]
         return self._conflict(path, action, "differs and is not of this copy")
+
+    def _is_shared(self, entry: Entry, there: Entry) -> bool:
+        """A name that the source has for itself must not be changed together with another one."""
+        return there.is_file and there.status.links > entry.status.links == 1
 
     def _judge(self, path: bytes) -> None:
         """Decide for a database and its sidecars as one thing, where any of them is not of this copy.
@@ -265,7 +202,7 @@ class _Planner:
         if not any(self._is_foreign(member) for member in self._members(path)):
             return
         chosen = self.decisions.single.get(path)
-        relation = "not of this copy" if chosen else self.database_relation(self.databases[path], path)
+        relation = "not of this copy" if chosen else self.ask.database_relation(self.databases[path], path)
         reason = f"the database there is {relation}"
         if relation in ("identical", "behind"):
             self.verdicts[path] = ("lossless", reason)
@@ -284,18 +221,18 @@ class _Planner:
 
     def _is_foreign(self, path: bytes) -> bool:
         there, source = self.trees.target[path], self.targets.get(path)
-        if there.is_file and (not there.status.st_size or self._is_ours(path, there)):
+        if there.is_file and (not there.status.size or self._is_ours(there)):
             return False
         return source is None or not self._is_equal(path, source, there)
 
-    def _is_ours(self, path: bytes, there: Entry) -> bool:
-        known = self.trees.known.get(path)
-        return known is not None and known.placed(there.status)
+    def _is_ours(self, there: Entry) -> bool:
+        return not there.is_folder and self.trees.ledger.is_ours(there)
 
     def _is_equal(self, path: bytes, source: bytes, there: Entry) -> bool:
-        if not there.is_file or there.status.st_size != self.trees.source[source].status.st_size:
+        entry = self.trees.source[source]
+        if not there.is_file or not entry.is_file or there.status.size != entry.status.size:
             return False
-        digest = self.same_content(source, path)
+        digest = self.equal.get(path) or self.ask.same_content(source, path)
         if digest:
             self.equal[path] = digest
         return bool(digest)
@@ -306,7 +243,7 @@ class _Planner:
             self.kept.append(path)
             return []
         if decision == "replace" and not self.trees.target[path].is_folder:
-            return [Action(action.kind, path, f"{reason}; backed up", action.source, action.first, backup=True)]
+            return [action._replace(reason=f"{reason}; backed up", backup=True)]
         self.conflicts.append((path, reason))
         return []
 
@@ -316,19 +253,33 @@ class _Planner:
         for path, database in sorted(self.sidecars.items()):
             stale = path not in self.targets or database in self.rewritten
             if stale and path in self.trees.target and database not in self.kept:
-                found.append(Action("remove", path, "does not belong to the copied database"))
+                found.append(Action("remove", path, "does not belong to the copied database", database=database))
         return found
 
     def _extras(self) -> list[Action]:
         """A database that the source never had stays, with its sidecars, whatever the operator asked for."""
-        spared = {path + suffix for path in self.trees.foreign - set(self.trees.known) for suffix in (b"", *_SIDECARS)}
-        extras = set(self.trees.target) - set(self.targets) - spared
+        foreign = {path for path in self.trees.foreign if path not in self.trees.ledger}
+        spared = {path + suffix for path in foreign for suffix in (b"", *SIDECAR_SUFFIXES)} | self.trees.holding
+        renamed = {path for path, source in self.targets.items() if path != source}
+        spared |= {folder for path in spared | renamed for folder in _ancestors(path)} | set(self.sidecars)
+        debris = {step.path for step in self._debris()}
+        extras = set(self.trees.target) - set(self.trees.source) - set(self.targets) - spared - debris
         return [Action("remove", path, "not in the source") for path in sorted(extras, reverse=True)]
 
+    def _same_metadata(self, entry: Entry, there: Entry) -> bool:
+        wanted, found, wishes = entry.status, there.status, self.decisions.wishes
+        owner = wanted.uid if wishes.owner < 0 else wishes.owner
+        group = wanted.gid if wishes.group < 0 else wishes.group
+        coarse = _COARSE_NANOSECONDS if "nanoseconds" in self.losses else 1
+        return (
+            ("owner" in self.losses or (owner, group) == (found.uid, found.gid))
+            and ("mode" in self.losses or stat.S_IMODE(wanted.mode) == stat.S_IMODE(found.mode))
+            and abs(wanted.mtime_ns - found.mtime_ns) < coarse
+        )
 
-def _same_metadata(entry: Entry, there: Entry, decisions: Decisions) -> bool:
-    owner = entry.status.st_uid if decisions.owner < 0 else decisions.owner
-    group = entry.status.st_gid if decisions.group < 0 else decisions.group
-    wanted = (stat.S_IMODE(entry.status.st_mode), owner, group, entry.status.st_mtime_ns)
-    status = there.status
-    return wanted == (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
+
+def _ancestors(path: bytes) -> Iterator[bytes]:
+    """Yield every folder that a path stands in, but the root."""
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path

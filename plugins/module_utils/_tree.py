@@ -6,24 +6,34 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
+import errno
+import functools
 import hashlib
+import operator
 import os
+import re
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "DEBRIS",
+    "IDENTITY",
     "Entry",
+    "Status",
+    "TreeDigest",
+    "entry_of",
     "folder_of",
+    "is_excluded",
     "open_below",
+    "open_name",
     "open_root",
+    "read_folder",
     "require_folder",
     "require_separate",
     "scan",
@@ -32,26 +42,56 @@ __all__ = [
 
 #: The start of every temporary name that a copy makes; what a dead run has left is known by it.
 DEBRIS = b".contimg-"
+#: How many leading bytes of an entry's facts say what the entry is. A link count may change with another name, blocks
+#: with a delayed allocation, and a device number with a reboot; those follow.
+IDENTITY = 44
 
+_VANISHED = (errno.ENOENT, errno.EINVAL)  # EINVAL: a link that became a file before it was read
+_FACTS = struct.Struct("<IIIQqqQIQQQ")
+_NAMES = ("mode", "uid", "gid", "size", "mtime_ns", "ctime_ns", "ino", "nlink", "dev", "blocks", "rdev")
+_fields = operator.attrgetter(*(f"st_{name}" for name in _NAMES))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ON_THE_WAY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # a folder may be entered that cannot be listed
+_GLOB = re.compile(rb"\\.|\*\*|\*|\?|\[[!^]?\]?[^]]*\]|[^\\*?[]+|.", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A name in a tree and its status, as ``lstat`` gives it.
+class Status(NamedTuple):
+    """What ``lstat`` says of a name, times in nanoseconds."""
+
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    links: int
+    device: int
+    blocks: int
+    rdev: int
+
+
+class Entry(NamedTuple):
+    """A name in a tree. A tree may have hundreds of thousands, so its status is kept packed.
 
     :ivar path: relative to the root, empty for the root itself.
+    :ivar facts: its packed :class:`Status`.
     :ivar target: what a symbolic link points to.
     """
 
     path: bytes
-    status: os.stat_result
+    facts: bytes
     target: bytes = b""
+
+    @property
+    def status(self) -> Status:
+        """What ``lstat`` said."""
+        return Status._make(_FACTS.unpack(self.facts))
 
     @property
     def kind(self) -> int:
         """The file type bits of the mode."""
-        return stat.S_IFMT(self.status.st_mode)
+        return stat.S_IFMT(int.from_bytes(self.facts[:4], "little"))
 
     @property
     def is_file(self) -> bool:
@@ -64,20 +104,45 @@ class Entry:
         return self.kind == stat.S_IFDIR
 
     @property
+    def identity(self) -> bytes:
+        """What tells this state of this file from any other: mode, owner, size, times and inode."""
+        return self.facts[:IDENTITY]
+
+    @property
     def inode(self) -> tuple[int, int]:
         """What tells one file from another, whatever its names."""
-        return (self.status.st_dev, self.status.st_ino)
+        status = self.status
+        return (status.device, status.inode)
+
+
+def entry_of(path: bytes, status: os.stat_result, target: bytes = b"") -> Entry:
+    """Return the entry for a status that the system gave."""
+    return Entry(path, _FACTS.pack(*_fields(status)), target)
 
 
 @contextlib.contextmanager
 def open_root(path: str) -> Iterator[int]:
-    """Hold the descriptor of a tree's root. Raises ContimgError when it is no directory."""
+    """Hold the descriptor of a tree's root. Raises ContimgError when it is no directory.
+
+    Links in the path are resolved once, before; a component that is swapped for a link meanwhile is not followed.
+    """
     with failing("open the directory", path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        *folders, name = os.fsencode(os.path.realpath(path)).split(b"/")
+        descriptor = os.open("/", _ON_THE_WAY)
+        for folder in folders:
+            descriptor = _descend(descriptor, folder or b".", _ON_THE_WAY)
+        descriptor = _descend(descriptor, name or b".")
     try:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _descend(folder: int, name: bytes, flags: int = _FOLDER) -> int:
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager
@@ -85,90 +150,149 @@ def folder_of(root: int, path: bytes) -> Iterator[tuple[int, bytes]]:
     """Hold the descriptor of the folder that a name stands in, walked to without following a link."""
     *folders, name = path.split(b"/")
     current = os.dup(root)
+    for folder in folders:
+        current = _descend(current, folder)
     try:
-        for folder in folders:
-            below = os.open(folder, _FOLDER, dir_fd=current)
-            os.close(current)
-            current = below
         yield current, name
     finally:
         os.close(current)
 
 
+def open_name(folder: int, name: bytes, flags: int = os.O_RDONLY) -> int:
+    """Open a name in a folder: never through a link, never waiting for a FIFO, and without a trace where that is allowed.
+
+    :returns: a descriptor that the caller closes.
+    """
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        return os.open(name or b".", flags | os.O_NOATIME, dir_fd=folder)
+    except PermissionError:  # only its owner and root may leave the access time alone
+        return os.open(name or b".", flags, dir_fd=folder)
+
+
 @contextlib.contextmanager
 def open_below(root: int, path: bytes, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """Open a file or folder below a root, never through a link and never waiting for a FIFO."""
+    """Open a file or folder below a root, as :func:`open_name` does."""
     with folder_of(root, path) as (folder, name):
-        descriptor = os.open(name or b".", flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        descriptor = open_name(folder, name, flags)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
+def read_folder(root: int, folder: bytes) -> list[Entry]:
+    """Return the entries of one folder below a root, sorted. What vanishes meanwhile is left out.
+
+    :raises ContimgError: when the folder cannot be listed.
+    """
+    prefix = folder + b"/" if folder else b""
+    entries = []
+    with failing("list the directory", folder or b"."), open_below(root, folder, os.O_DIRECTORY) as opened:
+        with os.scandir(opened) as names:
+            for name in names:
+                try:
+                    status = name.stat(follow_symlinks=False)
+                    link = os.fsencode(os.readlink(name.name, dir_fd=opened)) if name.is_symlink() else b""
+                except OSError as error:
+                    if error.errno in _VANISHED:
+                        continue
+                    raise
+                entries.append(entry_of(prefix + name.name.encode("utf-8", "surrogateescape"), status, link))
+    entries.sort()
+    return entries
+
+
 def scan(root: int, exclude: Sequence[str] = ()) -> dict[bytes, Entry]:
     """Return every entry of a tree by its path, the root first and a folder before what is in it.
 
-    :param exclude: globs as rsync takes them: without ``/`` they match a name at any depth, with one the whole path.
+    :param exclude: globs as rsync takes them, see :func:`is_excluded`.
     :raises ContimgError: when a folder cannot be listed.
     """
-    entries = {b"": Entry(b"", os.fstat(root))}
+    patterns = tuple(exclude)
+    entries = {b"": entry_of(b"", os.fstat(root))}
     pending = [b""]
     while pending:
-        folder = pending.pop()
-        for entry in _list(root, folder):
-            if not _excluded(entry, exclude):
+        for entry in read_folder(root, pending.pop()):
+            if not is_excluded(entry, patterns):
                 entries[entry.path] = entry
                 if entry.is_folder:
                     pending.append(entry.path)
     return entries
 
 
-def _list(root: int, folder: bytes) -> list[Entry]:
-    with failing("list the directory", folder or b"."), open_below(
-        root, folder, os.O_RDONLY | os.O_DIRECTORY
-    ) as opened:
-        found = []
-        for text in sorted(os.listdir(opened)):
-            name = os.fsencode(text)
-            path = folder + b"/" + name if folder else name
-            with contextlib.suppress(FileNotFoundError):
-                status = os.stat(name, dir_fd=opened, follow_symlinks=False)
-                target = os.readlink(name, dir_fd=opened) if stat.S_ISLNK(status.st_mode) else b""
-                found.append(Entry(path, status, target))
-        return found
+def is_excluded(entry: Entry, patterns: tuple[str, ...]) -> bool:
+    """Tell whether a name is left out by globs as rsync takes them.
 
-
-def _excluded(entry: Entry, patterns: Sequence[str]) -> bool:
-    path = os.fsdecode(entry.path)
-    for pattern in patterns:
-        if pattern.endswith("/") and not entry.is_folder:
-            continue
-        glob = pattern.strip("/")
-        if fnmatch.fnmatchcase(path if "/" in pattern.rstrip("/") else os.path.basename(path), glob):
-            return True
-    return False
-
-
-def tree_digest(entries: dict[bytes, Entry]) -> str:
-    """Return a hash of every name and status, to the ctime: two equal ones mean that nothing has moved in between.
-
-    Access times do not count, and neither do the link count and size of a folder.
+    Without ``/`` a glob matches a name at any depth, with one the end of a path, with one in front the whole path; with one
+    at its end it matches directories alone. ``*`` and ``?`` stop at a ``/``, ``**`` does not.
     """
-    digest = hashlib.sha256()
-    for path in sorted(entries):
-        entry, status = entries[path], entries[path].status
-        size = 0 if entry.is_folder else status.st_size
-        facts = (
-            status.st_mode,
-            status.st_uid,
-            status.st_gid,
-            size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            status.st_ino,
-        )
-        digest.update(repr((path, facts, entry.target)).encode())
+    if not patterns:
+        return False
+    expression = _expression(patterns, folders=entry.is_folder)
+    return expression is not None and expression.fullmatch(b"/" + entry.path) is not None
+
+
+@functools.lru_cache(maxsize=None)
+def _expression(patterns: tuple[str, ...], *, folders: bool) -> re.Pattern[bytes] | None:
+    globs = [os.fsencode(pattern) for pattern in patterns if folders or not pattern.endswith("/")]
+    return re.compile(b"|".join(map(_translated, globs)), re.DOTALL) if globs else None
+
+
+def _translated(glob: bytes) -> bytes:
+    start = b"/" if glob.startswith(b"/") else b".*/"
+    whole, body = (b"(?:/.*)?", glob[:-4]) if glob.endswith(b"/***") else (b"", glob)
+    return start + b"".join(map(_token, _GLOB.findall(body.strip(b"/")))) + whole
+
+
+def _token(token: bytes) -> bytes:
+    special = {b"**": b".*", b"*": b"[^/]*", b"?": b"[^/]"}
+    if token in special:
+        return special[token]
+    if token.startswith(b"[") and len(token) > 2:
+        inner = token[1:-1].replace(b"\\", b"\\\\").replace(b"[", b"\\[")
+        return b"[^" + inner[1:] + b"]" if inner[:1] in (b"!", b"^") else b"[" + inner + b"]"
+    return re.escape(token[1:] if token.startswith(b"\\") and len(token) > 1 else token)
+
+
+class TreeDigest:
+    """A hash of every name and status of a tree, to the ctime: two equal ones mean that nothing has moved in between.
+
+    Access times do not count, and neither do link counts and the size of a folder. Folders may come in any order.
+    """
+
+    def __init__(self, root: Entry) -> None:
+        self._parts = {b"": _hash_of([root])}
+
+    def add(self, folder: bytes, entries: Iterable[Entry]) -> None:
+        """Add what stands in a folder, sorted."""
+        self._parts[folder + b"/"] = _hash_of(entries)
+
+    def hexdigest(self) -> str:
+        """Return the hash of all that was added."""
+        return hashlib.sha256(b"".join(part for _folder, part in sorted(self._parts.items()))).hexdigest()
+
+
+def _hash_of(entries: Iterable[Entry]) -> bytes:
+    parts = (
+        entry.path
+        + b"\0"
+        + (entry.facts[:12] + entry.facts[20:IDENTITY] if entry.is_folder else entry.identity)
+        + entry.target
+        + b"\0"
+        for entry in entries
+    )
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def tree_digest(entries: Mapping[bytes, Entry]) -> str:
+    """Return the :class:`TreeDigest` of a whole tree."""
+    digest = TreeDigest(entries[b""])
+    folders: dict[bytes, list[Entry]] = {path: [] for path, entry in entries.items() if entry.is_folder}
+    for path in sorted(set(entries) - {b""}):
+        folders[path.rpartition(b"/")[0]].append(entries[path])
+    for folder, found in folders.items():
+        digest.add(folder, found)
     return digest.hexdigest()
 
 

@@ -70,7 +70,7 @@ options:
     description: What the destination may fail to hold.
     type: list
     elements: str
-    choices: [acl, hardlink, owner, symlink, xattr]
+    choices: [acl, hardlink, mode, nanoseconds, owner, special, symlink, xattr]
     default: []
   workers:
     description: Threads.

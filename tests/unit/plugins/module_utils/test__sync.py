@@ -114,7 +114,7 @@ def test_the_manifest_is_one_of_sha256sum(base: Path) -> None:
 
 def test_a_live_pass_claims_nothing_and_the_final_one_copies_what_changed(base: Path) -> None:
     live = sync(base, live=True)
-    assert live["stats"]["verified"] == 0
+    assert live["stats"]["verified"] == 3  # against what was read, not against what the source holds by now
     assert not (base / "dest.sha256").exists()
     (base / "src" / "sparse").write_bytes(b"new")
     final = sync(base)
@@ -199,8 +199,8 @@ def test_directories_that_cannot_be_meant_are_refused(base: Path, src: str, dest
         sync(base, src=str(base / src), dest=str(base / dest))
 
 
-@pytest.mark.parametrize("name", ["rename", "fsync", "ftruncate"])
-@pytest.mark.parametrize("ordinal", [1, 2, 3, 5])
+@pytest.mark.parametrize("name", ["rename", "fsync", "open"])
+@pytest.mark.parametrize("ordinal", [1, 2, 3, 4, 5, 6])
 def test_a_run_that_was_killed_is_finished_by_the_next(base: Path, name: str, ordinal: int) -> None:
     write_rows(base / "src" / "p.sqlite3", 5, hot=True)
     child = os.fork()

@@ -1,0 +1,186 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Both trees of a copy, read in step, folder by folder.
+
+What an earlier pass has placed and what has not moved since is counted and forgotten at once: a run over a tree of any
+size holds in memory only its ledger and what may need work.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    DEBRIS,
+    IDENTITY,
+    Entry,
+    TreeDigest,
+    entry_of,
+    is_excluded,
+    open_below,
+    read_folder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
+
+__all__ = ["SIDECAR_SUFFIXES", "Trees", "compare"]
+
+SIDECAR_SUFFIXES = tuple(os.fsencode(suffix) for suffix in SIDECARS)
+_ONE_LINK = (1).to_bytes(4, "little")
+_SMALLEST_PAGE = 512  # bytes; a database is a multiple of it
+
+
+@dataclass
+class Trees:
+    """What was read of both sides.
+
+    :ivar ledger: what earlier passes placed.
+    :ivar source: entries of the source that may need work, by path.
+    :ivar target: entries of the destination that belong to those, or to none, by path.
+    :ivar databases: paths in the source that are databases.
+    :ivar foreign: paths at the destination that are databases which the source lacks.
+    :ivar holding: folders of the destination that hold what is excluded.
+    :ivar settled: how many files need nothing.
+    :ivar files: how many files the source has.
+    :ivar size: how many bytes these have.
+    :ivar gone: paths of the ledger that the source has no more.
+    :ivar digest: a hash of every name and status of the source.
+    """
+
+    ledger: Ledger
+    source: dict[bytes, Entry] = field(default_factory=dict)
+    target: dict[bytes, Entry] = field(default_factory=dict)
+    databases: set[bytes] = field(default_factory=set)
+    foreign: set[bytes] = field(default_factory=set)
+    holding: set[bytes] = field(default_factory=set)
+    settled: int = 0
+    files: int = 0
+    size: int = 0
+    gone: set[bytes] = field(default_factory=set)
+    digest: str = ""
+
+
+def compare(
+    source: int,
+    target: int | None,
+    ledger: Ledger,
+    *,
+    exclude: tuple[str, ...],
+    rename: Mapping[bytes, bytes],
+    verified: bool,
+) -> Trees:
+    """Read both trees.
+
+    :param target: descriptor of the destination's root, ``None`` when there is none.
+    :param exclude: globs of what does not exist for this copy, on neither side.
+    :param verified: whether a file must have been read back to need nothing.
+    :raises ContimgError: when a folder cannot be listed.
+    """
+    return _Comparison(source, target, ledger, exclude, rename, verified).read()
+
+
+class _Comparison:
+    def __init__(
+        self,
+        source: int,
+        target: int | None,
+        ledger: Ledger,
+        exclude: tuple[str, ...],
+        rename: Mapping[bytes, bytes],
+        verified: bool,  # noqa: FBT001
+    ) -> None:
+        self.source, self.target, self.ledger = source, target, ledger
+        self.exclude, self.rename, self.verified = exclude, rename, verified
+        self.moving = {path + suffix for path in rename for suffix in (b"", *SIDECAR_SUFFIXES)}
+        self.never_settled = self.moving | {path.rpartition(b"/")[0] for path in rename}
+        self.trees = Trees(ledger, gone=ledger.paths())
+        self.pending: list[tuple[bytes, bool, bool]] = []
+
+    def read(self) -> Trees:
+        root = entry_of(b"", os.fstat(self.source))
+        there = None if self.target is None else entry_of(b"", os.fstat(self.target))
+        digest = TreeDigest(root)
+        self._pair(root, there)
+        while self.pending:
+            folder, in_source, in_target = self.pending.pop()
+            here = self._listed(folder) if in_source else []
+            others = {entry.path: entry for entry in read_folder(self._root(), folder)} if in_target else {}
+            if in_source:
+                digest.add(folder, here)
+            for entry in here:
+                self._pair(entry, others.pop(entry.path, None))
+            for entry in others.values():
+                self._extra(entry)
+        self.trees.digest = digest.hexdigest()
+        self._find_databases()
+        return self.trees
+
+    def _root(self) -> int:
+        if self.target is None:
+            raise AssertionError
+        return self.target
+
+    def _listed(self, folder: bytes) -> list[Entry]:
+        entries = read_folder(self.source, folder)
+        return [entry for entry in entries if not is_excluded(entry, self.exclude)] if self.exclude else entries
+
+    def _pair(self, entry: Entry, there: Entry | None) -> None:
+        trees = self.trees
+        goes = moved(entry.path, self.rename) if entry.path in self.moving else entry.path
+        trees.gone.discard(goes)
+        if entry.is_folder:
+            self.pending.append((entry.path, True, there is not None and there.is_folder))
+        elif entry.is_file:
+            trees.files += 1
+            trees.size += entry.status.size
+        if there is not None and self._is_settled(entry, there):
+            trees.settled += entry.is_file
+            return
+        trees.source[entry.path] = entry
+        if there is not None:
+            trees.target[entry.path] = there
+
+    def _is_settled(self, entry: Entry, there: Entry) -> bool:
+        """Names of one file are judged together, and so are a database and its log."""
+        if entry.path in self.never_settled or entry.path.endswith(SIDECAR_SUFFIXES):
+            return False
+        if entry.facts[IDENTITY : IDENTITY + 4] != _ONE_LINK and not entry.is_folder:
+            return False
+        return self.ledger.settles(entry, there, verified=self.verified)
+
+    def _extra(self, entry: Entry) -> None:
+        """Note what only the destination has. A stale log is seen whatever is excluded: it would corrupt its database."""
+        minded = entry.path.rpartition(b"/")[2].startswith(DEBRIS) or entry.path.endswith(SIDECAR_SUFFIXES)
+        if not minded and is_excluded(entry, self.exclude):
+            self.trees.holding.add(entry.path.rpartition(b"/")[0])
+            return
+        self.trees.target[entry.path] = entry
+        if entry.is_folder:
+            self.pending.append((entry.path, False, True))
+
+    def _find_databases(self) -> None:
+        trees = self.trees
+        trees.databases = {path for path, entry in trees.source.items() if _is_database(self.source, entry)}
+        if self.target is not None:
+            extras = [entry for path, entry in trees.target.items() if path not in trees.source]
+            trees.foreign = {entry.path for entry in extras if _is_database(self.target, entry)}
+
+
+def _is_database(root: int, entry: Entry) -> bool:
+    size = entry.status.size if entry.is_file else 0
+    if not size or size % _SMALLEST_PAGE:
+        return False
+    try:
+        with failing("look into the file", entry.path), open_below(root, entry.path) as descriptor:
+            return is_database(f"/proc/self/fd/{descriptor}")
+    except ContimgError:  # it vanished, or may not be read: the copy will say so, or has no need to
+        return False

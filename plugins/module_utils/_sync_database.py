@@ -1,0 +1,143 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A database with its log or journal, put in place so that whoever opens it at any moment finds the old or the new content.
+
+A log stands beside its database under a name of its own, so the two cannot be renamed at once, and a log beside the wrong
+database corrupts it. But SQLite may replay a log over a database that has it already: the pages are the same. So first
+the old log is folded into the old database and then removed; then a new database with its log folded in takes its place;
+then the new log comes; and at last the exact copy of the new database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import stat
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_extended_attributes, set_metadata
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Batch, Context, Written, temporary_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, entry_of, open_below, open_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
+
+__all__ = ["replace_database"]
+
+_REPLAYED = (b"-wal", b"-journal")
+
+
+def replace_database(context: Context, path: bytes, actions: Sequence[Action]) -> None:
+    """Do the steps of one database: copy its members, remove what does not belong to them.
+
+    :param path: the database at the destination.
+    :raises ContimgError: naming the file; the destination then holds the old or the new content.
+    """
+    copies = [action for action in actions if action.kind == "copy"]
+    stale = [action.path for action in actions if action.kind == "remove"]
+    with Batch(context, copies) as batch, open_below(
+        context.target, path.rpartition(b"/")[0], os.O_DIRECTORY
+    ) as folder:
+        batch.prepare()
+        if not context.live:
+            _require_still(context, batch.written)
+        with failing("put the database in place", path, "The source is unchanged; run again to go on."):
+            _Replacement(batch, folder, path).run(stale)
+        batch.note_done()
+
+
+def _require_still(context: Context, written: Sequence[Written]) -> None:
+    """Check that no member has changed while another one was copied."""
+    for one in written:
+        with failing("look at the file", one.action.source), open_below(context.source, one.action.source) as source:
+            now = entry_of(one.action.source, os.fstat(source)).identity
+        if one.source.facts[:IDENTITY] != now:
+            hint = "Something still writes to it. Stop the writer and run again."
+            raise ContimgError("changes while its database is copied", path=one.action.source, hint=hint)
+
+
+class _Replacement:
+    def __init__(self, batch: Batch, folder: int, path: bytes) -> None:
+        self.batch, self.folder = batch, folder
+        self.name = path.rpartition(b"/")[2]
+        self.new = {one.action.path.rpartition(b"/")[2]: one for one in batch.written}
+        self.logs = [self.name + suffix for suffix in SIDECAR_SUFFIXES if self.name + suffix in self.new]
+
+    def run(self, stale: Sequence[bytes]) -> None:
+        self.batch.note_intent(self.batch.written)
+        names = [path.rpartition(b"/")[2] for path in stale]
+        if any(self._size(name) for name in names if name.endswith(_REPLAYED)) and self._size(self.name):
+            self._fold({name: name for name in (self.name, *names) if self._size(name)})
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self.folder)
+        os.fsync(self.folder)
+        if self.name not in self.new:
+            self._rename(*self.logs)
+        elif not self._size(self.name):  # a log without its database holds nothing
+            self._rename(*self.logs)
+            self._rename(self.name)
+        elif any(self.new[name].source.status.size for name in self.logs):
+            self._fold({name: one.temporary for name, one in self.new.items()})
+            self._rename(*self.logs)
+            self._rename(self.name)
+        else:
+            self._rename(self.name)
+            self._rename(*self.logs)
+
+    def _size(self, name: bytes) -> int:
+        try:
+            status = os.stat(name, dir_fd=self.folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return 0
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+    def _rename(self, *names: bytes) -> None:
+        for name in names:
+            os.rename(self.new[name].temporary, name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        if names:
+            os.fsync(self.folder)
+
+    def _fold(self, members: dict[bytes, bytes]) -> None:
+        """Put a copy of a database that has taken in its log in the database's place.
+
+        :param members: the database and its logs, final name to the name where each stands now.
+        """
+        copy = temporary_name()
+        placed = {source: copy + name[len(self.name) :] for name, source in members.items()}
+        try:
+            for source, target in placed.items():
+                self._copy(source, target)
+            path = os.path.join(os.fsencode(f"/proc/self/fd/{self.folder}"), copy)
+            with contextlib.closing(sqlite3.connect(uri_of(os.fsdecode(path), "mode=rw"), uri=True)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self._copy_metadata(members[self.name], copy)
+            os.rename(copy, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+            os.fsync(self.folder)
+        except sqlite3.DatabaseError:  # what an unproved copy taken live left, or a source that nobody can open either
+            pass
+        finally:
+            for suffix in (b"", *SIDECAR_SUFFIXES):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(copy + suffix, dir_fd=self.folder)
+
+    def _copy(self, source: bytes, target: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(open_name(self.folder, source), "rb") as reader:
+            with open(os.open(target, flags, 0o600, dir_fd=self.folder), "wb") as writer:
+                shutil.copyfileobj(reader, writer, 1 << 20)
+
+    def _copy_metadata(self, source: bytes, target: bytes) -> None:
+        with open(open_name(self.folder, source), "rb") as model, open(open_name(self.folder, target), "rb") as copy:
+            set_metadata(copy.fileno(), os.fstat(model.fileno()), self.batch.context.wishes)
+            copy_extended_attributes(model.fileno(), copy.fileno(), losses=self.batch.context.wishes.losses)
+            os.fsync(copy.fileno())

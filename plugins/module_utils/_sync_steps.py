@@ -1,0 +1,111 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The values of a plan: what the operator decided, the steps, and what a plan asks."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Action", "Decisions", "Plan", "Questions"]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the operator decided.
+
+    :ivar rename: where single files go, by path in the source.
+    :ivar on_conflict: ``fail``, ``keep`` or ``replace`` for what stands at the destination and is not ours.
+    :ivar single: the same for single paths at the destination.
+    :ivar delete: whether extras at the destination are removed.
+    :ivar wishes: owner and group for everything, and what may be lost.
+    """
+
+    rename: Mapping[bytes, bytes]
+    on_conflict: str = "fail"
+    single: Mapping[bytes, str] = field(default_factory=dict)
+    delete: bool = False
+    wishes: Wishes = field(default_factory=Wishes)
+
+    def for_path(self, path: bytes) -> str:
+        """Return the decision for a path; a sidecar follows its database."""
+        for suffix in (b"", *SIDECAR_SUFFIXES):
+            stem = path[: len(path) - len(suffix)]
+            if path.endswith(suffix) and stem in self.single:
+                return self.single[stem]
+        return self.on_conflict
+
+
+class Action(NamedTuple):
+    """One step.
+
+    :ivar kind: ``remove``, ``folder``, ``copy``, ``link``, ``special`` or ``metadata``.
+    :ivar path: what it makes or removes, at the destination.
+    :ivar reason: why, for the operator.
+    :ivar source: where that comes from.
+    :ivar first: the other name of a hard link, at the destination.
+    :ivar backup: whether what stands there is copied to the backups first.
+    :ivar database: the database, at the destination, with which this file is replaced as one thing.
+    """
+
+    kind: str
+    path: bytes
+    reason: str
+    source: bytes = b""
+    first: bytes = b""
+    backup: bool = False
+    database: bytes = b""
+
+
+class Questions(NamedTuple):
+    """What a plan asks of files that no earlier pass knows.
+
+    :ivar same_content: returns the digest of two files (path in source, path at destination) that are equal, else "".
+    :ivar same_attributes: tells whether two names (the same) have the same ACLs and extended attributes.
+    :ivar database_relation: returns what a destination's database is to the source's.
+    """
+
+    same_content: Callable[[bytes, bytes], str]
+    same_attributes: Callable[[bytes, bytes], bool]
+    database_relation: Callable[[bytes, bytes], str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps, in the order in which they are done, and what was found on the way.
+
+    :ivar conflicts: paths at the destination that stop the copy.
+    :ivar kept: paths at the destination that a decision leaves as they are.
+    :ivar unchanged: files that need no copy, path at the destination to path in the source.
+    :ivar equal: files that an earlier pass does not know and that have equal content, path to digest.
+    """
+
+    actions: tuple[Action, ...]
+    conflicts: tuple[tuple[bytes, str], ...]
+    kept: tuple[bytes, ...]
+    unchanged: Mapping[bytes, bytes]
+    equal: Mapping[bytes, str]
+
+    def digest(self) -> str:
+        """Return a hash of all steps: a preview and its run have the same."""
+        digest = hashlib.sha256()
+        for action in self.actions:
+            digest.update(repr((action.kind, action.path, action.source, action.first)).encode())
+        return digest.hexdigest()
+
+    def diff(self, limit: int = 500) -> dict[str, str]:
+        """Return Ansible's before and after, one line a step."""
+        shown = self.actions[:limit]
+        after = [f"{action.kind} {display(action.path or b'.')} ({action.reason})" for action in shown]
+        if len(self.actions) > limit:
+            after.append(f"... and {len(self.actions) - limit} more")
+        return {"before": "", "after": "".join(f"{line}\n" for line in after)}

@@ -1,0 +1,52 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Copies of random trees, before and after random changes; ``rsync`` is the judge. Root's: it makes devices and owners."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.tests.support.trees import TREES, build, differences
+
+EXAMPLES = int(os.environ.get("CONTIMG_EXAMPLES", "25"))
+DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(["manifest", "backup_dir", "progress_file", "owner", "group"]),
+    **dict.fromkeys(["live", "require_quiesced"], False),
+    "exclude": [],
+    "rename": {},
+    "delete": True,
+    "verify": "checksum",
+    "on_conflict": "fail",
+    "decisions": {},
+    "allow_loss": [],
+    "workers": 2,
+    "bandwidth_limit": 0,
+}
+
+
+def run(base: pathlib.Path, *, check: bool = False) -> dict[str, Any]:
+    values = {**DEFAULTS, "src": str(base / "src"), "dest": str(base / "dest")}
+    return synchronize(options_from(values), check=check)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(TREES, TREES)
+def test_a_copy_of_any_tree_has_no_difference_and_is_as_previewed(
+    first: list[dict[str, Any]], then: list[dict[str, Any]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        base = pathlib.Path(folder)
+        for entries in (first, then):
+            build(base / "src", entries)
+            preview, done = run(base, check=True), run(base)
+            assert (preview["diff"], preview["actions_digest"]) == (done["diff"], done["actions_digest"])
+            assert differences(base / "src", base / "dest") == ""
+            again = run(base)
+            assert not again["changed"], again["actions"]
