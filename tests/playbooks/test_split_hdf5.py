@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from typing import TYPE_CHECKING
@@ -78,7 +79,8 @@ def test_a_moved_host_has_nothing_to_split_and_still_verifies(host: Host) -> Non
 def test_a_move_that_is_under_way_goes_first(host: Host) -> None:
     move_by_hand(host)
     host.run_dir.mkdir(mode=0o700)
-    (host.run_dir / "record.json").write_text('{"phase": "held", "facts": {}}')
+    under_way = {"version": 1, "phase": "held", "since": "", "history": [], "facts": {}, "former": []}
+    (host.run_dir / "record.json").write_text(json.dumps(under_way))
     before = fingerprint(host.root / "data")
     refused = host.play("split_hdf5")
     assert refused.returncode == 2, refused.stdout
