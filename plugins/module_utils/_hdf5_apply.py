@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, VALUES, source
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, NEEDED, VALUES, source
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     attached,
     connected,
@@ -198,7 +198,7 @@ def _prove(connection: sqlite3.Connection, options: SplitOptions, plan: SplitPla
     if plan.index.conflicts:
         right = f"({right} OR ({target_wins(options.on_conflict)}))"
     if not plan.target_rows:
-        right = " AND ".join([right, *(f"t.{name} IS {sql}" for name, sql in DERIVED.items())])
+        right = " AND ".join([right, *(f"t.{name} IS {DERIVED[name]}" for name in NEEDED)])
     wrong = number(
         connection,
         f"SELECT count(*) FROM {source(plan.columns)} AS s LEFT JOIN dst.{INDEX} AS t ON t.path = s.path"  # noqa: S608

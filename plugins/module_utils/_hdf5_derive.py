@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DERIVED",
+    "NEEDED",
     "REJECTED",
     "VALUES",
     "WAS_DERIVED",
@@ -155,7 +156,9 @@ def decided(condition: str) -> str:
     return f"CASE WHEN {condition} THEN 1 ELSE 0 END"
 
 
-_MISSING = [f"{VALUES[name]} IS NULL" for name in (*REQUIRED, "timestamp_iso", "timestamp_mjd")]
+#: The columns that every row of the HDF5 database has although products may lack them.
+NEEDED = ("subband_num", "timestamp_iso", "timestamp_mjd")
+_MISSING = [f"{VALUES[name]} IS NULL" for name in (*REQUIRED, *NEEDED[1:])]
 #: SQL that tells whether a row cannot satisfy the schema.
 REJECTED = decided(f"{' OR '.join(_MISSING)} OR NOT ({_NUMBERED} OR {DERIVED['subband_num']} IS NOT NULL)")
 #: SQL that tells whether anything of a row was derived.

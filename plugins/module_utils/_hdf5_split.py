@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["split", "split_options"]
+__all__ = ["carry_out", "split", "split_options"]
 
 _UNTOUCHED = "Nothing was touched."
 _ROW_BYTES = 1024  # of the HDF5 database for a row, with its eight indexes; measured are 450
@@ -52,6 +52,15 @@ def split_options(values: Mapping[str, Any], *, check: bool) -> SplitOptions:
 def split(options: SplitOptions, *, check: bool) -> dict[str, Any]:
     """Plan the split, do it outside check mode, and return the module's result.
 
+    :raises ContimgError: see :func:`carry_out`.
+    """
+    plan, changed, backup = carry_out(options, check=check)
+    return _report(options, plan, changed=changed, backup=backup)
+
+
+def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, str]:
+    """Plan the split, do it outside check mode; return the plan, whether it changes anything, and the backup's path.
+
     :raises ContimgError: when rows are unfit or in conflict (nothing has changed then), or a database cannot be used.
     """
     _refuse_places(options)
@@ -71,7 +80,7 @@ def split(options: SplitOptions, *, check: bool) -> dict[str, Any]:
             _apply(options, plan)
         if vacuums:
             vacuum(options.products)
-    return _report(options, plan, changed=writes or vacuums, backup=backup)
+    return plan, writes or vacuums, backup
 
 
 def _apply(options: SplitOptions, plan: SplitPlan) -> None:

@@ -23,7 +23,7 @@ PACKED = {
     "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md",
     "changelogs", "docs", "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
-TYPES = {"bool": bool, "dict": dict, "int": int, "list": list, "path": str, "str": str}
+TYPES = {"bool": bool, "dict": dict, "int": int, "float": float, "list": list, "path": str, "str": str}
 
 
 def command(*words: str, **environment: str) -> str:

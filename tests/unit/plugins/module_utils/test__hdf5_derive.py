@@ -43,7 +43,7 @@ def derived(**changed: object) -> dict[str, Any]:
     register(connection)
     connection.execute("ATTACH ':memory:' AS src")
     connection.execute(f"CREATE TABLE src.hdf5_file_index ({', '.join(row)})")
-    connection.execute(f"INSERT INTO hdf5_file_index VALUES ({', '.join('?' for _ in row)})", list(row.values()))
+    connection.execute(f"INSERT INTO hdf5_file_index VALUES ({', '.join('?' for _name in row)})", list(row.values()))
     wanted = {**DERIVED, "rejected": REJECTED, "derived": WAS_DERIVED}
     values = connection.execute(f"SELECT {', '.join(wanted.values())} FROM {source(row)} AS s").fetchone()
     connection.close()

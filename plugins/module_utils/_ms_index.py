@@ -1,0 +1,169 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making ``ms_index`` tell which measurement sets there are. Facts: docs/database-schemas.md."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import mjd_of, parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
+    attached,
+    columns_of,
+    connected,
+    number,
+    reading,
+    sqlite_failing,
+    text_of,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from typing import Any
+
+__all__ = ["reconcile"]
+
+_TABLE = "ms_index"
+_UNTOUCHED = "Nothing was touched."
+
+
+@dataclass
+class Difference:
+    """What the index and the disk do not agree on.
+
+    :ivar known: rows whose sets lie below the roots.
+    :ivar removed: paths of rows whose sets are gone.
+    :ivar registered: paths of sets without a row.
+    :ivar dependents: rows of other tables that name a removed set, by table.
+    :ivar columns: the columns of the index.
+    """
+
+    known: int = 0
+    removed: list[str] = field(default_factory=list)
+    registered: list[str] = field(default_factory=list)
+    dependents: dict[str, int] = field(default_factory=dict)
+    columns: list[str] = field(default_factory=list)
+
+
+def reconcile(*, products_db: str, roots: list[str], max_removed_fraction: float, check: bool) -> dict[str, Any]:
+    """Remove rows of sets that are gone, register sets without a row; return the module's result.
+
+    :param roots: the folders below which sets lie; rows of sets elsewhere are left alone.
+    :param max_removed_fraction: the part of the rows below the roots that may leave at once.
+    :raises ContimgError: when a root is missing or looks unmounted, too many rows would leave, or a database cannot be used.
+    """
+    places = [os.path.abspath(root) for root in roots]
+    sets = {root: set(_sets(root)) for root in places}
+    with reading(products_db, None) as connection:
+        found = _difference(connection, products_db, sets, max_removed_fraction)
+    changed = bool(found.removed or found.registered)
+    if changed and not check:
+        _write(products_db, found)
+    lines = [*(f"- {path}\n" for path in found.removed), *(f"+ {path}\n" for path in found.registered)]
+    return {
+        "changed": changed,
+        "removed": found.removed,
+        "registered": found.registered,
+        "dependents": found.dependents,
+        "known": found.known,
+        "diff": {"prepared": "".join(lines)} if changed else {},
+    }
+
+
+def _sets(root: str) -> Iterator[str]:
+    """Yield every measurement set below a root: a folder ending in ``.ms``; what lies in one is part of it."""
+    if not os.path.isdir(root):
+        hint = f"{_UNTOUCHED} Is its file system mounted? Name roots that exist."
+        raise ContimgError("is no directory", path=root, hint=hint)
+    with failing("read the directory of measurement sets", root, _UNTOUCHED), os.scandir(root) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name.endswith(".ms"):
+                    yield entry.path
+                else:
+                    yield from _sets(entry.path)
+
+
+def _difference(
+    connection: sqlite3.Connection, products: str, sets: dict[str, set[str]], max_removed_fraction: float
+) -> Difference:
+    columns = columns_of(connection, "src", _TABLE)
+    if "path" not in columns:
+        raise ContimgError(f"has no table {_TABLE}", path=products, hint=f"{_UNTOUCHED} Name a products database.")
+    rows = {text_of(path) for (path,) in connection.execute(f"SELECT path FROM src.{_TABLE} WHERE path IS NOT NULL")}  # noqa: S608
+    below = {root: {path for path in rows if path.startswith(root.rstrip("/") + "/")} for root in sets}
+    on_disk = set().union(*sets.values())
+    known = set().union(*below.values())
+    gone = sorted(known - on_disk)
+    if max_removed_fraction < 1:
+        _refuse_unmounted(below, sets)
+    if known and len(gone) / len(known) > max_removed_fraction:
+        hint = f"{_UNTOUCHED} If they were deleted on purpose, raise max_removed_fraction. The first: {', '.join(gone[:5])}."
+        what = f"{len(gone)} of {len(known)} measurement sets are gone, more than {max_removed_fraction:.0%}"
+        raise ContimgError(what, path=products, hint=hint)
+    new = sorted(path for path in on_disk - rows if path.isprintable())
+    return Difference(len(known), gone, new, _dependents(connection, gone), list(columns))
+
+
+def _refuse_unmounted(below: dict[str, set[str]], sets: dict[str, set[str]]) -> None:
+    for root, rows in below.items():
+        if rows and not sets[root]:
+            hint = f"{_UNTOUCHED} Is its file system mounted? If all were deleted on purpose, set max_removed_fraction to 1."
+            raise ContimgError(f"holds no measurement set, the index knows {len(rows)} there", path=root, hint=hint)
+
+
+def _dependents(connection: sqlite3.Connection, gone: list[str]) -> dict[str, int]:
+    """Return how many rows of other tables name a set that is gone; they stay, for their files may be there."""
+    if not gone:
+        return {}
+    connection.execute("CREATE TABLE temp.gone (path PRIMARY KEY)")
+    connection.executemany("INSERT INTO temp.gone VALUES (?)", [(path,) for path in gone])
+    tables = [
+        text_of(name) for (name,) in connection.execute("SELECT name FROM src.sqlite_master WHERE type = 'table'")
+    ]
+    counted = {
+        table: number(
+            connection,
+            f"SELECT count(*) FROM src.{quoted(table)} WHERE ms_path IN (SELECT path FROM temp.gone)",  # noqa: S608
+        )
+        for table in tables
+        if "ms_path" in columns_of(connection, "src", table)
+    }
+    return {table: rows for table, rows in counted.items() if rows}
+
+
+def _row(path: str, columns: list[str]) -> dict[str, object]:
+    """Return the row of a set of which only the name is known: converted, and its time where the name is one."""
+    moment = parsed(os.path.basename(path)[: -len(".ms")])
+    known: dict[str, object] = {
+        "path": path,
+        "start_mjd": None if moment is None else mjd_of(moment),
+        "status": "converted",
+        "stage": "converted",
+    }
+    return {name: known.get(name) for name in columns if name in known}
+
+
+def _write(products: str, found: Difference) -> None:
+    with connected() as connection, sqlite_failing("write the products database", products, "It is as it was."):
+        attached(connection, "dst", uri_of(products, "mode=rw"))
+        connection.execute("PRAGMA dst.synchronous = EXTRA")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(f"DELETE FROM dst.{_TABLE} WHERE path = ?", [(path,) for path in found.removed])  # noqa: S608
+        for path in found.registered:
+            row = _row(path, found.columns)
+            connection.execute(
+                f"INSERT OR IGNORE INTO dst.{_TABLE} ({', '.join(row)}) VALUES ({', '.join('?' for _name in row)})",  # noqa: S608
+                list(row.values()),
+            )
+        connection.execute("COMMIT")
+    with failing("flush the folder", products, "The rows are written."):
+        sync_directory(os.path.dirname(os.path.abspath(products)))

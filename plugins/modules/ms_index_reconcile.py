@@ -1,0 +1,90 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``ms_index_reconcile``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ms_index_reconcile
+short_description: Make the index of measurement sets tell which there are
+version_added: 0.1.0
+description:
+  - Removes rows of C(ms_index) whose measurement sets below O(roots) are gone, and registers sets that have no row.
+  - A missing or empty mount does not read as "everything was deleted"; see O(roots) and O(max_removed_fraction).
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes
+options:
+  products_db:
+    description: The products database.
+    type: path
+    required: true
+  roots:
+    description:
+      - Directories below which measurement sets lie, directories ending in C(.ms). Each must exist.
+      - One that holds no set although rows name some there fails the task, unless O(max_removed_fraction=1).
+      - Rows of sets that lie elsewhere are left alone.
+    type: list
+    elements: path
+    required: true
+  max_removed_fraction:
+    description: The part of the rows below O(roots) that may be removed at once. More fails the task before any change.
+    type: float
+    default: 0.2
+"""
+
+EXAMPLES = r"""
+- name: Forget measurement sets that were deleted, know those that were not registered
+  dsa110.contimg.ms_index_reconcile:
+    products_db: /data/dsa110-contimg/state/products.sqlite3
+    roots: [/stage/dsa110-contimg/ms]
+"""
+
+RETURN = r"""
+removed:
+  description: Paths of the rows that were removed.
+  returned: success
+  type: list
+  elements: str
+registered:
+  description: Paths of the sets that were registered. Their C(start_mjd) is known where their name is a time.
+  returned: success
+  type: list
+  elements: str
+dependents:
+  description: By table, how many rows name a removed set in C(ms_path). They stay.
+  returned: success
+  type: dict
+known:
+  description: How many rows lay below O(roots).
+  returned: success
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
+
+
+def main() -> None:
+    """Compare, write outside check mode, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "products_db": {"type": "path", "required": True},
+            "roots": {"type": "list", "elements": "path", "required": True},
+            "max_removed_fraction": {"type": "float", "default": 0.2},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = reconcile(**module.params, check=module.check_mode)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The split alone, on a host without units that was moved by hand years ago."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING
+
+from .conftest import Host, fingerprint
+
+if TYPE_CHECKING:
+    import pathlib
+
+
+def rows(database: pathlib.Path, query: str) -> int:
+    """Return the number that a query gives."""
+    connection = sqlite3.connect(database)
+    try:
+        return int(connection.execute(query).fetchone()[0])
+    finally:
+        connection.close()
+
+
+def move_by_hand(host: Host) -> None:
+    """Lay the databases where they stand on a moved host, and one where none belongs."""
+    host.dest.mkdir()
+    for name in ("ingest.sqlite3", "db/products.sqlite3"):
+        shutil.copy(host.src / name, host.dest / name.rpartition("/")[2])
+    misplaced = host.root / "data" / "src" / "state"
+    misplaced.mkdir(parents=True)
+    shutil.copy(host.dest / "products.sqlite3", misplaced / "products.sqlite3")
+
+
+def test_the_split_alone(host: Host) -> None:
+    move_by_hand(host)
+    incoming, sets = host.root / "incoming", host.root / "ms"
+    incoming.mkdir()
+    (incoming / "2026-01-01T00:00:00_sb00.hdf5").touch()
+    (sets / "2026-01-01T00:00:00.ms").mkdir(parents=True)
+    host.variables.update(
+        contimg_misplaced_places=[str(host.root / "data" / "src" / "*" / "*")],
+        contimg_hdf5_input_dirs=[str(incoming)],
+        contimg_ms_roots=[str(sets)],
+    )
+    before = fingerprint(host.root / "data")
+    preview = host.play("split_hdf5", "--check", "--diff")
+    assert preview.returncode == 0, preview.stdout
+    assert "+CREATE TABLE hdf5_file_index" in preview.stdout
+    assert (fingerprint(host.root / "data"), host.run_dir.exists()) == (before, False)
+
+    done = host.play("split_hdf5")
+    assert done.returncode == 0, done.stdout
+    assert rows(host.dest / "hdf5.sqlite3", "SELECT count(*) FROM hdf5_file_index") == 201
+    assert (
+        rows(host.dest / "products.sqlite3", "SELECT count(*) FROM sqlite_master WHERE name = 'hdf5_file_index'") == 0
+    )
+    assert rows(host.dest / "products.sqlite3", "SELECT count(*) FROM ms_index WHERE path GLOB '*/ms/2026*'") == 1
+    assert f"HDF5_DB_PATH={host.dest}/hdf5.sqlite3" in host.env_file.read_text()
+    assert [path.name for path in (host.run_dir / "misplaced").rglob("*.sqlite3")] == ["products.sqlite3"]
+    assert not list((host.root / "data" / "src" / "state").iterdir())
+
+    again = host.play("split_hdf5")
+    assert "changed=0" in again.stdout, again.stdout
+
+
+def test_a_moved_host_has_nothing_to_split_and_still_verifies(host: Host) -> None:
+    assert host.play("migrate").returncode == 0
+    host.variables["contimg_misplaced_places"] = []
+    done = host.play("split_hdf5")
+    assert done.returncode == 0, done.stdout
+    assert "changed=0" in done.stdout
+    assert host.play("verify").returncode == 0
+
+
+def test_a_move_that_is_under_way_goes_first(host: Host) -> None:
+    move_by_hand(host)
+    host.run_dir.mkdir(mode=0o700)
+    under_way = {"version": 1, "phase": "held", "since": "", "history": [], "facts": {}, "former": []}
+    (host.run_dir / "record.json").write_text(json.dumps(under_way))
+    before = fingerprint(host.root / "data")
+    refused = host.play("split_hdf5")
+    assert refused.returncode == 2, refused.stdout
+    assert "Finish its move first" in refused.stdout
+    assert fingerprint(host.root / "data") == before

@@ -1,0 +1,140 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small splits that are killed at their system calls, and what must hold after each kill."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import sqlite3
+import sys
+import tempfile
+from typing import Any
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
+from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+    dump,
+    file_row,
+    make_hdf5,
+    make_products,
+    new_row,
+    options_for,
+    rows_of,
+    snapshot,
+)
+from ansible_collections.dsa110.contimg.tests.support.kill_points import kill_at, kill_points
+
+__all__ = ["CASES", "SplitCase"]
+
+_ROWS = 12
+#: By name: the journal mode of products, whether the HDF5 database exists, and the options of the split.
+CASES: dict[str, tuple[str, bool, dict[str, Any]]] = {
+    "new, with backup and vacuum": ("WAL", False, {"backup": True, "vacuum": True}),
+    "merged by age": ("WAL", True, {"on_conflict": "newest"}),
+    "rollback journal": ("DELETE", False, {}),
+}
+_PROGRAM = """
+import sys
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import SplitOptions
+folder, conflict, backup, vacuum = sys.argv[1:]
+split(SplitOptions(products=folder + "/products.sqlite3", hdf5=folder + "/hdf5.sqlite3", keep_source=False,
+    on_conflict=conflict, backup_dir=backup or None, vacuum=bool(vacuum)), check=False)
+"""
+
+
+class SplitCase:
+    """One split, as often as it is wanted: each trial starts from the same databases."""
+
+    def __init__(self, name: str, scratch: pathlib.Path) -> None:
+        self.journal_mode, self.merges, self.changed = CASES[name]
+        self.scratch = scratch
+        self.folder = scratch / "state"
+        self.origin = scratch / "origin"
+        self.origin.mkdir()
+        self._make(self.origin)
+        self.restore()
+        self._split()
+        self.clean = [dump(self.folder / name) for name in ("products.sqlite3", "hdf5.sqlite3")]
+        self.rows = rows_of(self.folder / "hdf5.sqlite3")
+
+    def _make(self, folder: pathlib.Path) -> None:
+        rows = [file_row(number) for number in range(_ROWS)]
+        make_products(folder / "products.sqlite3", rows, journal_mode=self.journal_mode)
+        if self.merges:
+            older = new_row(1, indexed_at=1.0, file_size_bytes=1)
+            make_hdf5(folder / "hdf5.sqlite3", [new_row(0), older, new_row(90)])
+
+    def restore(self) -> None:
+        """Put the databases back as they were before the split."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(self.origin, self.folder)
+
+    def _options(self) -> Any:
+        backup = str(self.folder / "backups") if self.changed.get("backup") else None
+        conflict = self.changed.get("on_conflict", "fail")
+        places = (self.folder / "products.sqlite3", self.folder / "hdf5.sqlite3")
+        vacuum = bool(self.changed.get("vacuum"))
+        return options_for(*places, on_conflict=conflict, backup_dir=backup, vacuum=vacuum)
+
+    def _split(self) -> dict[str, Any]:
+        return split(self._options(), check=False)
+
+    def _command(self) -> list[str]:
+        options = self._options()
+        given = [str(self.folder), options.on_conflict, options.backup_dir or "", "1" if options.vacuum else ""]
+        return [
+            os.path.realpath(sys.executable),
+            "-I",
+            "-S",
+            "-c",
+            f"import sys; sys.path[:0] = {sys.path!r}{_PROGRAM}",
+            *given,
+        ]
+
+    def points(self) -> list[tuple[str, int]]:
+        """Return every system call of the split."""
+        self.restore()
+        return kill_points(self._command(), self.scratch / "trace", after=str(self.folder))
+
+    def breach(self, point: tuple[str, int]) -> str:
+        """Kill the split at a point, look, run it again; return what is wrong, which is nothing."""
+        self.restore()
+        if not kill_at(self._command(), self.scratch / "trace", point):
+            return "the kill did not fire"
+        return self._look() or self._go_on()
+
+    def _look(self) -> str:
+        """Judge a copy of what the killed run has left: looking itself must not mend anything."""
+        with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
+            seen = pathlib.Path(scratch) / "seen"
+            shutil.copytree(self.folder, seen)
+            for name in ("products.sqlite3", "hdf5.sqlite3"):
+                if (seen / name).exists() and not _is_sound(seen / name):
+                    return f"{name} is damaged"
+            source = rows_of(seen / "products.sqlite3")
+            target = rows_of(seen / "hdf5.sqlite3") if (seen / "hdf5.sqlite3").exists() else []
+        if source and len(source) != _ROWS:
+            return f"products holds {len(source)} rows"
+        return "" if source or target == self.rows else f"products holds none, the HDF5 database {len(target)}"
+
+    def _go_on(self) -> str:
+        self._split()
+        if [dump(self.folder / name) for name in ("products.sqlite3", "hdf5.sqlite3")] != self.clean:
+            return "the second run ends otherwise than a clean one"
+        debris = [path.name for path in self.folder.rglob(".contimg-*")]
+        if debris:
+            return f"left: {debris}"
+        before = snapshot(self.folder)
+        changed = self._split()["changed"]
+        return "the third run changes something" if changed or snapshot(self.folder) != before else ""
+
+
+def _is_sound(path: pathlib.Path) -> bool:
+    connection = sqlite3.connect(str(path))
+    try:
+        return bool(connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+    finally:
+        connection.close()

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of databases where none belong."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+from typing import Any
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._misplaced import misplaced
+from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import dump, file_row, make_products, snapshot
+
+
+@pytest.fixture
+def real(tmp_path: pathlib.Path) -> pathlib.Path:
+    (tmp_path / "state").mkdir()
+    return make_products(tmp_path / "state" / "products.sqlite3", [file_row(number) for number in range(3)])
+
+
+def looked(tmp_path: pathlib.Path, real: pathlib.Path, *, check: bool = False, move: bool = True) -> dict[str, Any]:
+    places = [
+        f"{tmp_path}/src/products.sqlite3",
+        f"{tmp_path}/run/*",
+        f"{tmp_path}/run/${{PIPELINE_DB}}",
+        str(real),
+        "/none/*",
+    ]
+    quarantine = str(tmp_path / "quarantine") if move else None
+    return misplaced(databases=[str(real)], places=places, quarantine_dir=quarantine, check=check)
+
+
+def test_what_holds_nothing_of_its_own_is_quarantined_and_the_rest_is_left(
+    tmp_path: pathlib.Path, real: pathlib.Path
+) -> None:
+    for folder in ("src", "run"):
+        (tmp_path / folder).mkdir()
+    copy = tmp_path / "src" / "products.sqlite3"
+    shutil.copyfile(real, copy)
+    content = dump(copy)
+    copy.with_name("products.sqlite3-wal").touch()
+    (tmp_path / "run" / "${PIPELINE_DB}").touch()
+    own = make_products(tmp_path / "run" / "products.sqlite3", [file_row(99)])
+    (tmp_path / "run" / "notes.txt").write_text("no database")
+    before = snapshot(tmp_path)
+    preview = looked(tmp_path, real, check=True)
+    assert snapshot(tmp_path) == before
+    result = looked(tmp_path, real)
+    assert preview == result
+    assert {
+        pathlib.Path(one["path"]).parent.name + "/" + one["relation"]: one["action"] for one in result["databases"]
+    } == {
+        "src/identical": "quarantine",
+        "run/empty": "quarantine",
+        "run/diverged": "leave",
+    }
+    assert result["left"] == [str(own)]
+    assert not copy.exists()
+    assert not copy.with_name("products.sqlite3-wal").exists()
+    assert own.exists()
+    assert real.exists()
+    kept = [path for path in (tmp_path / "quarantine").rglob("*") if path.is_file()]
+    assert sorted(path.name for path in kept) == ["${PIPELINE_DB}", "products.sqlite3", "products.sqlite3-wal"]
+    assert [dump(path) for path in kept if path.name == "products.sqlite3"] == [content]
+    again = looked(tmp_path, real)
+    assert (again["changed"], again["left"]) == (False, [str(own)])
+
+
+def test_without_a_quarantine_they_are_only_reported(tmp_path: pathlib.Path, real: pathlib.Path) -> None:
+    (tmp_path / "src").mkdir()
+    shutil.copyfile(real, tmp_path / "src" / "products.sqlite3")
+    before = snapshot(tmp_path)
+    result = looked(tmp_path, real, move=False)
+    assert (result["changed"], [one["action"] for one in result["databases"]]) == (False, ["leave"])
+    assert snapshot(tmp_path) == before
+
+
+def test_one_without_a_counterpart_is_left(tmp_path: pathlib.Path, real: pathlib.Path) -> None:
+    (tmp_path / "run").mkdir()
+    other = make_products(tmp_path / "run" / "other.sqlite3", [])
+    assert looked(tmp_path, real)["left"] == [str(other)]
+
+
+def test_a_link_to_the_real_one_is_none(tmp_path: pathlib.Path, real: pathlib.Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "products.sqlite3").symlink_to(real)
+    assert looked(tmp_path, real)["databases"] == []
+    assert real.exists()

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of the index of measurement sets against what is on disk."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import sqlite3
+from typing import Any
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
+from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import rows_of, snapshot
+
+SETS = 10
+
+
+@pytest.fixture
+def root(tmp_path: pathlib.Path) -> pathlib.Path:
+    folder = tmp_path / "ms"
+    for number in range(SETS):
+        (folder / "day" / f"2025-10-02T00:{number:02d}:00.ms" / "SUB.ms").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def products(tmp_path: pathlib.Path, root: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "products.sqlite3"
+    connection = sqlite3.connect(str(path))
+    connection.executescript(
+        "CREATE TABLE ms_index (path TEXT PRIMARY KEY, start_mjd REAL, status TEXT, imagename TEXT);"
+        "CREATE TABLE images (id INTEGER PRIMARY KEY, ms_path TEXT);"
+    )
+    for found in sorted(root.glob("day/*.ms")):
+        connection.execute("INSERT INTO ms_index VALUES (?, 1.0, 'done', 'i')", (str(found),))
+        connection.execute("INSERT INTO images (ms_path) VALUES (?)", (str(found),))
+    connection.execute("INSERT INTO ms_index VALUES ('/elsewhere/one.ms', 1.0, 'done', 'i')")
+    connection.commit()
+    connection.close()
+    return path
+
+
+def reconciled(
+    products: pathlib.Path, root: pathlib.Path, *, fraction: float = 0.2, check: bool = False
+) -> dict[str, Any]:
+    return reconcile(products_db=str(products), roots=[str(root)], max_removed_fraction=fraction, check=check)
+
+
+def test_rows_of_sets_that_are_gone_leave_and_new_sets_are_registered(
+    tmp_path: pathlib.Path, products: pathlib.Path, root: pathlib.Path
+) -> None:
+    gone, new = root / "day" / "2025-10-02T00:03:00.ms", root / "2025-10-02T06:00:00.ms"
+    shutil.rmtree(gone)
+    new.mkdir()
+    (root / "odd.ms").mkdir()
+    before = snapshot(tmp_path)
+    preview = reconciled(products, root, check=True)
+    assert snapshot(tmp_path) == before
+    result = reconciled(products, root)
+    assert preview == result
+    assert (result["removed"], result["registered"]) == ([str(gone)], [str(new), str(root / "odd.ms")])
+    assert (result["dependents"], result["known"]) == ({"images": 1}, SETS)
+    rows = {row["path"]: row for row in rows_of(products, "ms_index")}
+    assert len(rows) == SETS + 2
+    assert str(gone) not in rows
+    assert "/elsewhere/one.ms" in rows
+    assert (rows[str(new)]["start_mjd"], rows[str(new)]["status"]) == (60950.25, "converted")
+    assert rows[str(root / "odd.ms")]["start_mjd"] is None
+    assert len(rows_of(products, "images")) == SETS
+    assert not reconciled(products, root)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "fraction", "refused"), [(2, 0.2, False), (3, 0.2, True), (3, 0.3, False), (10, 0.99, True)]
+)
+def test_more_than_the_fraction_is_refused(
+    products: pathlib.Path,
+    root: pathlib.Path,
+    gone: int,
+    fraction: float,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    for found in sorted(root.glob("day/*.ms"))[:gone]:
+        shutil.rmtree(found)
+    if not refused:
+        assert len(reconciled(products, root, fraction=fraction)["removed"]) == gone
+        return
+    with pytest.raises(ContimgError, match="Nothing was touched"):
+        reconciled(products, root, fraction=fraction)
+    assert len(rows_of(products, "ms_index")) == SETS + 1
+
+
+def test_an_empty_or_missing_root_does_not_mean_that_all_is_deleted(products: pathlib.Path, root: pathlib.Path) -> None:
+    shutil.rmtree(root / "day")
+    with pytest.raises(ContimgError, match=r"holds no measurement set, the index knows 10 there.*mounted"):
+        reconciled(products, root)
+    root.rmdir()
+    with pytest.raises(ContimgError, match="is no directory"):
+        reconciled(products, root, fraction=1.0)
+    root.mkdir()
+    assert len(reconciled(products, root, fraction=1.0)["removed"]) == SETS
+
+
+def test_another_database_is_refused(tmp_path: pathlib.Path, root: pathlib.Path) -> None:
+    path = tmp_path / "other.sqlite3"
+    connection = sqlite3.connect(str(path))
+    connection.execute("CREATE TABLE t (a)")
+    connection.close()
+    with pytest.raises(ContimgError, match="has no table ms_index"):
+        reconciled(path, root)
