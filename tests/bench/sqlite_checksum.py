@@ -128,20 +128,23 @@ def theirs(*commands: list[str]) -> Callable[[], None]:
 
 
 def measured(work: str, one: Callable[[], None], other: Callable[[], None], *, most: float, repeat: int) -> None:
-    """Let both take turns; print a line with the medians, the ratio of each turn's times and its spread."""
-    times = []
-    for _turn in range(repeat):
-        moments = [time.perf_counter()]
-        for each in (one, other):
-            each()
-            moments.append(time.perf_counter())
-        times.append((moments[1] - moments[0], moments[2] - moments[1]))
-    ratios = sorted(mine / its for mine, its in times)
-    mine, its = (statistics.median(column) for column in zip(*times))
-    print(
-        f"| {work} | {mine:.2f} | {its:.2f} | {mine / its:.2f} | {ratios[0]:.2f}-{ratios[-1]:.2f} | {most} |",
-        flush=True,
-    )
+    """Let both take turns; print a line with the medians, the ratio of each turn's times and its spread.
+
+    On a machine that others load too, the ratio of the processors' time says more than that of the clock's.
+    """
+    turns = [(*timed(one), *timed(other)) for _turn in range(repeat)]
+    ratios = sorted(turn[0] / turn[2] for turn in turns)
+    clock, used, other_clock, other_used = (statistics.median(column) for column in zip(*turns))
+    figures = f"{clock:.2f} | {other_clock:.2f} | {clock / other_clock:.2f} | {ratios[0]:.2f}-{ratios[-1]:.2f} | {most}"
+    print(f"| {work} | {figures} | {used:.2f} | {other_used:.2f} | {used / other_used:.2f} |", flush=True)
+
+
+def timed(run: Callable[[], None]) -> tuple[float, float]:
+    """Return the seconds by the clock and those of the processors that a run takes."""
+    before, start = os.times(), time.perf_counter()
+    run()
+    clock, after = time.perf_counter() - start, os.times()
+    return clock, sum(after[2:4]) - sum(before[2:4])
 
 
 def warmed(*paths: pathlib.Path) -> None:
@@ -226,7 +229,8 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; Python {platform.python_version()},"
     )
     print(f"SQLite {sqlite3.sqlite_version}; median of {asked.repeat}\n")
-    print("| work | s | beside it, s | ratio | spread | at most |\n|---|---|---|---|---|---|")
+    print("| work | s | beside it, s | ratio | spread | at most | CPU s | beside it, CPU s | ratio |")
+    print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=asked.folder) as name:
         for measure in (checksums, relations, seven):
             measure(pathlib.Path(name), asked.scale, asked.repeat)

@@ -9,6 +9,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -186,3 +188,28 @@ def test_findings_of_the_check_are_an_error_that_tells_them(tmp_path: pathlib.Pa
     with pytest.raises(ContimgError, match="is damaged: wrong # of entries in index i") as caught:
         describe(str(path), integrity="full")
     assert caught.value.details["integrity"] == ["wrong # of entries in index i"]
+
+
+_MEMORY = """
+import resource, sys
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe
+own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+describe(sys.argv[1], integrity="quick", workers=int(sys.argv[2]))
+most = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(max(0, most[0] - own) + int(sys.argv[2]) * max(0, most[1] - own))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_memory_does_not_grow_with_the_database(tmp_path: pathlib.Path, workers: int) -> None:
+    script = (
+        "CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)"
+        " INSERT INTO t SELECT CASE WHEN i % 2000 = 0 THEN zeroblob(3000000) ELSE hex(randomblob(100)) END FROM n;"
+    )
+    path = make(tmp_path / "a.db", script, before="PRAGMA journal_mode = off; PRAGMA synchronous = off;")
+    assert path.stat().st_size > 96 << 20
+    root = next(folder for folder in sys.path if folder.endswith(".build/collections"))
+    environment = {**os.environ, "PYTHONPATH": root}
+    command = [sys.executable, "-c", _MEMORY, str(path), str(workers)]
+    ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert int(ran.stdout) < 64 << 10, "kilobytes"
