@@ -60,11 +60,13 @@ def compositions(source: Source, needle: Needle) -> Iterator[Composition]:
     pending: list[ast.AST] = [source.tree]
     while pending:
         node = pending.pop()
-        value = composer.value(node) if isinstance(node, (ast.BinOp, ast.Call, ast.JoinedStr)) else None
-        if value is not None and value.parts > 1 and needle.names(posixpath.normpath(value.text)):
-            assert isinstance(node, ast.expr)
-            yield Composition(node, value)
-        elif value is None or not value.complete:
+        value = None
+        if isinstance(node, (ast.BinOp, ast.Call, ast.JoinedStr)):
+            value = composer.value(node)
+            if value is not None and value.parts > 1 and needle.names(posixpath.normpath(value.text)):
+                yield Composition(node, value)
+                continue
+        if value is None or not value.complete:
             pending.extend(child for _name, child in children(node))
 
 

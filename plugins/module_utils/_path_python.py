@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
 
 __all__ = ["Literal", "Source", "children", "decoded", "parsed"]
 
@@ -87,17 +88,15 @@ class Source:
                 else:
                     pending.append(child)
 
-    def _literal(self, node: ast.AST, parent: ast.AST) -> Literal:
-        assert isinstance(node, ast.expr)
+    def _literal(self, node: ast.expr, parent: ast.AST) -> Literal:
         kind = "python_string" if isinstance(node, ast.Constant) else "f_string"
         start, end = self.span(node)
         return Literal(node, start, end, "doc" if isinstance(parent, ast.Expr) else kind)
 
     def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
         """Return where a node begins and ends, in characters."""
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        return self._offset(node.lineno, node.col_offset), self._offset(node.end_lineno, node.end_col_offset)
+        end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or 0  # a parsed node has both
+        return self._offset(node.lineno, node.col_offset), self._offset(end_line, end_column)
 
     def line_start(self, number: int) -> int:
         """Return the offset of a line, counted from 1; that behind the last line is the end of the text."""
@@ -136,7 +135,7 @@ def children(node: ast.AST) -> list[tuple[str, ast.AST]]:
     return found
 
 
-def _is_literal(node: ast.AST) -> bool:
+def _is_literal(node: ast.AST) -> TypeGuard[ast.expr]:
     plain = isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes))
     return plain or type(node).__name__ in _FORMATTED
 

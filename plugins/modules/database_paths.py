@@ -1,0 +1,119 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ``database_paths``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_paths
+short_description: Count and rewrite the paths inside the rows of SQLite databases
+version_added: 0.1.0
+description:
+  - Counts, in each column, the texts that are an old path or lie below it. Databases are read without a trace.
+  - Rewrites them on demand, in one transaction a database. Texts that only mention an old path are counted, never changed.
+author: The dsa110.contimg developers (@dsa110)
+extends_documentation_fragment:
+  - dsa110.contimg.attributes
+options:
+  databases:
+    description: The databases. One that does not exist is left out, and returned in RV(missing).
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: The database.
+        type: path
+        required: true
+      preview_from:
+        description: What check mode reads instead, where O(databases[].path) is not there yet.
+        type: path
+  repoint:
+    description: Old paths and what they become. The longest old path that matches decides.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      from:
+        description: The old path.
+        type: str
+        required: true
+      to:
+        description: The new path.
+        type: str
+        required: true
+  state:
+    description: V(audited) only counts, V(rewritten) changes what was counted.
+    type: str
+    choices: [audited, rewritten]
+    default: audited
+"""
+
+EXAMPLES = r"""
+- name: Count the rows that name the old state directory
+  dsa110.contimg.database_paths:
+    databases:
+      - path: /data/dsa110-contimg/state/products.sqlite3
+    repoint:
+      - from: /stage/dsa110-contimg/state
+        to: /data/dsa110-contimg/state
+
+- name: Rewrite them
+  dsa110.contimg.database_paths:
+    databases:
+      - path: /data/dsa110-contimg/state/products.sqlite3
+        preview_from: /stage/dsa110-contimg/state/db/products.sqlite3
+    repoint:
+      - from: /stage/dsa110-contimg/state
+        to: /data/dsa110-contimg/state
+    state: rewritten
+"""
+
+RETURN = r"""
+columns:
+  description:
+    - For each column with such texts C(database), C(table), C(name), C(rows) (of paths that are, or would be, rewritten) and
+      C(mentions) (of other texts that hold an old path).
+  returned: success
+  type: list
+  elements: dict
+missing:
+  description: The databases that do not exist.
+  returned: success
+  type: list
+  elements: str
+totals:
+  description: The sums, C(rows) and C(mentions).
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+
+
+def main() -> None:
+    """Count, rewrite where that is asked, report."""
+    text = {"type": "str", "required": True}
+    database = {"path": {"type": "path", "required": True}, "preview_from": {"type": "path"}}
+    module = AnsibleModule(
+        argument_spec={
+            "databases": {"type": "list", "elements": "dict", "required": True, "options": database},
+            "repoint": {"type": "list", "elements": "dict", "required": True, "options": {"from": text, "to": text}},
+            "state": {"type": "str", "choices": ["audited", "rewritten"], "default": "audited"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module.params, check=module.check_mode)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What still names the old path on a host without units: code, further files, rows of databases; audited, moved, put back."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import pathlib
+
+    from .conftest import Host
+
+
+@pytest.fixture(name="code")
+def _code(host: Host) -> pathlib.Path:
+    """Code, a further environment file and a unit file of a host, and its database with a path in a row."""
+    code = host.root / "data" / "code"
+    code.mkdir()
+    (code / "imaging.py").write_text(
+        f'from pathlib import Path\n\nSTATE = Path("{host.src}")\nPRODUCTS = "{host.src}/db/products.sqlite3"\n'
+        'QUERY = "SELECT * FROM hdf5_file_index"\n'
+    )
+    (code / "more.env").write_text(f"A={host.src}/logs/a.log\n# {host.src}\n")
+    (code / "x.service").write_text(f"[Service]\nExecStart=/bin/x {host.src}/db/products.sqlite3 {host.src}-old\n")
+    with sqlite3.connect(host.src / "db" / "products.sqlite3") as products:
+        products.execute(
+            "INSERT INTO storage_locations (location_type, base_path, registered_at) VALUES ('logs', ?, 0)",
+            (f"{host.src}/logs",),
+        )
+    products.close()
+    host.variables["contimg_code_paths"] = [str(code)]
+    host.variables["contimg_env_files"] = [str(code / "more.env")]
+    return code
+
+
+def base_paths(host: Host) -> list[Any]:
+    """Return the paths in the moved products database."""
+    connection = sqlite3.connect(host.dest / "products.sqlite3")
+    try:
+        return [
+            row[0] for row in connection.execute("SELECT base_path FROM storage_locations WHERE location_type = 'logs'")
+        ]
+    finally:
+        connection.close()
+
+
+def test_a_patch_is_written_and_code_and_rows_are_left_alone(host: Host, code: pathlib.Path) -> None:
+    script, further = (code / "imaging.py").read_bytes(), (code / "more.env").read_bytes()
+    audit = host.play("audit")
+    assert audit.returncode == 2
+    assert "database row" in audit.stdout, audit.stdout
+    assert not host.run_dir.exists()
+    moved = host.play("migrate")
+    assert moved.returncode == 0, moved.stdout
+    assert (code / "imaging.py").read_bytes() == script
+    assert base_paths(host) == [f"{host.src}/logs"]
+    assert (code / "more.env").read_text() == f"A={host.dest}/logs/a.log\n# {host.src}\n"
+    still = host.play("audit")
+    assert still.returncode == 2
+    assert "products.sqlite3: storage_locations.base_path: " in still.stdout
+    assert f"{code}/imaging.py:3 (python_string)" in still.stdout
+    subprocess.run(["git", "apply", str(host.run_dir / "code.patch")], cwd=code, check=True)
+    assert f'Path(os.getenv("PIPELINE_STATE_DIR", "{host.dest}"))' in (code / "imaging.py").read_text()
+    assert host.play("rollback").returncode == 0
+    assert (code / "more.env").read_bytes() == further
+
+
+def test_what_is_asked_for_follows_and_goes_back(host: Host, code: pathlib.Path) -> None:
+    asked: dict[str, object] = {"contimg_rewrite_code": True, "contimg_rewrite_database_paths": True}
+    before = {path: path.read_bytes() for path in code.iterdir()}
+    assert host.play("migrate", "--check", "--diff", **asked).returncode == 0
+    assert {path: path.read_bytes() for path in code.iterdir()} == before
+    moved = host.play("migrate", **asked)
+    assert moved.returncode == 0, moved.stdout
+    assert base_paths(host) == [f"{host.dest}/logs"]
+    program = "import imaging; print(imaging.STATE, imaging.PRODUCTS)"
+    run = subprocess.run(["python3", "-B", "-c", program], cwd=code, check=True, capture_output=True, text=True, env={})
+    assert run.stdout == f"{host.dest} {host.dest}/products.sqlite3\n"
+    audit = host.play("audit", contimg_known_references=[f"{code}/x.service"])
+    assert audit.returncode == 0, audit.stdout
+    assert "hdf5_file_index" in audit.stdout
+    assert host.play("audit").returncode == 2  # the unit file
+    assert "changed=0" in host.play("migrate", **asked).stdout
+    back = host.play("rollback")
+    assert back.returncode == 0, back.stdout
+    assert {path: path.read_bytes() for path in code.iterdir()} == before
+    assert host.play("migrate", **asked).returncode == 0
+
+
+def test_a_further_file_that_is_missing_stops_the_move_before_it_begins(host: Host, code: pathlib.Path) -> None:
+    for variable in ("contimg_env_files", "contimg_unit_files"):
+        stopped = host.play("migrate", **{variable: [str(code / "none")]})
+        assert stopped.returncode == 2, stopped.stdout
+        assert f"{code}/none" in stopped.stdout
+        assert not host.run_dir.exists()
