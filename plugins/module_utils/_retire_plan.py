@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import fact
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, open_root, scan
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, Status, entry_of, open_root, scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +38,7 @@ class OldFile:
 
     path: bytes
     sha256: str
-    status: os.stat_result
+    status: Status
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class RetirePlan:
     @property
     def size(self) -> int:
         """Bytes that go."""
-        return sum(file.status.st_size for file in self.files)
+        return sum(file.status.size for file in self.files)
 
 
 def plan_retire(
@@ -118,7 +116,7 @@ def _compare(
             continue
         if entry is None or not entry.is_file:
             lost.append(name)
-        elif entry.status.st_mtime > moved_at:
+        elif entry.status.mtime_ns / 1e9 > moved_at:
             changed += 1
         elif hash_file(new, name) != digest:
             lost.append(name)
@@ -165,6 +163,6 @@ def still_the_same(folder: int, name: bytes, file: OldFile) -> bool:
 
     The ctime of a file of several names changes as the first of them goes.
     """
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    compared = 3 if file.status.st_nlink > 1 else 4
-    return stat.S_ISREG(status.st_mode) and fact(status)[:compared] == fact(file.status)[:compared]
+    now, before = entry_of(name, os.stat(name, dir_fd=folder, follow_symlinks=False)), file.status
+    same = (now.status.inode, now.status.size, now.status.mtime_ns) == (before.inode, before.size, before.mtime_ns)
+    return now.is_file and same and (before.links > 1 or now.status.ctime_ns == before.ctime_ns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import (
@@ -47,6 +48,8 @@ def test_a_mount_in_another_namespace_is_told_with_its_process(tmp_path: pathlib
     with subprocess.Popen([*OWN_MOUNTS, "sh", "-c", bind], stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
+        while pathlib.Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+            time.sleep(0.01)
         found = [one for one in mounts_using([str(tmp_path / "state")], unread=_Unread()) if one["pid"] == process.pid]
         elsewhere = list(mounts_using([str(tmp_path / "other")], unread=_Unread()))
         process.kill()
