@@ -44,6 +44,8 @@ split(SplitOptions(products=folder + "/products.sqlite3", hdf5=folder + "/hdf5.s
     on_conflict=conflict, backup_dir=backup or None, vacuum=bool(vacuum)), check=False)
 """
 
+_ATTEMPTS = 5
+
 
 class SplitCase:
     """One split, as often as it is wanted: each trial starts from the same databases."""
@@ -100,11 +102,15 @@ class SplitCase:
         return kill_points(self._command(), self.scratch / "trace", after=str(self.folder))
 
     def breach(self, point: tuple[str, int]) -> str:
-        """Kill the split at a point, look, run it again; return what is wrong, which is nothing."""
-        self.restore()
-        if not kill_at(self._command(), self.scratch / "trace", point):
-            return "the kill did not fire"
-        return self._look() or self._go_on()
+        """Kill the split at a point, look, run it again; return what is wrong, which is nothing.
+
+        Calls are counted in each process. Which of several reads what is chance, so a kill may need more than one try.
+        """
+        for _attempt in range(_ATTEMPTS):
+            self.restore()
+            if kill_at(self._command(), self.scratch / "trace", point):
+                return self._look() or self._go_on()
+        return "the kill did not fire"
 
     def _look(self) -> str:
         """Judge a copy of what the killed run has left: looking itself must not mend anything."""
