@@ -10,7 +10,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import (
@@ -113,6 +113,7 @@ def test_a_subband_is_the_number_in_its_code(code: str, number: int | None) -> N
     assert derived(subband_code=code)["subband_num"] == number
 
 
+@settings(deadline=None)
 @given(st.datetimes(timezones=st.just(UTC)).filter(lambda moment: moment.year >= 1000))
 def test_sql_and_python_agree_on_every_whole_second(moment: datetime.datetime) -> None:
     text = moment.strftime("%Y-%m-%dT%H:%M:%S")
@@ -123,6 +124,7 @@ def test_sql_and_python_agree_on_every_whole_second(moment: datetime.datetime) -
     assert (found["obs_date"], found["obs_time"]) == (text[:10], text[11:])
 
 
+@settings(deadline=None)
 @given(st.text("0123456789-:TZ+. ", max_size=26))
 def test_no_text_is_a_time_for_one_and_none_for_the_other(text: str) -> None:
     found = derived(timestamp_iso=text)
