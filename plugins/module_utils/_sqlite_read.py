@@ -158,8 +158,9 @@ def snapshot(path: str) -> Iterator[Snapshot]:
 @contextlib.contextmanager
 def open_readonly(path: str) -> Iterator[sqlite3.Connection]:
     """Open a :func:`snapshot` of a database for reading. TEXT arrives as :class:`Text`. Raises what that raises."""
-    with snapshot(path) as state, state.connected() as connection:
-        yield connection
+    with contextlib.ExitStack() as stack:
+        state = stack.enter_context(snapshot(path))
+        yield stack.enter_context(state.connected())
 
 
 def _settle(path: str, copy: str) -> None:

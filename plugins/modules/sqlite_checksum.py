@@ -96,7 +96,9 @@ databases:
       description: Rows and checksum by table.
       type: dict
     relation:
-      description: "What it is to its counterpart, by schema and rows; the order of rows does not count: V(identical), V(ahead), V(behind), V(diverged), V(other_schema)."
+      description:
+        - V(identical), V(ahead), V(behind), V(diverged) or V(other_schema), as seen from it.
+        - By schema and rows; the order of rows does not count.
       returned: with O(compare_to)
       type: str
 identical:
