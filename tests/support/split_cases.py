@@ -89,7 +89,7 @@ class SplitCase:
         given = [str(self.folder), options.on_conflict, options.backup_dir or "", "1" if options.vacuum else ""]
         return [
             os.path.realpath(sys.executable),
-            "-I",
+            "-IB",  # no byte-code: each run makes the same calls
             "-S",
             "-c",
             f"import sys; sys.path[:0] = {sys.path!r}{_PROGRAM}",

@@ -73,7 +73,12 @@ def _make(path: bytes, entry: dict[str, Any], files: list[bytes]) -> None:
         types = {"fifo": stat.S_IFIFO, "socket": stat.S_IFSOCK, "device": stat.S_IFCHR}
         os.mknod(path, types[kind] | 0o600, os.makedev(1, 3) if kind == "device" else 0)
     else:
-        with open(path, "wb") as file:
+        # Never through a link, never into a FIFO or device of that name: that would wait for its reader.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        with open(os.open(path, flags, 0o666), "wb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise FileExistsError(path)
+            file.truncate()
             file.write(entry["content"])
             if kind == "sparse":
                 file.seek(3 << 20)

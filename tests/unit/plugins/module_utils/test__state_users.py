@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import (
     _Unread,
@@ -17,9 +17,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import
     mounts_using,
     users_of,
 )
-
-if TYPE_CHECKING:
-    import pathlib
 
 OLD = "/stage/dsa110-contimg/state"
 #: A mount namespace of one's own needs root, or a user namespace.
