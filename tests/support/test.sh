@@ -8,8 +8,8 @@ sessions=(lint docs unit playbooks sanity molecule)
 failed=()
 for session in "${sessions[@]}"; do
   arguments=()
-  # The stories that follow one host through many runs take twenty minutes more: `make molecule` tells them too.
-  [[ $session == molecule ]] && arguments=(-- default modules)
+  # The stories of a rollback and of interruptions take ten minutes more: `make molecule` tells them too.
+  [[ $session == molecule ]] && arguments=(-- default modules phases)
   nox --no-venv -f noxfile.py -s "$session" "${arguments[@]}" || failed+=("$session")
 done
 python tests/support/summary.py .build/junit "${#sessions[@]}" "${failed[@]}"
