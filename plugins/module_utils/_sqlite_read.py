@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import IO
 
 __all__ = [
     "SIDECARS",
@@ -205,13 +206,8 @@ def _checkpoints_kept_away(path: str) -> Iterator[None]:
         yield
         return
     with failing("open the shared memory of the database", shm), open(shm, "rb") as file:
-        for _attempt in range(_ATTEMPTS):
-            with contextlib.suppress(BlockingIOError, PermissionError):
-                fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_RDLCK, _CHECKPOINT_LOCK))
-                break
-            time.sleep(_PAUSE_SECONDS)
-        else:
-            raise ContimgError("is locked by a checkpoint that does not end", path=path, hint="Try again later.")
+        hint = "Try again later."
+        _insist(lambda: _take(file, _CHECKPOINT_LOCK), path, "is locked by a checkpoint that does not end", hint)
         yield
 
 
@@ -222,18 +218,32 @@ def _writers_kept_away(path: str) -> Iterator[None]:
     As a lock of the open file, for SQLite's own is lost as soon as this process closes the file anywhere.
     """
     with failing("lock the database for reading", path), open(path, "rb") as file:
-        for _attempt in range(_ATTEMPTS):
-            with contextlib.suppress(BlockingIOError, PermissionError):
-                fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_RDLCK, _PENDING_LOCK))
-                try:
-                    fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_RDLCK, _SHARED_LOCK, _SHARED_BYTES))
-                finally:
-                    fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_UNLCK, _PENDING_LOCK))
-                break
-            time.sleep(_PAUSE_SECONDS)
-        else:
-            raise ContimgError("is locked by a writer", path=path, hint="Try again later, or stop its writers first.")
+        hint = "Try again later, or stop its writers first."
+        _insist(lambda: _take_shared(file), path, "is locked by a writer", hint)
         yield
+
+
+def _insist(take: Callable[[], None], path: str, what: str, hint: str) -> None:
+    """Take a lock that another process may hold for a moment. Raises ContimgError when that moment does not end."""
+    for _attempt in range(_ATTEMPTS):
+        with contextlib.suppress(BlockingIOError, PermissionError):
+            take()
+            return
+        time.sleep(_PAUSE_SECONDS)
+    raise ContimgError(what, path=path, hint=hint)
+
+
+def _take(file: IO[bytes], start: int, length: int = 1) -> None:
+    fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_RDLCK, start, length))
+
+
+def _take_shared(file: IO[bytes]) -> None:
+    """Take the shared lock as SQLite does: under the pending lock, which goes again."""
+    _take(file, _PENDING_LOCK)
+    try:
+        _take(file, _SHARED_LOCK, _SHARED_BYTES)
+    finally:
+        fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_UNLCK, _PENDING_LOCK))
 
 
 @contextlib.contextmanager
