@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root, scan, tree_digest
+from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
 if TYPE_CHECKING:
@@ -31,19 +32,6 @@ POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "12"))
 CALLS = (
     "pwrite64 rename renameat fsync mkdirat linkat symlinkat mknodat unlinkat fchmod fchown chown utimensat ftruncate"
 )
-OPTIONS: dict[str, Any] = {
-    **dict.fromkeys(["manifest", "backup_dir", "progress_file", "owner", "group"]),
-    **dict.fromkeys(["live", "require_quiesced"], False),
-    "exclude": ["*.sqlite3-shm"],
-    "rename": {},
-    "delete": True,
-    "verify": "checksum",
-    "on_conflict": "fail",
-    "decisions": {},
-    "allow_loss": [],
-    "workers": 1,
-    "bandwidth_limit": 0,
-}
 RUN = "import json, sys; from ansible_collections.dsa110.contimg.plugins.module_utils._sync import *; "
 RUN += "synchronize(options_from(json.loads(sys.argv[1])), check=False)"
 ROWS = "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA journal_mode=wal'); "
@@ -52,7 +40,7 @@ ROWS += "[c.execute('INSERT INTO t DEFAULT VALUES') for _ in range(int(sys.argv[
 
 
 def options(base: pathlib.Path) -> dict[str, Any]:
-    return {**OPTIONS, "src": str(base / "src"), "dest": str(base / "dest")}
+    return sync_values(base, exclude=["*.sqlite3-shm"], delete=True, workers=1)
 
 
 def copy(base: pathlib.Path) -> dict[str, Any]:

@@ -16,33 +16,14 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import audit
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-DEFAULTS: dict[str, Any] = {
-    "exclude": [],
-    "rename": {},
-    "delete": False,
-    "live": False,
-    "verify": "checksum",
-    "manifest": None,
-    "on_conflict": "fail",
-    "decisions": {},
-    "backup_dir": None,
-    "allow_loss": [],
-    "workers": 2,
-    "bandwidth_limit": 0,
-    "progress_file": None,
-    "require_quiesced": False,
-    "owner": None,
-    "group": None,
-}
-
 
 def sync(base: Path, *, check: bool = False, **values: Any) -> dict[str, Any]:
-    options = {**DEFAULTS, "src": str(base / "src"), "dest": str(base / "dest"), **values}
-    return synchronize(options_from(options), check=check)
+    return synchronize(options_from(sync_values(base, **values)), check=check)
 
 
 def judge(base: Path) -> str:

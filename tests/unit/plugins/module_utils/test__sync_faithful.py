@@ -13,27 +13,14 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 from ansible_collections.dsa110.contimg.tests.support.trees import TREES, build, differences
 
 EXAMPLES = int(os.environ.get("CONTIMG_EXAMPLES", "25"))
-DEFAULTS: dict[str, Any] = {
-    **dict.fromkeys(["manifest", "backup_dir", "progress_file", "owner", "group"]),
-    **dict.fromkeys(["live", "require_quiesced"], False),
-    "exclude": [],
-    "rename": {},
-    "delete": True,
-    "verify": "checksum",
-    "on_conflict": "fail",
-    "decisions": {},
-    "allow_loss": [],
-    "workers": 2,
-    "bandwidth_limit": 0,
-}
 
 
 def run(base: pathlib.Path, *, check: bool = False) -> dict[str, Any]:
-    values = {**DEFAULTS, "src": str(base / "src"), "dest": str(base / "dest")}
-    return synchronize(options_from(values), check=check)
+    return synchronize(options_from(sync_values(base, delete=True)), check=check)
 
 
 @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))

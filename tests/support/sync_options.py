@@ -1,0 +1,32 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parameters of ``state_sync`` with its defaults, for tests that call its utils."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pathlib
+
+__all__ = ["sync_values"]
+
+
+def sync_values(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
+    """Return the parameters of a copy from ``src`` to ``dest`` below a folder."""
+    return {
+        **dict.fromkeys(["manifest", "backup_dir", "progress_file", "owner", "group"]),
+        **dict.fromkeys(["delete", "live", "require_quiesced"], False),
+        "src": str(base / "src"),
+        "dest": str(base / "dest"),
+        "exclude": [],
+        "rename": {},
+        "verify": "checksum",
+        "on_conflict": "fail",
+        "decisions": {},
+        "allow_loss": [],
+        "workers": 2,
+        "bandwidth_limit": 0,
+        **changed,
+    }
