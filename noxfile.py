@@ -24,6 +24,7 @@ JUDGES = [
     "setfattr=attr",
     "strace=strace",
     "zstd=zstd",
+    "ps=procps",
 ]
 
 nox.options.sessions = ["unit", "lint"]

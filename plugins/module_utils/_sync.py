@@ -305,7 +305,8 @@ class _Pass:
         linked = {}
         for path, source in self.plan.unchanged.items():
             known = self.trees.ledger.get(path)
-            if known is not None and self.trees.source[source].status.links > 1:
+            links = max(self.trees.source[source].status.links, self.trees.target[path].status.links)
+            if known is not None and links > 1:
                 with failing("look at the copy", path):
                     linked[path] = known._replace(target=self._identity(path))
         self.trees.ledger.append(linked)

@@ -52,7 +52,7 @@ class Applier:
 
     def __init__(self, context: Context, entries: Mapping[bytes, Entry]) -> None:
         self.context, self.entries = context, entries
-        self._firsts: dict[bytes, Known] = {}
+        self._linked: dict[bytes, tuple[Known, list[bytes]]] = {}  # by the first name of a file: all of them
         self._noted: dict[bytes, Known] = {}
 
     def apply(self, actions: Sequence[Action]) -> None:
@@ -73,6 +73,7 @@ class Applier:
         for path, members in sets.items():
             replace_database(self.context, path, members)
         self._each(steps, lambda step: step.kind in ("link", "special") or step.reason == _EXTRA)
+        self._note_links()
         self._each(steps, lambda step: step.kind == "metadata")
         self.context.ledger.append(self._noted)
 
@@ -123,20 +124,25 @@ class Applier:
                     return
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
                 os.fsync(folder)
-                self._note_link(action, os.stat(name, dir_fd=folder, follow_symlinks=False))
+                self._count_link(action, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
     def _copy_instead(self, action: Action) -> None:
         with Batch(self.context, [action]) as files:
             files.prepare()
             files.publish()
 
-    def _note_link(self, action: Action, status: os.stat_result) -> None:
-        """A further name moves the ctime of all names on both sides."""
-        known = self._firsts.get(action.first) or self.context.ledger.get(action.first) or self._known(action.source)
+    def _count_link(self, action: Action, status: os.stat_result) -> None:
+        """A further name moves the ctime of all names on both sides: they are noted when the last one is there."""
+        known, names = self._linked.get(action.first) or (None, [action.first])
+        known = known or self.context.ledger.get(action.first) or self._known(action.source)
         now = known._replace(target=entry_of(b"", status).identity, flags=known.flags | PLACED)
-        self._firsts[action.first] = now
-        self._note(action.first, now)
-        self._note(action.path, now)
+        names.append(action.path)
+        self._linked[action.first] = (now, names)
+
+    def _note_links(self) -> None:
+        for known, names in self._linked.values():
+            for name in names:
+                self._note(name, known)
 
     def _special(self, action: Action) -> None:
         with folder_of(self.context.source, action.source) as (sources, source):
@@ -188,7 +194,7 @@ class Applier:
     def _note_placed(self, action: Action, status: os.stat_result) -> None:
         there = entry_of(action.path, status)
         if there.is_file:
-            known = self._firsts.get(action.path) or self.context.ledger.get(action.path)
+            known = self._noted.get(action.path) or self.context.ledger.get(action.path)
         else:
             known = self._known(action.source)
         if known is not None:

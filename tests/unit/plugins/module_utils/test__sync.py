@@ -85,6 +85,17 @@ def test_a_copy_is_faithful_and_a_second_run_changes_nothing(base: Path) -> None
     assert written(base) == before
 
 
+def test_many_names_of_a_file_leave_nothing_to_do(base: Path) -> None:
+    for number in range(20):
+        os.link(base / "src" / "hard", base / "src" / f"name-{number:02}")
+    assert sync(base, delete=True)["changed"]
+    assert not sync(base, delete=True)["changed"]
+    for number in range(5, 20):
+        (base / "src" / f"name-{number:02}").unlink()
+    assert sync(base, delete=True)["changed"]
+    assert not sync(base, delete=True)["changed"]
+
+
 def test_the_manifest_is_one_of_sha256sum(base: Path) -> None:
     result = sync(base)
     subprocess.run(["sha256sum", "--quiet", "-c", "../dest.sha256"], cwd=base / "dest", check=True)
