@@ -108,7 +108,8 @@ def edited_copy(path: pathlib.Path, table: str, change: str, rows: int) -> pathl
 def ours(module: str, call: str, *, processors: int) -> Callable[[], None]:
     """Return what calls a util in a new interpreter, on some processors."""
     allowed = sorted(os.sched_getaffinity(0))[:processors]
-    program = f"import os; os.sched_setaffinity(0, {allowed})\nfrom {UTILS}.{module} import *\nfrom {UTILS}._sqlite_read import snapshot\n{call}"
+    imports = f"from {UTILS}.{module} import *\nfrom {UTILS}._sqlite_read import snapshot"
+    program = f"import os; os.sched_setaffinity(0, {allowed})\n{imports}\n{call}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".build" / "collections")}
 
     def run() -> None:
