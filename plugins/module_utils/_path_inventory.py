@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors, forked
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import compositions
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_kinds import DEAD, language_of, line_kind
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import shown
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import parsed
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_rewrite import Rewriting, rewriting
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_tree import Trees, text_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_tree import File, Trees, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import Composition
     from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle
     from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import Source
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_tree import File
     from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variables
 
 __all__ = ["Change", "Inventory", "Reference", "take_inventory"]
@@ -90,22 +91,49 @@ class Inventory:
 
 
 def take_inventory(roots: Sequence[str], *, exclude: Sequence[str], needle: Needle, variables: Variables) -> Inventory:
-    """Look through trees.
+    """Look through trees, with every processor there is up to four.
 
     :raises ContimgError: when a root cannot be opened.
     """
-    trees = Trees(roots, exclude, _wanted(needle))
-    inventory = Inventory(unread=trees.unread, missing=trees.missing)
-    for file in trees.read():
-        start = file.content[:_FIRST_LINE].decode("utf-8", "replace")
-        language = language_of(file.name, start)
-        source = parsed(file.content) if language == "python" else None
-        if source is None:
-            inventory.references += _in_text(file, language, needle)
-        else:
-            _in_python(file, source, needle=needle, variables=variables, inventory=inventory)
-    inventory.files = trees.files
+    shares = available_processors()
+
+    def look(share: int) -> tuple[Any, ...]:
+        trees = Trees(roots, exclude, _wanted(needle), share=(share, shares))
+        found = [(trees.number, _packed(*_in_file(file, needle, variables))) for file in trees.read()]
+        return found, trees.files, trees.unread, trees.missing
+
+    return _joined([answer for _share, answer in forked(look, shares, shares)])
+
+
+def _packed(references: Sequence[Reference], change: Change | None) -> tuple[Any, ...]:
+    """Return what was found in a file as it goes from process to process."""
+    becoming = None if change is None else (*vars(change.file).values(), change.after)
+    return [tuple(vars(one).values()) for one in references], becoming
+
+
+def _joined(answers: Sequence[tuple[Any, ...]]) -> Inventory:
+    """Return the whole inventory, files in the order of their paths. What concerns folders, every share has met."""
+    inventory = Inventory()
+    for _number, (references, becoming) in sorted(
+        (one for found, *_rest in answers for one in found), key=itemgetter(0)
+    ):
+        inventory.references += [Reference(*one) for one in references]
+        if becoming is not None:
+            *file, after = becoming
+            inventory.changes.append(Change(File(*file), after))
+    inventory.files = sum(files for _found, files, _unread, _missing in answers)
+    inventory.unread = sorted({one for _found, _files, unread, _missing in answers for one in unread})
+    inventory.missing = answers[0][3]
     return inventory
+
+
+def _in_file(file: File, needle: Needle, variables: Variables) -> tuple[list[Reference], Change | None]:
+    """Return the uses in a file, and the file as it would be rewritten."""
+    language = language_of(file.name, file.content[:_FIRST_LINE].decode("utf-8", "replace"))
+    source = parsed(file.content) if language == "python" else None
+    if source is None:
+        return list(_in_text(file, language, needle)), None
+    return _in_python(file, source, needle=needle, variables=variables)
 
 
 def _wanted(needle: Needle) -> Callable[[str, bytearray, int], bool]:
@@ -141,12 +169,12 @@ def _reference(file: File, number: int, line: str, *, kind: str, match: str, rea
     return Reference(display(file.path), number, shown(line), kind, display(match), reason=reason)
 
 
-def _in_python(file: File, source: Source, *, needle: Needle, variables: Variables, inventory: Inventory) -> None:
-    """Note the uses in a Python file, and the file as it would be rewritten."""
+def _in_python(
+    file: File, source: Source, *, needle: Needle, variables: Variables
+) -> tuple[list[Reference], Change | None]:
     composed = list(compositions(source, needle)) if variables or needle.may_be_composed(source.text) else []
     becoming = rewriting(source, needle, variables, composed) if variables else Rewriting(source.text)
-    if becoming.rewritten:
-        inventory.changes.append(Change(file, becoming.text.encode(source.encoding)))
+    change = Change(file, becoming.text.encode(source.encoding)) if becoming.rewritten else None
     found: list[Reference] = []
     seen: set[int] = set()
     for start, line in source.lines():
@@ -161,7 +189,7 @@ def _in_python(file: File, source: Source, *, needle: Needle, variables: Variabl
                     one = replace(one, rewritten=literal.start in becoming.rewritten, reason=reason)
             found.append(one)
     found += _composed(file, source, composed, needle=needle, seen=seen)
-    inventory.references += sorted(found, key=lambda one: one.line)
+    return sorted(found, key=lambda one: one.line), change
 
 
 def _composed(
@@ -172,7 +200,8 @@ def _composed(
         return
     lines = {}
     for literal in source.literals:
-        if literal.kind == "python_string" and literal.start not in seen and needle.path.search(literal.value):
+        value = literal.value if literal.kind == "python_string" and literal.start not in seen else ""
+        if needle.prefix in value and needle.path.search(value):
             lines[literal.start] = source.line_of(literal.start)
     for one in composed:
         if not any(needle.path.search(text) for _identity, text in one.value.literals):

@@ -61,7 +61,7 @@ class Needle:
 
     def in_line(self, line: str) -> Iterator[tuple[int, str]]:
         """Yield where a line has a match, and what matched: the path, or the pattern as it was given."""
-        if self.path is not None:
+        if self.path is not None and self.prefix in line:
             for match in self.path.finditer(line):
                 yield match.start(), self.prefix
         for pattern in self.patterns:

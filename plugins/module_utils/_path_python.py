@@ -12,8 +12,7 @@ import io
 import re
 import tokenize
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +23,12 @@ __all__ = ["Literal", "Source", "children", "decoded", "parsed"]
 # What Python's tokenizer takes for the end of a line; str.splitlines() knows more.
 _LINE = re.compile(r"\r\n|\r|\n")
 # Template strings (Python 3.14) are read like f-strings.
-_FORMATTED = ("JoinedStr", "TemplateStr")
+_FORMATTED = tuple(getattr(ast, name) for name in ("JoinedStr", "TemplateStr") if hasattr(ast, name))
+# Fields of every node that hold no node, or one that tells nothing by itself (how a name is used, which operator).
+_BARE = frozenset(("attr", "ctx", "id", "kind", "level", "op", "ops", "type_comment", "type_ignores"))
 
 
-@dataclass(frozen=True)
-class Literal:
+class Literal(NamedTuple):
     """A string, bytes or formatted literal, with its pieces where it is written as several.
 
     :ivar start: offset of its first character.
@@ -60,6 +60,7 @@ class Source:
         self.text = text
         self.encoding = encoding
         self.tree = tree
+        self._ascii = text.isascii()
         self._lines = [0, *(match.end() for match in _LINE.finditer(text))]
         self.literals = sorted(self._literals(), key=lambda literal: literal.start)
         self._starts = [literal.start for literal in self.literals]
@@ -85,7 +86,7 @@ class Source:
             for _name, child in children(node):
                 if _is_literal(child):
                     yield self._literal(child, node)
-                else:
+                elif not isinstance(child, ast.Name):
                     pending.append(child)
 
     def _literal(self, node: ast.expr, parent: ast.AST) -> Literal:
@@ -114,8 +115,10 @@ class Source:
     def _offset(self, line: int, column: int) -> int:
         """Return the offset of a node, whose column counts bytes of UTF-8."""
         start = self.line_start(line)
+        if self._ascii:
+            return start + column
         text = self.text[start : self.line_start(line + 1)]
-        return start + (column if text.isascii() else len(text.encode("utf-8", "surrogatepass")[:column].decode()))
+        return start + len(text.encode("utf-8", "surrogatepass")[:column].decode())
 
     def literal_at(self, offset: int) -> Literal | None:
         """Return the literal that an offset stands in."""
@@ -127,17 +130,24 @@ class Source:
 def children(node: ast.AST) -> list[tuple[str, ast.AST]]:
     """Return the nodes that a node holds, each with its field. Much faster than what the module ``ast`` has for it."""
     found: list[tuple[str, ast.AST]] = []
-    for name, value in vars(node).items():
-        if isinstance(value, ast.AST):
-            found.append((name, value))
-        elif isinstance(value, list):
+    for name in _fields(node._fields):
+        value = getattr(node, name, None)
+        if isinstance(value, list):
             found += [(name, child) for child in value if isinstance(child, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append((name, value))
     return found
 
 
+@functools.lru_cache(maxsize=None)
+def _fields(fields: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in fields if name not in _BARE)
+
+
 def _is_literal(node: ast.AST) -> TypeGuard[ast.expr]:
-    plain = isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes))
-    return plain or type(node).__name__ in _FORMATTED
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, (str, bytes))
+    return isinstance(node, _FORMATTED)
 
 
 def decoded(content: bytes) -> tuple[str, str] | None:

@@ -57,6 +57,8 @@ class Trees:
     :ivar roots: directories or files; one inside another counts once.
     :ivar exclude: globs as rsync takes them: without ``/`` they match a name at any depth, with one the path below a root.
     :ivar wanted: tells from the first bytes of a file, given with their count, whether all of it is to be read.
+    :ivar share: which of how many equal shares of the files to read. Every share walks through all folders.
+    :ivar number: the place of the last file that was yielded among the files of all shares.
     :ivar files: how many files were looked at.
     :ivar unread: files and directories that could not be read, each with the reason.
     :ivar missing: roots that do not exist.
@@ -65,6 +67,8 @@ class Trees:
     roots: Sequence[str]
     exclude: Sequence[str]
     wanted: Callable[[str, bytearray, int], bool]
+    share: tuple[int, int] = (0, 1)
+    number: int = 0
     files: int = 0
     unread: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -96,7 +100,14 @@ class Trees:
             finally:
                 os.close(descriptor)
 
+    def _is_ours(self) -> bool:
+        self.number += 1
+        share, shares = self.share
+        return self.number % shares == share
+
     def _single(self, path: str) -> Iterator[File]:
+        if not self._is_ours():
+            return
         folder = os.open(os.path.dirname(os.path.realpath(path)), _FOLDER)
         try:
             content = self._content(folder, os.path.basename(os.path.realpath(path)), path)
@@ -114,7 +125,7 @@ class Trees:
                 continue
             if is_folder:
                 yield from self._subfolder(folder, name, root, below)
-            elif entry.is_file(follow_symlinks=False):
+            elif entry.is_file(follow_symlinks=False) and self._is_ours():
                 content = self._content(folder, name, f"{root}/{below}")
                 if content is not None:
                     yield File(root, below, content)
