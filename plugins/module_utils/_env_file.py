@@ -70,18 +70,19 @@ class _Found:
 
 
 def edit_file(
-    path: str, edit: Edit, *, create: bool, ownership: Ownership, backup_dir: str | None, check: bool
+    path: str, edit: Edit, *, new: bytes | None, ownership: Ownership, backup_dir: str | None, check: bool
 ) -> dict[str, Any]:
     """Edit a file durably and return the module's result.
 
-    :param create: whether a missing file is made.
+    :param new: what a missing file is taken to hold; ``None`` where it must exist.
     :param backup_dir: where a copy of the file is kept before a change.
-    :raises ContimgError: when the file is missing without ``create``, cannot be read or written, is an unsafe link, or
+    :raises ContimgError: when the file is missing without ``new``, cannot be read or written, is an unsafe link, or
         would not mean what was asked. It is untouched then.
     """
-    found = _read(_safe_target(path), create=create)
-    after = edited(found.content, edit)
-    names = ", ".join(display(name) for name in sorted(unproved(found.content, after, edit)))
+    found = _read(_safe_target(path), create=new is not None)
+    before = found.content if found.status is not None else new or b""
+    after = edited(before, edit)
+    names = ", ".join(display(name) for name in sorted(unproved(before, after, edit)))
     if names:
         hint = "Look for a comment that ends in a backslash, or a marker of this module within a value, above them."
         raise ContimgError(
@@ -221,7 +222,8 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     )
     if parameters["restore_from"] is not None:
         return restore_file(path, parameters["restore_from"], edit=edit, backup_dir=backup_dir, check=check)
-    result = edit_file(path, edit, create=parameters["create"], ownership=ownership, backup_dir=backup_dir, check=check)
+    new = _encoded(parameters["content"]) if parameters["create"] else None
+    result = edit_file(path, edit, new=new, ownership=ownership, backup_dir=backup_dir, check=check)
     exposed = sorted(name for name in parameters["values"] if is_secret(name.encode(), Edit()))
     result["warnings"] += [
         f"{name} looks like a secret: give it in 'secrets', Ansible logs 'values'" for name in exposed

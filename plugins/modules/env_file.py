@@ -73,6 +73,10 @@ options:
     description: Whether a missing file is made.
     type: bool
     default: false
+  content:
+    description: What a file that O(create) makes holds before it is edited. No place for a secret.
+    type: str
+    default: ""
   owner:
     description: User that owns the file. As found by default.
     type: str
@@ -150,6 +154,7 @@ def main() -> None:
             "restore_from": {"type": "path"},
             "backup_dir": {"type": "path"},
             "create": {"type": "bool", "default": False},
+            "content": {"type": "str", "default": ""},
             "owner": {"type": "str"},
             "group": {"type": "str"},
             "mode": {"type": "raw"},

@@ -32,6 +32,7 @@ def parameters(path: object, **given: Any) -> dict[str, Any]:
         "restore_from": None,
         "backup_dir": None,
         "create": False,
+        "content": "",
         "owner": None,
         "group": None,
         "mode": None,
@@ -106,6 +107,16 @@ def test_a_new_file_is_private(tmp_path: pathlib.Path) -> None:
     assert preview["diff"]["after"] == "# mode 0640\nA=1\n"
     assert facts(path)[:2] == (b"# BEGIN dsa110.contimg\nA=1\n# END dsa110.contimg\n", 0o640)
     assert not run(asked, check=False)["changed"]
+
+
+def test_a_new_file_begins_with_what_is_given(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "new.env"
+    asked = parameters(path, values={"A": "1"}, secrets={"HOOK": "planted"}, create=True, content="# made by us\nA=0\n")
+    preview = run(asked, check=True)
+    assert not path.exists()
+    assert preview == run(asked, check=False)
+    assert path.read_bytes() == b"# made by us\nA=1\n# BEGIN dsa110.contimg\nHOOK=planted\n# END dsa110.contimg\n"
+    assert not run({**asked, "content": "# another\n"}, check=False)["changed"]
 
 
 def test_no_secret_is_told(env: pathlib.Path) -> None:
