@@ -42,8 +42,8 @@ _COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "Exe
 _PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "MainPID", "NRestarts", "Type", "Triggers",
     "TriggeredBy", "User", "Group", "Environment", "EnvironmentFiles", *_COMMANDS, "ReadWritePaths", "WorkingDirectory",
-    "FragmentPath", "DropInPaths", "NextElapseUSecRealtime", "NextElapseUSecMonotonic", "TimersCalendar", "TimersMonotonic",
-    "Persistent",
+    "FragmentPath", "DropInPaths", "ExecMainStartTimestamp", "NextElapseUSecRealtime", "NextElapseUSecMonotonic",
+    "TimersCalendar", "TimersMonotonic", "Persistent",
 )  # fmt: skip
 # What systemd answers itself; every other setting is looked for in the files.
 _ANSWERED = {*_COMMANDS, "Environment", "EnvironmentFile", "ReadWritePaths", "WorkingDirectory", "Description"}
@@ -83,6 +83,8 @@ class Facts:
     read_write_paths: list[str]
     working_directory: str
     unexpanded_files: list[str]
+    unit_files: list[str]
+    changed_since_start: list[str]
     fragment_path: str
     drop_in_paths: list[str]
     next_elapse: str
@@ -142,6 +144,8 @@ def facts_of(unit: Unit) -> Facts:
         read_write_paths=raw["ReadWritePaths"].split(),
         working_directory=raw["WorkingDirectory"],
         unexpanded_files=_unexpanded(raw["WorkingDirectory"], raw["Type"]),
+        unit_files=_unit_files(raw),
+        changed_since_start=_changed_since_start(unit) if active else [],
         fragment_path=raw["FragmentPath"],
         drop_in_paths=raw["DropInPaths"].split(),
         next_elapse=_iso(_scheduled(raw) if active else first) if unit.timer else "",
@@ -188,6 +192,23 @@ def _unexpanded(folder: str, kind: str) -> list[str]:
     return []
 
 
+def _unit_files(raw: Mapping[str, str]) -> list[str]:
+    return [path for path in (raw["FragmentPath"], *raw["DropInPaths"].split()) if path]
+
+
+def _changed_since_start(unit: Unit) -> list[str]:
+    """Return the files that were changed later; not every systemd tells more of the start than its second."""
+    start = utc_seconds(unit.raw["ExecMainStartTimestamp"])
+    files = [*_unit_files(unit.raw), *unit.files]
+    return [] if start is None else [path for path in files if _changed_at(path) >= start + 1]
+
+
+def _changed_at(path: str) -> float:
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_mtime
+    return 0.0
+
+
 def _scheduled(raw: Mapping[str, str]) -> float | None:
     """Return when a running timer elapses next; systemd shows a span since the boot for what is no calendar time."""
     span = seconds_of(raw["NextElapseUSecMonotonic"])
@@ -228,8 +249,7 @@ def _read_unit(raw: Mapping[str, str]) -> Unit:
 
 
 def _settings(raw: Mapping[str, str]) -> dict[str, list[str]]:
-    files = [raw["FragmentPath"], *raw["DropInPaths"].split()]
-    return parse_unit_files([_read(path).decode(errors="surrogateescape") for path in files])
+    return parse_unit_files([_read(path).decode(errors="surrogateescape") for path in _unit_files(raw)])
 
 
 def _read(path: str) -> bytes:
@@ -288,6 +308,7 @@ def _places(unit: Unit) -> dict[str, list[str]]:
         "ReadWritePaths": [raw["ReadWritePaths"]],
         "WorkingDirectory": [raw["WorkingDirectory"]],
         "EnvironmentFile": [file["path"] for file in _environment_files(raw["EnvironmentFiles"])],
+        "UnitFile": _unit_files(raw),
         **{
             setting: [specifiers_expanded(value, name) for value in values]
             for setting, values in unit.settings.items()

@@ -25,7 +25,8 @@ options:
   using:
     description:
       - Paths. Every unit that names one of them, or something below it, is returned too, by what systemd answers, its files, their
-        drop-ins and its environment files. A disabled one, too; not a template, nor a unit of a user's own systemd.
+        drop-ins and its environment files, and by where these files stand. A disabled one, too; not a template, nor a unit of a
+        user's own systemd.
     type: list
     elements: path
     default: []
@@ -50,6 +51,8 @@ units:
     - For a timer, C(next_elapse) is when it will run (if it is not active, when it would if it were started now), UTC.
       C(would_fire_now) tells whether C(enable --now) would run its service at once, C(would_fire_restarted) whether it would if it
       were stopped first, and C(would_fire_reason) why. A random delay is not counted.
+    - C(unit_files) are its unit file and its drop-ins, C(changed_since_start) those of them and of its environment files that were
+      changed at least a second after its main process had started, which therefore runs without the change.
     - C(uses) says where one of O(using) is named, each with C(path), C(where) and, for an environment, C(name).
   returned: success
   type: dict

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,6 +132,32 @@ def test_every_place_that_names_a_path_is_told() -> None:
         (f"{OLD}/contimg.env", "QUEUE"),
     ]
     assert {one["path"] for one in found} == {OLD}
+
+
+def test_what_was_changed_since_the_start_is_told(tmp_path: pathlib.Path) -> None:
+    start = 1795600000
+    names = {
+        "a.service": start - 5,
+        "10.conf": start + 0.9,
+        "20.conf": start + 1,
+        "old.env": start,
+        "new.env": start + 9,
+    }
+    for name, moment in names.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (moment, moment))
+    found = unit(
+        FragmentPath=f"{tmp_path}/a.service",
+        DropInPaths=f"{tmp_path}/10.conf {tmp_path}/20.conf {tmp_path}/gone.conf",
+        files={f"{tmp_path}/{name}": b"" for name in ("old.env", "new.env")},
+        ExecMainStartTimestamp="Wed 2026-11-25 09:46:40 UTC",
+        ActiveState="active",
+    )
+    facts = facts_of(found)
+    assert facts.unit_files == [f"{tmp_path}/{name}" for name in ("a.service", "10.conf", "20.conf", "gone.conf")]
+    assert facts.changed_since_start == [f"{tmp_path}/{name}" for name in ("20.conf", "new.env")]
+    assert facts_of(unit(FragmentPath=f"{tmp_path}/a.service")).changed_since_start == []
+    assert [one["where"] for one in uses_of(found, [f"{tmp_path}/20.conf", f"{tmp_path}/other"])] == ["UnitFile"]
 
 
 def test_logs_and_files_of_an_unexpanded_name_are_told(tmp_path: pathlib.Path) -> None:
