@@ -93,6 +93,47 @@ def test_what_is_asked_for_follows_and_goes_back(host: Host, code: pathlib.Path)
     assert host.play("migrate", **asked).returncode == 0
 
 
+def test_a_secret_that_changes_later_reaches_a_host_that_has_moved(host: Host, code: pathlib.Path) -> None:
+    before = host.env_file.read_bytes()
+    assert host.play("migrate").returncode == 0
+    secret: dict[str, object] = {"contimg_env_secrets": {"ALERT_WEBHOOK": "planted-anew"}}
+    preview = host.play("migrate", "--check", "--diff", "-vvv", **secret)
+    assert "ALERT_WEBHOOK=******** (changed)" in preview.stdout
+    changed = host.play("migrate", "-vvv", **secret)
+    assert "changed=1 " in changed.stdout, changed.stdout
+    assert "ALERT_WEBHOOK=planted-anew\n" in host.env_file.read_text()
+    # A file that is listed only now is repointed, and put back, too.
+    listed: dict[str, object] = {**secret, "contimg_unit_files": [str(code / "x.service")]}
+    unit = (code / "x.service").read_bytes()
+    assert host.play("migrate", **listed).returncode == 0
+    assert f"{host.dest}/products.sqlite3 {host.src}-old" in (code / "x.service").read_text()
+    assert "changed=0 " in host.play("migrate", **listed).stdout
+    assert "planted" not in preview.stdout + changed.stdout + (host.run_dir / "record.json").read_text()
+    assert host.play("rollback").returncode == 0
+    assert (host.env_file.read_bytes(), (code / "x.service").read_bytes()) == (before, unit)
+
+
+def test_an_environment_file_is_made_where_that_is_asked_and_goes_again(host: Host) -> None:
+    host.env_file.unlink()
+    asked: dict[str, object] = {"contimg_env_create": True, "contimg_env_secrets": {"ALERT_WEBHOOK": "planted-anew"}}
+    preview = host.play("migrate", "--check", "--diff", **asked)
+    assert preview.returncode == 0, preview.stdout
+    assert "+# mode 0640" in preview.stdout
+    assert not host.env_file.exists()
+    moved = host.play("migrate", **asked)
+    assert moved.returncode == 0, moved.stdout
+    assert host.env_file.stat().st_mode & 0o7777 == 0o640
+    program = "set -a; . $0; echo $PIPELINE_STATE_DIR $CATALOG_DB_DIR $HDF5_DB_PATH $CONTIMG_PRODUCTS_DB $ALERT_WEBHOOK"
+    said = subprocess.run(["bash", "-c", program, str(host.env_file)], check=True, capture_output=True, text=True)
+    names = ("", "/catalogs", "/hdf5.sqlite3", "/products.sqlite3")
+    assert said.stdout == " ".join(f"{host.dest}{name}" for name in names) + " planted-anew\n"
+    assert "changed=0 " in host.play("migrate", **asked).stdout
+    changed = {**asked, "contimg_env_secrets": {"ALERT_WEBHOOK": "planted-later"}}
+    assert "changed=1 " in host.play("migrate", **changed).stdout
+    assert host.play("rollback").returncode == 0
+    assert not host.env_file.exists()
+
+
 def test_a_further_file_that_is_missing_stops_the_move_before_it_begins(host: Host, code: pathlib.Path) -> None:
     for variable in ("contimg_env_files", "contimg_unit_files"):
         stopped = host.play("migrate", **{variable: [str(code / "none")]})
