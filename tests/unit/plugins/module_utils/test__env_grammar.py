@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +89,16 @@ def test_text_is_what_systemd_takes_for_it(value: bytes, *, accepted: bool) -> N
 def test_a_value_comes_back_as_it_was_written(value: str, end: bytes) -> None:
     written = b"A=" + format_value(value.encode()) + end
     assert [(one.value, one.end) for one in parse(written)] == [(value.encode(), len(written) - len(end))]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=1))
+def test_bash_reads_what_was_written(values: list[str]) -> None:
+    accepted = [value.encode() for value in values if is_text(value.encode())]
+    written = b"".join(b"A%d=%s\n" % (number, format_value(value)) for number, value in enumerate(accepted))
+    script = ["bash", "--norc", "-c", "set -a; . /dev/stdin; env -0"]
+    said = subprocess.run(script, input=written, check=True, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]})
+    read = dict(pair.split(b"=", 1) for pair in said.stdout.split(b"\0")[:-1])
+    assert [read[b"A%d" % number] for number in range(len(accepted))] == accepted
 
 
 @pytest.mark.parametrize("value", [b"/data/state", b"a:b,c@d%e+f=g-h", b""])

@@ -1,0 +1,134 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A unit that is not in ``contimg_units`` gets the old path from its environment and its unit file. The tests are one story."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from story import DEST, ENV_FILE, SOURCE, assert_units_use, phase_of, play, standing, used_by
+
+SERVICES = ("contimg-stream.service", "contimg-api.service")
+MONITOR = "contimg-monitor.service"
+MONITOR_ENV = "/etc/default/contimg-monitor.env"
+MONITOR_UNIT = f"/etc/systemd/system/{MONITOR}"
+LISTED: dict[str, object] = {
+    "contimg_env_files": [MONITOR_ENV],
+    "contimg_unit_files": [MONITOR_UNIT],
+    "contimg_rewrite_database_paths": True,
+}
+CHANGED: dict[str, object] = {**LISTED, "contimg_env_secrets": {"ALERT_SMTP_PASSWORD": 'planted-secret #2 "anew"'}}
+
+
+def files(host: Any) -> list[tuple[str, str, int, str]]:
+    """Return owner, group, mode and hash of the three files."""
+    found = [host.file(path) for path in (ENV_FILE, MONITOR_ENV, MONITOR_UNIT)]
+    return [(one.user, one.group, one.mode, one.sha256sum) for one in found]
+
+
+def starts(host: Any) -> dict[str, int]:
+    """Return how often each unit has been started, as systemd has logged it."""
+    messages = host.check_output("journalctl --no-pager --output=cat _PID=1").splitlines()
+    return {unit: sum(line.startswith(f"Started {unit}") for line in messages) for unit in (*SERVICES, MONITOR)}
+
+
+@pytest.fixture(scope="module", name="said")
+def _said() -> list[str]:
+    """What the playbooks have said, at the verbosity that shows the arguments of modules."""
+    return []
+
+
+@pytest.fixture(scope="module", name="before")
+def _before(host: Any) -> list[tuple[str, str, int, str]]:
+    return files(host)
+
+
+def test_the_audit_lists_what_names_the_old_path(said: list[str]) -> None:
+    audit = play("audit", "-vvv")
+    said.append(audit.stdout)
+    assert audit.returncode == 2
+    assert f"{MONITOR}: MONITOR_STATE in {MONITOR_ENV}" in audit.stdout
+    assert f"{MONITOR}: MONITOR_LOG in {MONITOR_UNIT}" in audit.stdout
+    assert f"{ENV_FILE}:9 (env): PIPELINE_STATE_DIR={SOURCE}" in audit.stdout
+
+
+def test_a_unit_that_would_go_on_with_the_old_path_stops_the_move_by_name(host: Any) -> None:
+    before = standing(host)
+    stopped = play("migrate", contimg_env_files=[MONITOR_ENV])
+    assert stopped.returncode == 2, stopped.stdout
+    assert f"{MONITOR}: MONITOR_LOG in {MONITOR_UNIT}" in stopped.stdout
+    assert "MONITOR_STATE" not in stopped.stdout
+    assert "Nothing was touched" in stopped.stdout
+    assert standing(host) == before
+
+
+def test_what_is_known_stops_nothing_and_a_preview_changes_nothing(host: Any, said: list[str]) -> None:
+    before = standing(host)
+    known = {"contimg_known_references": [r"/etc/systemd/.*\.service"], "contimg_env_files": [MONITOR_ENV]}
+    preview = play("migrate", "--check", "--diff", "-vvv", **known)
+    said.append(preview.stdout)
+    assert preview.returncode == 0, preview.stdout
+    assert f"+MONITOR_STATE={DEST}" in preview.stdout
+    assert standing(host) == before
+
+
+def test_what_is_listed_is_repointed_and_restarted_once(host: Any, said: list[str], before: list[Any]) -> None:
+    started = starts(host)
+    moved = play("migrate", "--diff", "-vvv", **LISTED)
+    said.append(moved.stdout)
+    assert moved.returncode == 0, moved.stdout
+    assert phase_of(host) == "done"
+    assert_units_use(host, DEST)
+    assert used_by(host, MONITOR, "MONITOR_STATE") == DEST
+    assert used_by(host, MONITOR, "MONITOR_LOG") == f"{DEST}/logs/monitor.log"
+    assert used_by(host, MONITOR, "MONITOR_OLD") == "/stage/dsa110-contimg/state-2024"
+    assert used_by(host, MONITOR, "MONITOR_DATA") == "/stage/dsa110-contimg/ms"
+    assert starts(host) == {unit: started[unit] + 1 for unit in started}
+    assert [one[:3] for one in files(host)] == [one[:3] for one in before]
+
+
+def test_the_audit_finds_nothing_any_more(said: list[str]) -> None:
+    audit = play("audit", "-vvv", **LISTED)
+    said.append(audit.stdout)
+    assert audit.returncode == 0, audit.stdout
+
+
+def test_a_changed_secret_restarts_what_reads_it_once(host: Any, said: list[str]) -> None:
+    started = starts(host)
+    changed = play("migrate", "--diff", "-vvv", **CHANGED)
+    said.append(changed.stdout)
+    assert changed.returncode == 0, changed.stdout
+    assert "+ALERT_SMTP_PASSWORD=******** (changed)" in changed.stdout
+    again = play("migrate", **CHANGED)
+    assert "changed=0 " in again.stdout, again.stdout
+    assert starts(host) == {unit: started[unit] + (unit in SERVICES) for unit in started}
+    assert_units_use(host, DEST)
+    for unit in SERVICES:
+        assert used_by(host, unit, "ALERT_SMTP_PASSWORD") == 'planted-secret #2 "anew"'
+
+
+def test_going_back_brings_every_file_back_and_restarts_what_reads_them(
+    host: Any, said: list[str], before: list[Any]
+) -> None:
+    back = play("rollback", "--diff", "-vvv", **CHANGED, contimg_rollback_discard_new_rows=True)
+    said.append(back.stdout)
+    assert back.returncode == 0, back.stdout
+    assert files(host) == before
+    assert used_by(host, MONITOR, "MONITOR_STATE") == SOURCE
+    assert used_by(host, MONITOR, "MONITOR_LOG") == f"{SOURCE}/logs/monitor.log"
+    for unit in SERVICES:
+        assert used_by(host, unit, "PIPELINE_STATE_DIR") == SOURCE
+        assert used_by(host, unit, "ALERT_SMTP_PASSWORD") == 'planted-secret #1 "quoted"'
+
+
+def test_no_secret_is_anywhere_but_in_its_file_and_the_private_backups_of_it(host: Any, said: list[str]) -> None:
+    journal = host.check_output("journalctl --no-pager --all")
+    assert len(said) == 6
+    assert [text for text in (*said, journal) if "planted-secret" in text] == []
+    listed = host.run("grep -rl 'planted-secre[t]' /var/lib/dsa110-contimg-migration /var/log /tmp /run").stdout
+    kept = {path.rsplit("/", 1)[1].split(".env")[0] for path in listed.split()}
+    assert kept == {"contimg", "contimg-monitor"}
+    for path in listed.split():
+        assert not host.run("runuser -u contimg -- test -r %s", path).succeeded
