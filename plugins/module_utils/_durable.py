@@ -99,7 +99,7 @@ def _write_new(folder: int, name: str, content: bytes, *, mode: int, owner: int,
 def back_up(path: str, backup_dir: str) -> str:
     """Put a verified, durable copy of a regular file into ``backup_dir`` and return the copy's path.
 
-    The copy keeps owner, mode and times of the original. Its name carries the UTC second, so that copies sort by
+    The copy keeps owner, mode, ACLs, attributes and times of the original. Its name carries the UTC second, so that copies sort by
     age. For small files such as an environment file: the content is held in memory.
 
     :raises ContimgError: when the file cannot be read, or the copy cannot be written or proved.
@@ -111,7 +111,8 @@ def back_up(path: str, backup_dir: str) -> str:
             content, status = file.read(), os.fstat(descriptor)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = os.path.join(backup_dir, f"{os.path.basename(path)}.{stamp}.{secrets.token_hex(3)}")
-    replace_file(target, content, mode=status.st_mode & 0o7777, owner=status.st_uid, group=status.st_gid)
+    # With an ACL the group's bits are its mask, and allow more than the group has: the ACL must come along.
+    replace_file(target, content, mode=status.st_mode & 0o7777, owner=status.st_uid, group=status.st_gid, like=path)
     with failing("read the backup back", target):
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
         with open(target, "rb") as file:
