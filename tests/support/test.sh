@@ -9,7 +9,7 @@ failed=()
 for session in "${sessions[@]}"; do
   arguments=()
   # The stories of a rollback and of interruptions take ten minutes more: `make molecule` tells them too.
-  [[ $session == molecule ]] && arguments=(-- default modules phases references)
+  [[ $session == molecule ]] && arguments=(-- default modules phases references split)
   nox --no-venv -f noxfile.py -s "$session" "${arguments[@]}" || failed+=("$session")
 done
 python tests/support/summary.py .build/junit "${#sessions[@]}" "${failed[@]}"
