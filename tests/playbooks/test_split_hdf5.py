@@ -42,7 +42,6 @@ def test_the_split_alone(host: Host) -> None:
     (incoming / "2026-01-01T00:00:00_sb00.hdf5").touch()
     (sets / "2026-01-01T00:00:00.ms").mkdir(parents=True)
     host.variables.update(
-        contimg_misplaced_places=[str(host.root / "data" / "src" / "*" / "*")],
         contimg_hdf5_input_dirs=[str(incoming)],
         contimg_ms_roots=[str(sets)],
     )
@@ -69,7 +68,6 @@ def test_the_split_alone(host: Host) -> None:
 
 def test_a_moved_host_has_nothing_to_split_and_still_verifies(host: Host) -> None:
     assert host.play("migrate").returncode == 0
-    host.variables["contimg_misplaced_places"] = []
     done = host.play("split_hdf5")
     assert done.returncode == 0, done.stdout
     assert "changed=0" in done.stdout
