@@ -35,7 +35,10 @@ __all__ = ["index_files"]
 _NAME = re.compile(r"(.+)_(sb([0-9]{2}))\.hdf5\Z")
 _NAMED = 20
 _UNTOUCHED = "Nothing was touched."
-_COORDINATES = (("phase_center_app_ra", "phase_center_app_dec"), ("phase_center_ra", "phase_center_dec"))
+# Where the header of a UVH5 file may have a coordinate, in radians; the correlator adds its own to the extra keywords.
+_RIGHT_ASCENSION = ("phase_center_app_ra", "extra_keywords/phase_center_ra", "phase_center_ra")
+_DECLINATION = ("phase_center_app_dec", "extra_keywords/phase_center_dec", "phase_center_dec")
+_HOUR_ANGLE = "extra_keywords/ha_phase_center"
 
 
 @dataclass
@@ -182,16 +185,33 @@ def _add_coordinates(rows: list[dict[str, Any]]) -> str:
 
 
 def _coordinates(h5py: Any, path: str) -> tuple[float | None, float | None]:
-    """Return right ascension and declination in degrees from the header, where they are radians."""
+    """Return right ascension and declination in degrees from the header; both, or neither.
+
+    A telescope that does not track writes the hour angle of its phase centre instead of the right ascension.
+    """
     try:
         with h5py.File(path, "r") as file:
-            for names in _COORDINATES:
-                if all(f"Header/{name}" in file for name in names):
-                    values = [float(file[f"Header/{name}"][()].flat[0]) for name in names]
-                    return math.degrees(values[0]), math.degrees(values[1])
+            header = file["Header"]
+            declination = _first(header, _DECLINATION)
+            ascension = _first(header, _RIGHT_ASCENSION)
+            if ascension is None and _HOUR_ANGLE in header:
+                times = header["lst_array"]
+                ascension = float(times[len(times) // 2]) - _scalar(header[_HOUR_ANGLE])
+            if ascension is not None and declination is not None:
+                return math.degrees(ascension) % 360, math.degrees(declination)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         pass  # a file that is still being written, or none: the index takes it all the same
     return None, None
+
+
+def _first(header: Any, names: tuple[str, ...]) -> float | None:
+    return next((_scalar(header[name]) for name in names if name in header), None)
+
+
+def _scalar(dataset: Any) -> float:
+    """Return the number that a dataset holds, or the first of its numbers."""
+    value = dataset[()]
+    return float(value if dataset.shape == () else value.flat[0])
 
 
 def _write(hdf5_db: str, scan: Scan) -> None:

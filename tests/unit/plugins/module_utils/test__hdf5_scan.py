@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import os
 import pathlib
 import sys
-import types
 from typing import Any
 
 import pytest
@@ -132,11 +133,48 @@ def test_without_h5py_the_coordinates_stay_and_it_is_said(
     assert {row["ra_deg"] for row in rows_of(hdf5)} == {None}
 
 
-def test_a_broken_file_is_indexed_without_coordinates(
-    hdf5: pathlib.Path, incoming: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_file(_path: str, _mode: str) -> None:
-        raise OSError("Unable to open file (truncated file)")
-
-    monkeypatch.setitem(sys.modules, "h5py", types.SimpleNamespace(File=no_file))
+def test_a_broken_file_is_indexed_without_coordinates(hdf5: pathlib.Path, incoming: pathlib.Path) -> None:
     assert indexed(hdf5, incoming)["coordinates"] == "read from 0 of 1 files"
+
+
+# The layout of a UVH5 header (pyuvdata's memo), coordinates in radians; what the correlator adds is in extra_keywords.
+HEADERS: dict[str, tuple[dict[str, Any], tuple[float | None, float | None]]] = {
+    "apparent coordinates": ({"phase_center_app_ra": math.pi, "phase_center_app_dec": -math.pi / 6}, (180.0, -30.0)),
+    "one for each time": (
+        {"phase_center_app_ra": [math.pi / 2] * 3, "phase_center_app_dec": [math.pi / 4] * 3},
+        (90.0, 45.0),
+    ),
+    "a telescope that does not track": (
+        {
+            "lst_array": [0.9, 1.0, 1.1],
+            "phase_center_app_dec": 1.0,
+            "extra_keywords/ha_phase_center": 0.0,
+            "extra_keywords/phase_center_dec": 1.0,
+        },
+        (math.degrees(1.0), math.degrees(1.0)),
+    ),
+    "east of the meridian": (
+        {"lst_array": [0.1], "phase_center_app_dec": 0.5, "extra_keywords/ha_phase_center": 0.2},
+        (360 - math.degrees(0.1), math.degrees(0.5)),
+    ),
+    "no right ascension": ({"phase_center_app_dec": 1.0}, (None, None)),
+    "no coordinates": ({"Nfreqs": 48}, (None, None)),
+    "no number": ({"phase_center_app_ra": "east", "phase_center_app_dec": "north"}, (None, None)),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_coordinates_are_read_from_real_files_of_the_first_subband(
+    hdf5: pathlib.Path, tmp_path: pathlib.Path, name: str
+) -> None:
+    h5py = importlib.import_module("h5py")
+    header, expected = HEADERS[name]
+    for code in ("sb00", "sb01"):
+        with h5py.File(tmp_path / f"2026-01-01T00:00:00_{code}.hdf5", "w") as file:
+            for key, value in header.items():
+                file[f"Header/{key}"] = value
+    done = indexed(hdf5, tmp_path)
+    assert done["coordinates"] == f"read from {int(expected[0] is not None)} of 1 files"
+    rows = [row for row in rows_of(hdf5) if row["path"].startswith(str(tmp_path))]
+    found = {row["subband_num"]: (row["ra_deg"], row["dec_deg"]) for row in rows}
+    assert found == {0: pytest.approx(expected, nan_ok=True) if expected[0] is not None else expected, 1: (None, None)}
