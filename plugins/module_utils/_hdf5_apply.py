@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, NEEDED, VALUES, source
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import ROW, VALUES, source
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     attached,
     connected,
-    number,
     sqlite_failing,
     text_of,
     untouched,
@@ -33,6 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     further,
     target_wins,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_prove import prove, proving_rows, require_sound
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
@@ -42,87 +42,129 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-__all__ = ["finish", "vacuum", "write_target"]
+__all__ = ["apply_split", "vacuum"]
 
 _UNCHANGED = "No row was removed anywhere."
+_DONE = "The split is done and proved."
 _MANY_ROWS = 20000  # from here on, if they are many beside what is there, indexes are faster made again than kept up
 _CREATE = re.compile(r"CREATE (TABLE|UNIQUE INDEX|INDEX) ")
 
 
-def write_target(options: SplitOptions, plan: SplitPlan) -> None:
-    """Make the HDF5 database, or add to it what it lacks in one transaction.
+def apply_split(options: SplitOptions, plan: SplitPlan) -> None:
+    """Make or fill the HDF5 database and prove it; then drop the table from products, in a transaction of its own.
 
-    :raises ContimgError: when it cannot be written, or something has changed meanwhile. It is as it was then.
+    Nobody can write to products from the first row that is read to the removal: one lock stands over all of it.
+
+    :raises ContimgError: when something cannot be written or proved, or has changed since it was planned.
     """
-    if plan.target_schema:
-        with _both(options, options.hdf5, locks=plan.drops) as connection:
-            connection.execute("PRAGMA dst.synchronous = EXTRA")
-            connection.execute("PRAGMA dst.journal_mode = WAL")
-            _fill(connection, options, plan)
-            connection.execute("PRAGMA dst.wal_checkpoint(TRUNCATE)")
-        with failing("flush the folder", options.hdf5, _UNCHANGED):
-            sync_directory(os.path.dirname(os.path.abspath(options.hdf5)))
-        return
-    with new_database(options.hdf5, like=options.products, state=_UNCHANGED) as temporary:
-        with _both(options, temporary, locks=plan.drops) as connection:
-            # Nobody knows this file before it has been flushed and named.
-            for setting in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
-                connection.execute(f"PRAGMA dst.{setting}")
-            _fill(connection, options, plan)
-            connection.execute("PRAGMA dst.journal_mode = WAL")
+    with _products_held(options, locks=plan.drops) as (products, guard):
+        if plan.writes_target() and not plan.target_schema:
+            _make(options, plan, products)
+        else:
+            if plan.writes_target():
+                _fill(options, plan, products)
+            prove(options, plan, products=products)
+        if guard is not None:
+            _drop(options, guard)
 
 
 @contextlib.contextmanager
-def _both(options: SplitOptions, hdf5: str, *, locks: bool) -> Iterator[sqlite3.Connection]:
-    """Connect to both databases. With ``locks`` products can be locked and written; without, it is read without a trace."""
-    with contextlib.ExitStack() as stack:
-        place = uri_of(options.products, "mode=rw") if locks else stack.enter_context(untouched(options.products))
-        connection = stack.enter_context(connected())
-        with sqlite_failing("open the HDF5 database", hdf5, _UNCHANGED):
-            attached(connection, "dst", uri_of(hdf5, "mode=rw"))
-        with sqlite_failing("open the products database", options.products, _UNCHANGED):
-            attached(connection, "src", place)
-            connection.execute("PRAGMA src.synchronous = EXTRA")
-        with sqlite_failing("write the HDF5 database", hdf5, _UNCHANGED):
-            yield connection
+def _products_held(options: SplitOptions, *, locks: bool) -> Iterator[tuple[str, sqlite3.Connection | None]]:
+    """Give the URI by which products is read; with ``locks`` also a connection whose transaction keeps writers away.
 
-
-def _begin(connection: sqlite3.Connection, options: SplitOptions, *, locks: bool) -> None:
-    """Begin a transaction; with ``locks`` nobody else writes to the products database until it ends."""
-    connection.execute("BEGIN")
-    if locks:
+    Without ``locks`` it is read without a trace.
+    """
+    if not locks:
+        with untouched(options.products) as place:
+            yield place, None
+        return
+    place = uri_of(options.products, "mode=rw")
+    with connected() as guard:
         with sqlite_failing("lock the products database", options.products, _UNCHANGED):
-            connection.execute(f"DELETE FROM src.{INDEX} WHERE 0")  # noqa: S608
+            attached(guard, "src", place)
+            guard.execute("PRAGMA src.synchronous = EXTRA")
+            guard.execute("PRAGMA src.secure_delete = OFF")  # rows that live on elsewhere need no wiping
+            guard.execute("BEGIN")
+            guard.execute(f"DELETE FROM src.{INDEX} WHERE 0")  # noqa: S608
+        yield place, guard
 
 
-def _fill(connection: sqlite3.Connection, options: SplitOptions, plan: SplitPlan) -> None:
-    """Write all rows of the index and all locations in one transaction, and commit it."""
-    _begin(connection, options, locks=plan.drops)
-    tables = {name: sql for name, sql in plan.statements.items() if sql.startswith("CREATE TABLE")}
-    for sql in tables.values():
+@contextlib.contextmanager
+def _both(options: SplitOptions, products: str, hdf5: str) -> Iterator[sqlite3.Connection]:
+    with sqlite_failing("write the HDF5 database", options.hdf5, _UNCHANGED), connected() as connection:
+        attached(connection, "dst", uri_of(hdf5, "mode=rw"))
+        attached(connection, "src", products)
+        yield connection
+
+
+def _make(options: SplitOptions, plan: SplitPlan, products: str) -> None:
+    """Make the HDF5 database in a file of its own, which gets its place when it is whole, proved and durable."""
+    with new_database(options.hdf5, like=options.products, state=_UNCHANGED) as temporary:
+        with _both(options, products, temporary) as connection:
+            # Nobody knows this file before it has been flushed and named.
+            for setting in (
+                "auto_vacuum = NONE",
+                "journal_mode = OFF",
+                "synchronous = OFF",
+                "locking_mode = EXCLUSIVE",
+            ):
+                connection.execute(f"PRAGMA dst.{setting}")
+            connection.execute("BEGIN")
+            _write_rows(connection, options, plan)
+            connection.execute("COMMIT")
+            with proving_rows(options, plan, products=products, hdf5=temporary):
+                connection.execute("BEGIN")
+                _make_indexes(connection, plan)
+                connection.execute("COMMIT")
+            connection.execute("PRAGMA dst.journal_mode = WAL")
+        require_sound(options, temporary)
+
+
+def _fill(options: SplitOptions, plan: SplitPlan, products: str) -> None:
+    """Add to the HDF5 database what it lacks, in one transaction."""
+    with _both(options, products, options.hdf5) as connection:
+        connection.execute("PRAGMA dst.synchronous = EXTRA")
+        connection.execute("PRAGMA dst.journal_mode = WAL")
+        connection.execute("BEGIN")
+        many = plan.index.moved > max(_MANY_ROWS, plan.target_rows // 4)
+        taken_off = _take_indexes_off(connection) if many else []
+        _write_rows(connection, options, plan)
+        _make_indexes(connection, plan, *taken_off)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA dst.wal_checkpoint(TRUNCATE)")
+    with failing("flush the folder", options.hdf5, _UNCHANGED):
+        sync_directory(os.path.dirname(os.path.abspath(options.hdf5)))
+
+
+def _write_rows(connection: sqlite3.Connection, options: SplitOptions, plan: SplitPlan) -> None:
+    """Write the tables that are lacking, all rows of the index and all locations, within the transaction that is open."""
+    for sql in _tables(plan).values():
         connection.execute(_in_target(sql))
     for name, kind in plan.added_columns.items():
         connection.execute(f"ALTER TABLE dst.{INDEX} ADD COLUMN {quoted(name)} {kind}")
-    indexes = [sql for name, sql in plan.statements.items() if name not in tables]
-    if plan.index.moved > max(_MANY_ROWS, plan.target_rows // 4):
-        indexes += _take_indexes_off(connection)
     done = _replace_rows(connection, plan, options.on_conflict) if plan.taken else 0
-    done += _insert_rows(connection, plan, new=INDEX in tables)
-    for sql in indexes:
-        connection.execute(_in_target(sql))
-    if plan.locations.moved:  # the newest comes first, and its name is then taken
-        connection.execute(
-            f"INSERT OR IGNORE INTO dst.{LOCATIONS} (name, path, description)"  # noqa: S608
-            f" SELECT location_type, base_path, description FROM src.{LOCATIONS} WHERE {ACTIVE_HDF5_LOCATION}"
-            " ORDER BY registered_at DESC, id DESC"
-        )
+    done += _insert_rows(connection, plan)
     if done != plan.index.moved + plan.taken:
         raise ContimgError(
             f"{done} rows were about to be written instead of the {plan.index.moved + plan.taken} that were planned",
             path=options.hdf5,
             hint=f"{_UNCHANGED} Somebody writes to one of the databases: stop its services and run again.",
         )
-    connection.execute("COMMIT")
+    if plan.locations.moved:  # the newest comes first, and its name is then taken
+        connection.execute(
+            f"INSERT OR IGNORE INTO dst.{LOCATIONS} (name, path, description)"  # noqa: S608
+            f" SELECT location_type, base_path, description FROM src.{LOCATIONS} WHERE {ACTIVE_HDF5_LOCATION}"
+            " ORDER BY registered_at DESC, id DESC"
+        )
+
+
+def _make_indexes(connection: sqlite3.Connection, plan: SplitPlan, *others: str) -> None:
+    for sql in [*(sql for name, sql in plan.statements.items() if name not in _tables(plan)), *others]:
+        connection.execute(_in_target(sql))
+
+
+def _tables(plan: SplitPlan) -> dict[str, str]:
+    return {name: sql for name, sql in plan.statements.items() if sql.startswith("CREATE TABLE")}
 
 
 def _in_target(statement: str) -> str:
@@ -145,11 +187,13 @@ def _values(plan: SplitPlan) -> dict[str, str]:
     }
 
 
-def _insert_rows(connection: sqlite3.Connection, plan: SplitPlan, *, new: bool) -> int:
-    values = _values(plan)
-    verb = "INSERT" if new else "INSERT OR IGNORE"
+def _insert_rows(connection: sqlite3.Connection, plan: SplitPlan) -> int:
+    numbers = {"_rowid_": f"s.{ROW}"} if plan.numbered else {}
+    values = {**numbers, **_values(plan)}
+    verb = "INSERT" if INDEX in plan.statements else "INSERT OR IGNORE"
     return connection.execute(
-        f"{verb} INTO dst.{INDEX} ({', '.join(values)}) SELECT {', '.join(values.values())} FROM {source(plan.columns)} AS s"  # noqa: S608
+        f"{verb} INTO dst.{INDEX} ({', '.join(values)}) SELECT {', '.join(values.values())}"  # noqa: S608
+        f" FROM {source(plan.columns, numbered=plan.numbered)} AS s"
     ).rowcount
 
 
@@ -170,46 +214,15 @@ def _replace_rows(connection: sqlite3.Connection, plan: SplitPlan, on_conflict: 
     ).rowcount
 
 
-def finish(options: SplitOptions, plan: SplitPlan) -> None:
-    """Prove that the HDF5 database holds every row; then, in a transaction of its own, drop the table from products.
-
-    The proof and the removal stand under one lock: no writer can add a row in between.
-
-    :raises ContimgError: when a row is missing or differs where it was to win. Nothing has been removed then.
-    """
-    with _both(options, options.hdf5, locks=plan.drops) as connection:
-        connection.execute("PRAGMA src.secure_delete = OFF")  # rows that live on elsewhere need no wiping
-        _begin(connection, options, locks=plan.drops)
-        _prove(connection, options, plan)
-        if plan.drops:
-            with sqlite_failing("remove the table from the products database", options.products, _UNCHANGED):
-                connection.execute(f"DROP TABLE src.{INDEX}")
-                connection.execute("COMMIT")
-            state = "The split is done and proved."
-            with sqlite_failing("empty the log of the products database", options.products, state):
-                connection.execute("PRAGMA src.wal_checkpoint(TRUNCATE)")
-    with failing("flush the folder", options.products, "The split is done and proved."):
+def _drop(options: SplitOptions, guard: sqlite3.Connection) -> None:
+    """Drop the table from products, whose lock the connection holds, and commit that."""
+    with sqlite_failing("remove the table from the products database", options.products, _UNCHANGED):
+        guard.execute(f"DROP TABLE src.{INDEX}")
+        guard.execute("COMMIT")
+    with sqlite_failing("empty the log of the products database", options.products, _DONE):
+        guard.execute("PRAGMA src.wal_checkpoint(TRUNCATE)")
+    with failing("flush the folder", options.products, _DONE):
         sync_directory(os.path.dirname(os.path.abspath(options.products)))
-
-
-def _prove(connection: sqlite3.Connection, options: SplitOptions, plan: SplitPlan) -> None:
-    """Compare every row of products with that of the HDF5 database, inside SQL. Raises ContimgError."""
-    right = f"({equal(plan.columns)})"
-    if plan.index.conflicts:
-        right = f"({right} OR ({target_wins(options.on_conflict)}))"
-    if not plan.target_rows:
-        right = " AND ".join([right, *(f"t.{name} IS {DERIVED[name]}" for name in NEEDED)])
-    wrong = number(
-        connection,
-        f"SELECT count(*) FROM {source(plan.columns)} AS s LEFT JOIN dst.{INDEX} AS t ON t.path = s.path"  # noqa: S608
-        f" WHERE t.path IS NULL OR NOT ({right})",
-    )
-    rows = number(connection, f"SELECT count(*) FROM dst.{INDEX}")  # noqa: S608
-    sound = text_of(connection.execute("PRAGMA dst.quick_check(1)").fetchone()[0])
-    if wrong or rows < plan.target_rows + plan.index.moved or sound != "ok":
-        what = f"does not hold what products does: {wrong} rows are missing or differ, it has {rows}, its check says '{sound}'"
-        hint = f"{_UNCHANGED} Stop what writes to the databases and run again; if it says the same, check the device."
-        raise ContimgError(what, path=options.hdf5, hint=hint)
 
 
 def vacuum(products: str) -> None:

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "DERIVED",
     "NEEDED",
+    "ONCE",
     "REJECTED",
+    "ROW",
     "VALUES",
     "WAS_DERIVED",
+    "decided",
     "mjd_of",
     "parsed",
     "reason",
@@ -164,15 +167,22 @@ REJECTED = decided(f"{' OR '.join(_MISSING)} OR NOT ({_NUMBERED} OR {DERIVED['su
 #: SQL that tells whether anything of a row was derived.
 WAS_DERIVED = decided(" OR ".join(f"(s.{name} IS NULL AND {sql} IS NOT NULL)" for name, sql in DERIVED.items()))
 
+#: What keeps SQLite from merging a subquery into the query around it, which would evaluate its columns at each use.
+ONCE = "LIMIT -1 OFFSET 0"
+#: The column of :func:`source` that has the number of a row in its table, where the table numbers its rows.
+ROW = "contimg_row"
 
-def source(columns: Iterable[str]) -> str:
+
+def source(columns: Iterable[str], *, numbered: bool = False) -> str:
     """Return the SQL of all rows of the index in ``src``, as a table with all columns of the schema and its own others.
 
     :param columns: the columns that the table has. One it lacks is NULL; ``stored`` is then 1.
+    :param numbered: whether the rows have their number too, as ``ROW``.
     """
     have = {name.lower() for name in columns}
     lacking = [f"{1 if name == 'stored' else 'NULL'} AS {name}" for name in COLUMNS if name not in have]
-    return f"(SELECT {', '.join(['*', *lacking])} FROM src.{INDEX} NOT INDEXED)"  # noqa: S608
+    number = [f"_rowid_ AS {ROW}"] if numbered else []
+    return f"(SELECT {', '.join(['*', *lacking, *number])} FROM src.{INDEX} NOT INDEXED)"  # noqa: S608
 
 
 def reason(row: dict[str, object]) -> str:

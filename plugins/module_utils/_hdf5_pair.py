@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["attached", "columns_of", "connected", "number", "reading", "sqlite_failing", "text_of", "untouched"]
 
 _BUSY_SECONDS = 5.0
-_CACHE_KIBIBYTES = 65536  # enough to sort the entries of an index of a million rows in memory
+_CACHE_KIBIBYTES = 65536
+_SORT_KIBIBYTES = (
+    131072  # enough to sort the entries of an index of two million rows in memory, without a temporary file
+)
 _CAUSES = {
     "locked": ("is locked: another program is using it", "Stop that program (open_files_info names it) and run again."),
     "readonly": ("cannot be written", "Make the file, its folder and its file system writable, and run again."),
@@ -51,11 +54,17 @@ def sqlite_failing(doing: str, path: str, state: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def connected() -> Iterator[sqlite3.Connection]:
-    """Give a connection to nothing yet, with the functions of derivation. TEXT arrives as :class:`Text`."""
-    connection = sqlite3.connect(":memory:", uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+    """Give a connection to nothing yet, with the functions of derivation. TEXT arrives as :class:`Text`.
+
+    Any thread may use it, one at a time.
+    """
+    connection = sqlite3.connect(
+        ":memory:", uri=True, isolation_level=None, timeout=_BUSY_SECONDS, check_same_thread=False
+    )
     connection.text_factory = Text
     try:
         register(connection)
+        connection.execute(f"PRAGMA main.cache_size = -{_SORT_KIBIBYTES}")  # what sorts go by, whatever they sort
         yield connection
     finally:
         connection.close()

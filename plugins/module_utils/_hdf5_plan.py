@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import (
     DERIVED,
+    ONCE,
     REJECTED,
     WAS_DERIVED,
     decided,
@@ -32,7 +34,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content imp
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import read_header
 
 if TYPE_CHECKING:
-    import sqlite3
     from typing import Any
 
 __all__ = [
@@ -97,6 +98,7 @@ class SplitPlan:
     :ivar target_schema: statements of the HDF5 database, empty where it does not exist.
     :ivar added_columns: columns that the HDF5 database's table lacks, name to declaration.
     :ivar statements: statements of the schema that the HDF5 database lacks, by what they make.
+    :ivar numbered: whether the rows keep the numbers that they have in products: the HDF5 database's table is new.
     :ivar taken: rows of the conflicts that replace the HDF5 database's.
     :ivar conflict_names: the first rows and locations that differ.
     :ivar rejected_rows: the first rows that are unfit, with the reason.
@@ -116,6 +118,7 @@ class SplitPlan:
     target_schema: list[str] = field(default_factory=list)
     added_columns: dict[str, str] = field(default_factory=dict)
     statements: dict[str, str] = field(default_factory=dict)
+    numbered: bool = False
     conflict_names: list[str] = field(default_factory=list)
     rejected_rows: list[str] = field(default_factory=list)
     hanging: list[str] = field(default_factory=list)
@@ -149,6 +152,7 @@ def make_split_plan(options: SplitOptions) -> SplitPlan:
             plan.statements = _lacking_statements(plan.columns, set())
         if plan.source_rows:
             plan.drops = not options.keep_source
+            plan.numbered = INDEX in plan.statements and _has_numbers(connection, plan.columns)
             _count_rows(plan, connection, options.on_conflict, there=there and INDEX not in plan.statements)
             _count_locations(plan, connection, there=there and LOCATIONS not in plan.statements)
     return plan
@@ -167,12 +171,21 @@ def _read_source(plan: SplitPlan, connection: sqlite3.Connection, products: str)
         raise ContimgError("is the newer unified layout (it has a table hdf5_files)", path=products, hint=hint)
     plan.columns = columns_of(connection, "src", INDEX)
     lacking = [name for name in REQUIRED if name not in {known.lower() for known in plan.columns}]
-    if plan.columns and lacking:
+    if plan.columns:
+        plan.source_rows = number(connection, f"SELECT count(*) FROM src.{INDEX}")  # noqa: S608
+    if plan.source_rows and lacking:
         hint = f"{_UNTOUCHED} docs/database-schemas.md tells which variants are known."
         raise ContimgError(f"has a table {INDEX} without {', '.join(lacking)}", path=products, hint=hint)
     plan.hanging = _hanging(connection)
-    if plan.columns:
-        plan.source_rows = number(connection, f"SELECT count(*) FROM src.{INDEX}")  # noqa: S608
+
+
+def _has_numbers(connection: sqlite3.Connection, columns: dict[str, str]) -> bool:
+    """Tell whether the rows of products have numbers of SQLite's own: a table can do without, or use the name itself."""
+    try:
+        connection.execute(f"SELECT _rowid_ FROM src.{INDEX} LIMIT 0")  # noqa: S608
+    except sqlite3.OperationalError:
+        return False
+    return "_rowid_" not in {name.lower() for name in columns}
 
 
 def _hanging(connection: sqlite3.Connection) -> list[str]:
@@ -265,7 +278,8 @@ def _count_rows(plan: SplitPlan, connection: sqlite3.Connection, on_conflict: st
     classes = f"t.path IS NULL AS moved, {decided(same)} AS merged, {target_wins(on_conflict, theirs)} AS stays"
     classed = (
         f"SELECT {REJECTED} AS rejected, {WAS_DERIVED} AS derived, {classes if there else '1 AS moved, 0 AS merged, 0 AS stays'}"  # noqa: S608
-        f" FROM {source(plan.columns)} AS s" + (f" LEFT JOIN dst.{INDEX} AS t ON t.path = s.path" if there else "")
+        f" FROM {source(plan.columns)} AS s"
+        + (f" LEFT JOIN dst.{INDEX} AS t ON t.path = s.path {ONCE}" if there else f" {ONCE}")
     )
     differs = "NOT rejected AND NOT moved AND NOT merged"
     row = connection.execute(

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_apply import finish, vacuum, write_target
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_apply import apply_split, vacuum
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     SplitOptions,
     SplitPlan,
@@ -77,16 +77,10 @@ def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, s
                 if options.backup_dir is None
                 else back_up_database(plan_backup(options.products, options.backup_dir))
             )
-            _apply(options, plan)
+            apply_split(options, plan)
         if vacuums:
             vacuum(options.products)
     return plan, writes or vacuums, backup
-
-
-def _apply(options: SplitOptions, plan: SplitPlan) -> None:
-    if plan.writes_target():
-        write_target(options, plan)
-    finish(options, plan)
 
 
 def _refuse_places(options: SplitOptions) -> None:

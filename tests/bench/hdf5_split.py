@@ -5,7 +5,8 @@
 
 The split makes eight indexes instead of four, derives, proves every row and removes the table; the other does none of it.
 ``split``: into a new database. ``merge``: into one that holds all the rows already. ``report``: what the module adds, the
-content checksums of both databases. Run it with the Python of the tests, from anywhere.
+content checksums of both databases. ``index``: what ``hdf5_index`` takes for 100,000 new files, with nothing beside it.
+Run it with the Python of the tests, from anywhere.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ import time
 from typing import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+FILES = 100_000
 sys.path[:0] = [str(ROOT / ".build" / "collections")]
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_split
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import SplitOptions
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.tests.support import sample_state
 
@@ -47,6 +50,11 @@ class Bench:
         self.origin, self.products = folder / "origin.sqlite3", folder / "products.sqlite3"
         self.hdf5, self.full = folder / "hdf5.sqlite3", folder / "full.sqlite3"
         self.loaded = folder / "loaded.sqlite3"
+        self.incoming = str(folder / "incoming")
+        os.mkdir(self.incoming)
+        for number in range(FILES):
+            moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(2_000_000_000 + number // 16 * 300))
+            pathlib.Path(self.incoming, f"{moment}_sb{number % 16:02}.hdf5").touch()
         sample_state._make_products(self.origin, rows=rows, state=folder)
 
     def reset(self, *, full: bool) -> None:
@@ -81,6 +89,9 @@ class Bench:
             shutil.copyfile(self.hdf5, self.full)
         self.reset(full=True)
         found["merge"] = timed(self.split)
+        found["index"] = timed(
+            lambda: index_files(hdf5_db=str(self.hdf5), input_dir=self.incoming, rescan=False, check=False)
+        )
         return found
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "OLD_COLUMNS",
     "dump",
     "file_row",
+    "insert_rows",
     "make_hdf5",
     "make_products",
     "new_row",

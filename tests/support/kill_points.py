@@ -22,28 +22,29 @@ CALLS = (
     "openat,open,creat,pwrite64,write,pread64,read,ftruncate,fsync,fdatasync,rename,renameat,unlink,unlinkat,"
     "fchown,fchmod,fchmodat,chown,mkdir,rmdir,flock,fcntl,close,utimensat,linkat,link"
 )
-_CALL = re.compile(r"^(?:\d+ +)?([a-z0-9_]+)\((.*)")
+_CALL = re.compile(r"^(\d+ +)?([a-z0-9_]+)\((.*)")
 
 
 def kill_points(command: Sequence[str], log: pathlib.Path, *, after: str) -> list[tuple[str, int]]:
     """Run a command to its end and return each of its calls, as name and ordinal, from the first that names ``after``.
 
-    An interpreter's own start is the same for every program: ``after`` is a path that only the work itself names.
+    An interpreter's own start is the same for every program: ``after`` is a path that only the work itself names. strace
+    counts in each thread of its own, so a point is the n-th call of whichever thread comes to it first.
     """
     subprocess.run(_traced(log, ["-e", f"trace={CALLS}"], command), check=True, env=_environment())
-    counted: dict[str, int] = {}
-    points: list[tuple[str, int]] = []
+    counted: dict[tuple[str, str], int] = {}
+    points: dict[tuple[str, int], None] = {}
     begun = False
     for line in log.read_text(errors="replace").splitlines():
         match = _CALL.match(line)
         if match is None:
             continue
-        name, rest = match.groups()
-        counted[name] = counted.get(name, 0) + 1
+        thread, name, rest = match.groups()
+        counted[thread, name] = counted.get((thread, name), 0) + 1
         begun = begun or after in rest
         if begun:
-            points.append((name, counted[name]))
-    return points
+            points[name, counted[thread, name]] = None
+    return list(points)
 
 
 def kill_at(command: Sequence[str], log: pathlib.Path, point: tuple[str, int]) -> bool:

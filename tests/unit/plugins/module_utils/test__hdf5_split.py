@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import sqlite3
@@ -24,6 +25,7 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     OLD_COLUMNS,
     dump,
     file_row,
+    insert_rows,
     make_hdf5,
     make_products,
     new_row,
@@ -142,7 +144,7 @@ def test_text_that_is_not_utf8_is_kept_byte_for_byte(tmp_path: pathlib.Path, hdf
     connection.close()
 
 
-@pytest.mark.parametrize("table", ["none", "empty"])
+@pytest.mark.parametrize("table", ["none", "empty", "empty and of another layout"])
 @pytest.mark.parametrize("there", [True, False])
 def test_no_table_or_an_empty_one_is_as_good_as_split(
     tmp_path: pathlib.Path,
@@ -150,7 +152,9 @@ def test_no_table_or_an_empty_one_is_as_good_as_split(
     table: str,
     there: bool,  # noqa: FBT001
 ) -> None:
-    products = make_products(tmp_path / "p", [], further=f"DROP TABLE {INDEX};" if table == "none" else "")
+    further = {"empty": "", "none": f"DROP TABLE {INDEX};"}
+    other = f"DROP TABLE {INDEX}; CREATE TABLE {INDEX} (path TEXT PRIMARY KEY, filename TEXT NOT NULL);"
+    products = make_products(tmp_path / "p", [], further=further.get(table, other))
     if there:
         make_hdf5(hdf5, [new_row(number) for number in range(3)])
     before = snapshot(tmp_path)
@@ -378,23 +382,98 @@ def test_a_locked_database_is_told_as_such_and_previewed_all_the_same(
     assert split(options_for(products, hdf5), check=False)["changed"]
 
 
-def test_a_row_that_comes_in_between_is_not_lost(
+def _insert_late(products: pathlib.Path) -> None:
+    row = file_row(77)
+    names = ", ".join(row)
+    with contextlib.closing(sqlite3.connect(str(products), isolation_level=None, timeout=0)) as user:
+        user.execute(f"INSERT INTO {INDEX} ({names}) VALUES {tuple(row.values())}")
+
+
+def test_a_row_that_comes_after_the_plan_stops_the_split_and_is_not_lost(
     products: pathlib.Path, hdf5: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish = _hdf5_apply.finish
+    apply_split = _hdf5_apply.apply_split
 
     def late(*arguments: Any) -> None:
-        late_row = file_row(77)
-        _execute(products, f"INSERT INTO {INDEX} ({', '.join(late_row)}) VALUES {tuple(late_row.values())}")
-        finish(*arguments)
+        _insert_late(products)
+        apply_split(*arguments)
 
-    monkeypatch.setattr(_hdf5_split, "finish", late)
+    monkeypatch.setattr(_hdf5_split, "apply_split", late)
+    with pytest.raises(ContimgError, match=r"41 rows were about to be written instead of the 40.*No row was removed"):
+        split(options_for(products, hdf5), check=False)
+    assert not hdf5.exists()
+    monkeypatch.undo()
+    assert counts(split(options_for(products, hdf5), check=False))[:2] == (41, 0)
+    assert len(rows_of(hdf5)) == 41
+
+
+@pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
+def test_nobody_writes_to_products_between_the_first_row_and_the_removal(
+    tmp_path: pathlib.Path, hdf5: pathlib.Path, journal_mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products = make_products(
+        tmp_path / "products.sqlite3", [file_row(number) for number in range(40)], journal_mode=journal_mode
+    )
+    refused = []
+
+    def rivalled(work: Any) -> Any:
+        def rival(*arguments: Any) -> Any:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                _insert_late(products)
+            refused.append(work.__name__)
+            return work(*arguments)
+
+        return rival
+
+    for name in ("_write_rows", "_make_indexes", "require_sound", "_drop"):
+        monkeypatch.setattr(_hdf5_apply, name, rivalled(getattr(_hdf5_apply, name)))
+    assert split(options_for(products, hdf5), check=False)["changed"]
+    assert refused == ["_write_rows", "_make_indexes", "require_sound", "_drop"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM dst.hdf5_file_index WHERE _rowid_ = 7",
+        "UPDATE dst.hdf5_file_index SET stored = 9 WHERE _rowid_ = 7",
+    ],
+)
+def test_a_row_that_is_not_written_as_read_stops_the_split(
+    products: pathlib.Path, hdf5: pathlib.Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows = _hdf5_apply._write_rows
+
+    def damaged(connection: sqlite3.Connection, *arguments: Any) -> None:
+        write_rows(connection, *arguments)
+        connection.execute(damage)
+
+    monkeypatch.setattr(_hdf5_apply, "_write_rows", damaged)
+    before = rows_of(products)
     with pytest.raises(ContimgError, match=r"1 rows are missing or differ.*No row was removed"):
         split(options_for(products, hdf5), check=False)
-    assert len(rows_of(products)) == 41
-    monkeypatch.undo()
-    assert counts(split(options_for(products, hdf5), check=False))[:2] == (1, 40)
-    assert len(rows_of(hdf5)) == 41
+    assert rows_of(products) == before
+    assert not hdf5.exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "end"),
+    [
+        (dict(OLD_COLUMNS), " WITHOUT ROWID"),
+        ({**OLD_COLUMNS, "_rowid_": "TEXT"}, ""),
+        ({"id": "INTEGER PRIMARY KEY", **OLD_COLUMNS, "path": "TEXT UNIQUE"}, ""),
+    ],
+)
+def test_a_table_that_numbers_its_rows_otherwise_is_moved_all_the_same(
+    tmp_path: pathlib.Path, hdf5: pathlib.Path, columns: dict[str, str], end: str
+) -> None:
+    products = make_products(tmp_path / "products.sqlite3", [])
+    declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    _execute(products, f"DROP TABLE {INDEX}", f"CREATE TABLE {INDEX} ({declared}){end}")
+    with contextlib.closing(sqlite3.connect(str(products))) as connection:
+        insert_rows(connection, [file_row(number) for number in (9, 3, 5)])
+        connection.commit()
+    assert counts(split(options_for(products, hdf5), check=False))[0] == 3
+    assert [row["path"] for row in rows_of(hdf5)] == [file_row(number)["path"] for number in (3, 5, 9)]
     assert not rows_of(products)
 
 
