@@ -120,6 +120,7 @@ def sanity(session: nox.Session) -> None:
         if source.is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy / name, follow_symlinks=False)
+    session.run("bash", "tests/support/system_packages.sh", "shellcheck=shellcheck")
     session.run("bash", "tests/support/prepare_ansible_test.sh")
     with session.chdir(copy):
         session.run("git", "init", "-q")

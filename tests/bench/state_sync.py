@@ -182,7 +182,7 @@ def copies(base: pathlib.Path, scale: float, repeat: int) -> None:
 
 def unchanged(base: pathlib.Path, scale: float, repeat: int) -> None:
     """Measure a pass that finds nothing to do beside ``rsync -aHAXn``; tell the peak memory and how time grows."""
-    seconds = {}
+    firsts, passes = [], []
     for files in (int(20_000 * scale), int(200_000 * scale)):
         make_logs(base / "src", files, 20)
         first = timed(lambda: ours(base))
@@ -193,11 +193,12 @@ def unchanged(base: pathlib.Path, scale: float, repeat: int) -> None:
             one.append(timed(lambda: ours(base)))
             other.append(timed(lambda: shell('rsync -aHAXn "$1/src/" "$1/dest/"', base)))
         told(f"nothing changed, {files} files, beside rsync -aHAXn", one, other, 1.0)
-        seconds[files] = (first, statistics.median(one))
+        firsts.append(first)
+        passes.append(statistics.median(one))
         print(f"  first copy {first:.1f} s; peak memory KiB and counts of the last pass: {memory}", flush=True)
         clear(base, "src")
-    (small, few), (large, many) = seconds.values()
-    print(f"  ten times the files: {large / small:.1f} times the first copy, {many / few:.1f} times the unchanged pass")
+    grown = [figures[1] / figures[0] for figures in (firsts, passes)]
+    print(f"  ten times the files: {grown[0]:.1f} times the first copy, {grown[1]:.1f} times the unchanged pass")
 
 
 def main() -> None:

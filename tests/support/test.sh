@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests, one kind after the other; goes on after a failure, and closes with the sum of what passed and failed.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 export PATH=$PWD/.venv/bin:$PATH
 rm -rf .build/junit
 sessions=(lint docs unit playbooks sanity molecule)
