@@ -25,9 +25,14 @@ _CACHE_KIBIBYTES = 65536
 _SORT_KIBIBYTES = (
     131072  # enough to sort the entries of an index of two million rows in memory, without a temporary file
 )
+_MAKE_WRITABLE = "Make the file, its folder and its file system writable, and run again."
 _CAUSES = {
     "locked": ("is locked: another program is using it", "Stop that program (open_files_info names it) and run again."),
-    "readonly": ("cannot be written", "Make the file, its folder and its file system writable, and run again."),
+    "readonly": ("cannot be written", _MAKE_WRITABLE),
+    "unable to open": (
+        "cannot be opened for writing",
+        _MAKE_WRITABLE,
+    ),  # so does WAL mode on a read-only file system end
     "malformed": ("is damaged", "Restore it from a backup."),
     "not a database": ("is damaged or no database", "Restore it from a backup."),
     "is full": ("found no space left on its device", "Make room and run again."),

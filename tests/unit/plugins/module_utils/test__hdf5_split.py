@@ -33,6 +33,7 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     rows_of,
     snapshot,
 )
+from ansible_collections.dsa110.contimg.tests.support.read_only import run_read_only
 
 INDEX = "hdf5_file_index"
 
@@ -360,6 +361,28 @@ def test_what_cannot_be_split_is_refused_in_its_own_words(
         split(options_for(products, hdf5), check=check)
     assert message in caught.value.message
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("journal_mode", "message"), [("WAL", "cannot be opened for writing"), ("DELETE", "cannot be written")]
+)
+def test_a_read_only_products_database_is_told_as_such_before_any_change(
+    tmp_path: pathlib.Path, journal_mode: str, message: str
+) -> None:
+    products = make_products(tmp_path / "products.sqlite3", [file_row(1)], journal_mode=journal_mode)
+    program = (
+        "import sys; from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import options_for;"
+        "from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError;"
+        "from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split\n"
+        "try: split(options_for(sys.argv[1], sys.argv[2]), check=False)\n"
+        "except ContimgError as error: print(error.message)"
+    )
+    before = dump(products)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        told = run_read_only(tmp_path, program, products, f"{elsewhere}/hdf5.sqlite3")
+        assert (os.listdir(elsewhere), dump(products)) == ([], before)
+    assert "products.sqlite3" in told
+    assert message in told
 
 
 @pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])

@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, open_readonly, sidecars
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.tests.support.read_only import run_read_only
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make
 
 if TYPE_CHECKING:
@@ -211,12 +212,7 @@ def test_a_read_only_mount_is_read(tmp_path: pathlib.Path) -> None:
         "import sys; from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum;"
         "print(content_checksum(sys.argv[1]))"
     )
-    root = next(folder for folder in sys.path if folder.endswith(".build/collections"))
-    read_only = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
-    command = ["unshare", "-rm", "sh", "-c", read_only, "sh", str(tmp_path), sys.executable, "-c", program, str(path)]
-    environment = {**os.environ, "PYTHONPATH": root}
-    mounted = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    assert mounted.stdout.strip() == checksum
+    assert run_read_only(tmp_path, program, path) == checksum
 
 
 def test_a_locked_database_is_an_error_after_a_while(
