@@ -89,6 +89,15 @@ def test_a_newer_database_at_the_destination_stops_the_move_until_it_is_decided(
     )
     assert rows(host.dest / "hdf5.sqlite3", "hdf5_file_index") == 200
 
+    back = host.play("rollback")
+    assert back.returncode == 0, back.stdout
+    assert "products database there was kept by contimg_database_decisions, and stays as the move left it" in " ".join(
+        back.stdout.split()
+    )
+    assert rows(host.dest / "products.sqlite3", "sqlite_master WHERE name = 'hdf5_file_index'") == 0
+    (backup,) = (host.run_dir / "backups").glob("products.sqlite3.*")
+    assert rows(backup, "hdf5_file_index") == 200
+
 
 def test_verify_names_what_is_missing(host: Host) -> None:
     assert host.play("migrate").returncode == 0
