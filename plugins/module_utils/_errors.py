@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, Union
 
     AnyPath = Union[str, bytes]
@@ -66,27 +64,32 @@ class ContimgError(Exception):
         return {"msg": self.message, **where, **self.details}
 
 
-@contextlib.contextmanager
-def failing(doing: str, path: AnyPath, hint: str = "") -> Iterator[None]:
+class failing:  # noqa: N801 (it reads as the word that it is in a with statement)
     """Turn an operating system's or SQLite's error into a :class:`ContimgError` that says what was being done.
+
+    A class and no generator: a copy enters it several times for each file.
 
     :param doing: the action in the infinitive, for example ``read the write-ahead log``.
     :param path: what it was being done to; an error that names a file of its own keeps that name.
     :raises ContimgError: with ``errno`` (its symbolic name is in the message) where the system gave one.
     """
-    try:
-        yield
-    except OSError as error:
-        named = error.filename if isinstance(error.filename, (str, bytes)) else path
-        raise ContimgError(
-            f"could not {doing}: {error.strerror or error} [errno {error.errno}]",
-            path=named,
-            hint=hint,
-            errno=error.errno,
-        ) from error
-    except sqlite3.Error as error:
-        raise ContimgError(f"could not {doing}: SQLite says '{error}'", path=path, hint=hint) from error
-    except UnicodeDecodeError as error:
-        # Python's sqlite3 raises it when SQLite's own message quotes a damaged name or statement.
-        said = display(bytes(error.object))
-        raise ContimgError(f"could not {doing}: SQLite says '{said}'", path=path, hint=hint) from error
+
+    def __init__(self, doing: str, path: AnyPath, hint: str = "") -> None:
+        self.doing, self.path, self.hint = doing, path, hint
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            named = error.filename if isinstance(error.filename, (str, bytes)) else self.path
+            what = f"could not {self.doing}: {error.strerror or error} [errno {error.errno}]"
+            raise ContimgError(what, path=named, hint=self.hint, errno=error.errno) from error
+        if isinstance(error, sqlite3.Error):
+            raise self._said(str(error)) from error
+        if isinstance(error, UnicodeDecodeError):
+            # Python's sqlite3 raises it when SQLite's own message quotes a damaged name or statement.
+            raise self._said(display(bytes(error.object))) from error
+
+    def _said(self, words: str) -> ContimgError:
+        return ContimgError(f"could not {self.doing}: SQLite says '{words}'", path=self.path, hint=self.hint)

@@ -8,6 +8,8 @@ Not ``multiprocessing``: it needs semaphores, thus a ``/dev/shm``, and threads i
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import marshal
 import os
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from typing import Any
 
 __all__ = ["available_processors", "forked"]
@@ -28,6 +30,8 @@ _INDEX = struct.Struct("<I")
 _FRAME = struct.Struct("<II")  # index and length of an answer
 _MOST_BLOCKS = 512  # their numbers fit into the smallest pipe before anybody reads it
 _READ_BYTES = 1 << 16
+_F_SETPIPE_SZ = 1031
+_PIPE_BYTES = 1 << 20
 
 
 def available_processors(most: int = 4) -> int:
@@ -35,7 +39,7 @@ def available_processors(most: int = 4) -> int:
     return min(most, len(os.sched_getaffinity(0)))
 
 
-def forked(work: Callable[[int], Any], count: int, workers: int) -> Iterator[tuple[int, Any]]:
+def forked(work: Callable[[int], Any], count: int, workers: int) -> Generator[tuple[int, Any], None, None]:
     """Call ``work(0)`` to ``work(count - 1)`` in forked processes; yield each index with its answer as they arrive.
 
     A process takes the next piece of work when it has done one. With one worker all is done in this process, in order.
@@ -63,13 +67,15 @@ def forked(work: Callable[[int], Any], count: int, workers: int) -> Iterator[tup
         os.close(queue)
         for answers, child in children.items():
             os.close(answers)
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, signal.SIGTERM)
             os.waitpid(child, 0)
 
 
 def _started(work: Callable[[int], Any], queue: int, *, count: int, blocks: int) -> tuple[int, int]:
     """Fork a process that works off the queue; return the pipe of its answers, and its number."""
     answers, give = os.pipe()
+    with contextlib.suppress(OSError):  # then it waits sooner for its answers to be taken
+        fcntl.fcntl(give, _F_SETPIPE_SZ, _PIPE_BYTES)
     child = os.fork()
     if child:
         os.close(give)
@@ -77,6 +83,7 @@ def _started(work: Callable[[int], Any], queue: int, *, count: int, blocks: int)
     status = 1
     gc.disable()  # it soon ends, and what it makes has no cycles
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nobody waits for its answers any more
         for block in iter(lambda: os.read(queue, _INDEX.size), b""):
             (number,) = _INDEX.unpack(block)
             for index in range(number * count // blocks, (number + 1) * count // blocks):
@@ -120,7 +127,7 @@ def _gathered(pipes: list[int], count: int) -> Iterator[tuple[int, Any]]:
                     missing -= 1
                     yield index, value
     if missing:
-        raise ContimgError("a process that was reading ended too early", hint="Nothing was changed. Is memory short?")
+        raise ContimgError("a process that did a part of the work ended too early", hint="Is memory short? Run again.")
 
 
 def _frames(buffer: bytearray) -> Iterator[tuple[int, tuple[bool, Any]]]:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -47,6 +45,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     is_racy,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import make_plan
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Decisions, Plan, Questions
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     entry_of,
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "options_from", "synchronize"]
 
 _SHOWN = 200  # actions and conflicts that a result lists
+_PATIENCE = 2.0  # seconds; so long the processes of a run that was killed may hold the lock
 
 
 @dataclass(frozen=True)
@@ -88,29 +88,6 @@ class Options:
         return self.manifest + ".ledger"
 
 
-class _Progress:
-    """Counts bytes, keeps to the bandwidth limit, and tells how far the copy is, about twice a second."""
-
-    def __init__(self, options: Options, total: int) -> None:
-        self.lock = threading.Lock()
-        self.path, self.limit, self.total = options.progress_file, options.bandwidth_limit, total
-        self.started = self.told = time.monotonic()
-        self.done = 0
-
-    def __call__(self, count: int) -> None:
-        with self.lock:
-            self.done += count
-        elapsed = time.monotonic() - self.started
-        if self.limit:
-            time.sleep(max(0.0, self.done / self.limit - elapsed))
-        if self.path and time.monotonic() - self.told >= 0.5:
-            self.told = time.monotonic()
-            rate = self.done / max(elapsed, 0.001)
-            left = (self.total - self.done) / max(rate, 1.0)
-            state = {"phase": "copy", "bytes": self.done, "total": self.total, "rate": rate, "seconds_left": left}
-            replace_file(self.path, json.dumps(state).encode(), mode=0o644)
-
-
 def synchronize(options: Options, *, check: bool) -> dict[str, Any]:
     """Do one pass, or only plan it, and return the module's result.
 
@@ -122,13 +99,16 @@ def synchronize(options: Options, *, check: bool) -> dict[str, Any]:
     if options.require_quiesced:
         require_quiet(options.src, options.dest)
     with open_root(options.src) as source, _open_target(options, check=check) as target:
+        progress = Progress(None if check else options.progress_file, limit=options.bandwidth_limit)
+        progress.tell("compare")
         pass_ = _Pass(options, source, target, started_ns)
         require_readable(source, pass_.trees.source.values())
         require_owner(options.dest, pass_.trees.source.values(), wishes=options.decisions.wishes)
         require_space(options.dest, pass_.plan, pass_.trees.source)
         changed = pass_.has_work()
         if changed and not check:
-            pass_.run()
+            pass_.run(progress)
+        progress.tell("done")
         return _report(options, pass_, changed=changed, seconds=time.monotonic() - started)
 
 
@@ -147,11 +127,15 @@ def _open_target(options: Options, *, check: bool) -> Iterator[int | None]:
 
 
 def _lock(target: int, dest: str) -> None:
-    try:
-        fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        hint = "Nothing was touched. Wait for it."
-        raise ContimgError("another copy to this destination is running", path=dest, hint=hint) from error
+    patience = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > patience:
+                hint = "Nothing was touched. Wait for it."
+                raise ContimgError("another copy to this destination is running", path=dest, hint=hint) from error
+        time.sleep(_PATIENCE / 20)
 
 
 @contextlib.contextmanager
@@ -238,14 +222,15 @@ class _Pass:
             return False
         return bool(known.flags & VERIFIED) or not self.options.verify
 
-    def run(self) -> None:
+    def run(self, progress: Progress) -> None:
         """Apply, verify, remember."""
         options = self.options
+        progress.files, progress.size = self.copied(), self._bytes()
         require_capable(options.dest, self.trees.source.values(), allowed=options.decisions.wishes.losses)
         with contextlib.ExitStack() as stack:
             if self.target is None:
                 self.target = stack.enter_context(_made_target(options.dest))
-            context = self._context(stack.enter_context(DataCopier(options.workers, _Progress(options, self._bytes()))))
+            context = self._context(stack.enter_context(DataCopier(progress.add)), progress)
             for action in self.plan.actions:
                 if action.backup:
                     back_up_file(context.target, action.path, options.backup_dir)
@@ -259,10 +244,10 @@ class _Pass:
         return sum(step.kind == "copy" for step in self.plan.actions)
 
     def _bytes(self) -> int:
-        sizes = (self.trees.source[step.source].status.size for step in self.plan.actions if step.kind == "copy")
+        sizes = (self.trees.source[step.source].size for step in self.plan.actions if step.kind == "copy")
         return sum(sizes) * (2 if self.options.verify else 1)
 
-    def _context(self, data: DataCopier) -> Context:
+    def _context(self, data: DataCopier, progress: Progress) -> Context:
         options = self.options
         if options.verify:
             self.verified = self.copied()
@@ -271,6 +256,7 @@ class _Pass:
             target=self._there(),
             ledger=self.trees.ledger,
             data=data,
+            progress=progress,
             wishes=options.decisions.wishes,
             live=options.live,
             verify=options.verify,
@@ -305,7 +291,7 @@ class _Pass:
         linked = {}
         for path, source in self.plan.unchanged.items():
             known = self.trees.ledger.get(path)
-            links = max(self.trees.source[source].status.links, self.trees.target[path].status.links)
+            links = max(self.trees.source[source].links, self.trees.target[path].links)
             if known is not None and links > 1:
                 with failing("look at the copy", path):
                     linked[path] = known._replace(target=self._identity(path))
@@ -331,7 +317,7 @@ class _Pass:
 def _report(options: Options, pass_: _Pass, *, changed: bool, seconds: float) -> dict[str, Any]:
     plan, trees = pass_.plan, pass_.trees
     copies = [step for step in plan.actions if step.kind == "copy"]
-    copied_bytes = sum(trees.source[step.source].status.size for step in copies)
+    copied_bytes = sum(trees.source[step.source].size for step in copies)
     return {
         "changed": changed,
         "stats": {

@@ -17,8 +17,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     open_handle,
     set_metadata,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Batch, Context, temporary_name
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_database import replace_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import (
+    Context,
+    prepare,
+    temporary_name,
+    unpacked,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import make_copies
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
     NO_DIGEST,
     PLACED,
@@ -27,6 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     Known,
     is_racy,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of, folder_of
 
 if TYPE_CHECKING:
@@ -36,8 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Applier"]
 
-_BATCH_FILES = 256
-_BATCH_BYTES = 256 << 20
 _NOTED = 1000  # records that are kept before they go to the ledger
 _VANISHED = (errno.ENOENT, errno.ESTALE)
 _UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
@@ -60,18 +64,9 @@ class Applier:
 
         :raises ContimgError: naming the path; what was not reached is as it was.
         """
-        sets: dict[bytes, list[Action]] = {}
-        for action in actions:
-            if action.database:
-                sets.setdefault(action.database, []).append(action)
         steps = [action for action in actions if not action.database]
         self._each(steps, lambda step: step.kind in ("remove", "folder") and step.reason != _EXTRA)
-        for batch in _batches([step for step in steps if step.kind == "copy"], self.entries):
-            with Batch(self.context, batch) as files:
-                files.prepare()
-                files.publish()
-        for path, members in sets.items():
-            replace_database(self.context, path, members)
+        make_copies(self.context, actions, self.entries)
         self._each(steps, lambda step: step.kind in ("link", "special") or step.reason == _EXTRA)
         self._note_links()
         self._each(steps, lambda step: step.kind == "metadata")
@@ -127,9 +122,7 @@ class Applier:
                 self._count_link(action, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
     def _copy_instead(self, action: Action) -> None:
-        with Batch(self.context, [action]) as files:
-            files.prepare()
-            files.publish()
+        place(self.context, unpacked(prepare(self.context, [action]), [action]))
 
     def _count_link(self, action: Action, status: os.stat_result) -> None:
         """A further name moves the ctime of all names on both sides: they are noted when the last one is there."""
@@ -214,17 +207,3 @@ def _tolerating(*numbers: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in numbers:
             raise
-
-
-def _batches(actions: Sequence[Action], entries: Mapping[bytes, Entry]) -> Iterator[list[Action]]:
-    """Split into batches of a bounded number of files and bytes."""
-    batch: list[Action] = []
-    total = 0
-    for action in actions:
-        batch.append(action)
-        total += entries[action.source].status.size
-        if len(batch) >= _BATCH_FILES or total >= _BATCH_BYTES:
-            yield batch
-            batch, total = [], 0
-    if batch:
-        yield batch

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of one batch: written under temporary names, flushed and proved together, and only then given their names.
+"""Files of one batch, written under temporary names, flushed and proved. They get their names elsewhere, and only then.
 
-What stands at the destination is replaced by what is already proved. The flushes of a batch share the disk's work: the
-first one commits what the others wait for.
+A batch runs in a process of its own where there are several: most of the work on small files is Python's, whose threads
+do not run at the same time. The flushes of a batch share the disk's work: writing starts with each file's last byte, and
+the first flush commits what the others would wait for.
 """
 
 from __future__ import annotations
@@ -15,22 +16,14 @@ import os
 import secrets
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     Wishes,
     copy_extended_attributes,
     set_metadata,
-)
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
-    DATABASE,
-    PLACED,
-    RACY,
-    VERIFIED,
-    Known,
-    is_racy,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     DEBRIS,
@@ -42,17 +35,19 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
 
-__all__ = ["Batch", "Context", "Written", "temporary_name"]
+    Packed = tuple[int, bytes, bytes, bytes, bytes]
 
-_Item = TypeVar("_Item")
+__all__ = ["Context", "Written", "prepare", "temporary_name", "unpacked"]
+
 _ATTEMPTS = 3
-_FLUSHES = 8  # at once: they wait for the same commit
+_FLUSHES = 16  # at once: they wait for the same commit
 _VANISHED = (errno.ENOENT, errno.ESTALE, errno.ELOOP)
 
 
@@ -64,10 +59,11 @@ class Context:
     :ivar target: descriptor of the destination's root.
     :ivar ledger: where each file is noted before and after it gets its name.
     :ivar data: copies and proves content.
+    :ivar progress: counts what is done.
     :ivar wishes: owner, group and losses.
     :ivar live: whether the source may change or vanish under the copy.
     :ivar verify: whether files are read back.
-    :ivar workers: threads.
+    :ivar workers: processes.
     :ivar started_ns: when this pass began to look at the source.
     :ivar databases: which files of the source are databases.
     """
@@ -76,6 +72,7 @@ class Context:
     target: int
     ledger: Ledger
     data: DataCopier
+    progress: Progress
     wishes: Wishes
     live: bool
     verify: bool
@@ -85,12 +82,26 @@ class Context:
 
 
 class Written(NamedTuple):
-    """A complete file under its temporary name, still open.
+    """A complete file under its temporary name.
 
+    :ivar action: the step that it belongs to.
+    :ivar temporary: its name now, in the folder of its final name.
     :ivar source: the source's entry when it was read.
+    :ivar target: its own entry.
+    :ivar sha256: the digest of what was read.
     """
 
     action: Action
+    temporary: bytes
+    source: Entry
+    target: Entry
+    sha256: bytes
+
+
+class _Open(NamedTuple):
+    """A file that is still being worked on; ``number`` is that of its step in the batch."""
+
+    number: int
     temporary: bytes
     descriptor: int
     source: Entry
@@ -102,18 +113,47 @@ def temporary_name() -> bytes:
     return DEBRIS + secrets.token_hex(8).encode()
 
 
-@dataclass
-class Batch:
-    """Some files on their way; used as a context manager that closes and, after a failure, removes what it holds."""
+def prepare(context: Context, actions: Sequence[Action]) -> list[Packed]:
+    """Write every file, flush it and read it back; return what :func:`unpacked` takes.
 
-    context: Context
-    actions: Sequence[Action]
-    written: list[Written] = field(default_factory=list)
-    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    _sources: dict[bytes, int] = field(default_factory=dict)
-    _targets: dict[bytes, int] = field(default_factory=dict)
+    :raises ContimgError: naming the file. No file of the batch is left then.
+    """
+    with _Batch(context, actions) as batch:
+        batch.read_ahead()
+        for number in range(len(actions)):
+            batch.write(number)
+        batch.flush()
+        if context.verify:
+            batch.prove()
+        return batch.packed()
 
-    def __enter__(self) -> Batch:
+
+def unpacked(packed: Iterable[Packed], actions: Sequence[Action]) -> list[Written]:
+    """Return what another process has prepared, sorted by the final names."""
+    written = [
+        Written(
+            actions[number],
+            temporary,
+            Entry(actions[number].source, source),
+            Entry(actions[number].path, target),
+            sha256,
+        )
+        for number, temporary, source, target, sha256 in packed
+    ]
+    return sorted(written, key=lambda one: one.action.path)
+
+
+class _Batch:
+    """Holds the folders and files of a batch; closes them at its end and, after a failure, removes what it made."""
+
+    def __init__(self, context: Context, actions: Sequence[Action]) -> None:
+        self.context, self.actions = context, actions
+        self.written: list[_Open] = []
+        self._stack = contextlib.ExitStack()
+        self._sources: dict[bytes, int] = {}
+        self._targets: dict[bytes, int] = {}
+
+    def __enter__(self) -> _Batch:
         with contextlib.ExitStack() as stack:
             for action in self.actions:
                 self._hold(stack, self.context.source, action.source, self._sources)
@@ -138,62 +178,62 @@ class Batch:
 
     def __exit__(self, *error: object) -> None:
         for one in self.written:
-            os.close(one.descriptor)
-            if error[0] is not None:
+            if error[0] is None:
+                os.close(one.descriptor)
+            else:
                 with contextlib.suppress(OSError):
-                    os.unlink(one.temporary, dir_fd=self.folder(one.action.path))
+                    self._discard(one)
         self._stack.close()
 
-    def folder(self, path: bytes) -> int:
-        """Return the held descriptor of the folder at the destination that a path stands in."""
-        return self._targets[_parent(path)]
+    def _discard(self, one: _Open) -> None:
+        os.close(one.descriptor)
+        os.unlink(one.temporary, dir_fd=self._targets[_parent(self.actions[one.number].path)])
 
-    def prepare(self) -> None:
-        """Write every file, flush it and read it back. Raises ContimgError naming the file; none has its name then."""
-        workers = self.context.workers
-        _each(workers, self._write, self.actions)
-        _each(1 if workers == 1 else _FLUSHES, self._flush, self.written)
-        if self.context.verify:
-            _each(workers, self._prove, self.written)
-        self.written.sort(key=lambda one: one.action.path)
+    def read_ahead(self) -> None:
+        """Ask for all sources at once: the disk takes them in its own order. What cannot be read is told when it is copied."""
+        for action in self.actions:
+            folder = self._sources.get(_parent(action.source))
+            with contextlib.suppress(OSError):
+                if folder is not None:
+                    source = open_name(folder, _name(action.source))
+                    self.context.data.read_ahead(source)
+                    os.close(source)
 
-    def _write(self, action: Action) -> None:
+    def write(self, number: int) -> None:
         """Copy a file to a temporary name; a source that changes meanwhile is read again."""
-        if _parent(action.source) not in self._sources:
+        source = self.actions[number].source
+        if _parent(source) not in self._sources:
             return
-        with self._tolerating(), failing(
-            "copy the file", action.source, "The source is unchanged; run again to go on."
-        ):
-            if not any(self._write_once(action) for _attempt in range(_ATTEMPTS)):
+        with self._tolerating(), failing("copy the file", source, "The source is unchanged; run again to go on."):
+            if not any(self._write_once(number) for _attempt in range(_ATTEMPTS)):
                 hint = "Something still writes to it. Stop the writer and run again."
-                raise ContimgError("changes while it is copied", path=action.source, hint=hint)
+                raise ContimgError("changes while it is copied", path=source, hint=hint)
 
-    def _write_once(self, action: Action) -> bool:
-        sources, name = self._sources[_parent(action.source)], _name(action.source)
-        source = open_name(sources, name)
+    def _write_once(self, number: int) -> bool:
+        path = self.actions[number].source
+        folder, name = self._sources[_parent(path)], _name(path)
+        source = open_name(folder, name)
         try:
             before = os.fstat(source)
             if not stat.S_ISREG(before.st_mode):
-                raise OSError(errno.ESTALE, "No regular file stands there any more", action.source)
-            entry = entry_of(action.source, before)
-            one = self._fill(action, source, before, entry)
-            if not self.context.live and not (
-                _is_still(entry, os.fstat(source))
-                and _is_still(entry, os.stat(name, dir_fd=sources, follow_symlinks=False))
-            ):
+                raise OSError(errno.ESTALE, "No regular file stands there any more", path)
+            one = self._fill(_Open(number, temporary_name(), -1, entry_of(path, before), b""), source, before)
+            # The name is asked and not the descriptor: it must still stand for this file, too.
+            if not self.context.live and not _is_still(one.source, os.stat(name, dir_fd=folder, follow_symlinks=False)):
                 self._discard(one)
                 return False
             self.written.append(one)
+            self.context.progress.add(0, files=1)
             return True
         finally:
             os.close(source)
 
-    def _fill(self, action: Action, source: int, status: os.stat_result, entry: Entry) -> Written:
+    def _fill(self, one: _Open, source: int, status: os.stat_result) -> _Open:
         """Nobody else may open a temporary file before it has its content, owner and mode."""
-        temporary, folder = temporary_name(), self.folder(action.path)
+        folder = self._targets[_parent(self.actions[one.number].path)]
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        target = os.open(temporary, flags, 0o600, dir_fd=folder)
-        one = Written(action, temporary, target, entry, b"")
+        target = os.open(one.temporary, flags, 0o600, dir_fd=folder)
+        one = one._replace(descriptor=target)
         try:
             sha256 = self.context.data.copy(source, target, status)
             set_metadata(target, status, self.context.wishes)
@@ -203,63 +243,39 @@ class Batch:
             raise
         return one._replace(sha256=sha256)
 
-    def _discard(self, one: Written) -> None:
-        os.close(one.descriptor)
-        os.unlink(one.temporary, dir_fd=self.folder(one.action.path))
+    def flush(self) -> None:
+        """Make the files durable: the first flush commits what the others wait for, and those wait together."""
+        shares = [self.written[::-1][start::_FLUSHES] for start in range(min(_FLUSHES, len(self.written)))]
+        with ThreadPoolExecutor(max_workers=_FLUSHES) as pool:
+            for _none in pool.map(self._flush, shares):
+                pass
 
-    def _flush(self, one: Written) -> None:
-        with failing("flush the copy", one.action.path, "The source is unchanged; run again to go on."):
-            os.fsync(one.descriptor)
+    def _flush(self, share: Iterable[_Open]) -> None:
+        for one in share:
+            path = self.actions[one.number].path
+            with failing("flush the copy", path, "The source is unchanged; run again to go on."):
+                os.fsync(one.descriptor)
 
-    def _prove(self, one: Written) -> None:
-        with failing("read the copy back", one.action.path):
-            found = self.context.data.read_back(one.descriptor, one.source.status.size)
-        if found != one.sha256:
-            hint = "It has not got its name, and the source is unchanged. Check the destination's device and run again."
-            raise ContimgError("the copy differs from what was read from the source", path=one.action.path, hint=hint)
-
-    def publish(self) -> None:
-        """Give every file its name, durably, and note it before and after."""
-        self.note_intent(self.written)
+    def prove(self) -> None:
+        """Read the files back from the device."""
         for one in self.written:
-            with failing("rename the copy", one.action.path, "The source is unchanged; run again to go on."):
-                folder = self.folder(one.action.path)
-                os.rename(one.temporary, _name(one.action.path), src_dir_fd=folder, dst_dir_fd=folder)
-        self.flush_folders()
-        self.note_done()
+            with failing("read the copy back", self.actions[one.number].path):
+                self.context.data.read_ahead(one.descriptor, anew=True)
+        for one in self.written:
+            path = self.actions[one.number].path
+            with failing("read the copy back", path):
+                found = self.context.data.read_back(one.descriptor, one.source.size)
+            if found != one.sha256:
+                hint = "It has not got its name, and the source is unchanged. "
+                hint += "Check the destination's device and run again."
+                raise ContimgError("the copy differs from what was read from the source", path=path, hint=hint)
 
-    def flush_folders(self) -> None:
-        """Make the names durable."""
-        for path, folder in self._targets.items():
-            with failing("flush the folder", path or b"."):
-                os.fsync(folder)
-
-    def note_intent(self, written: Iterable[Written]) -> None:
-        """Note what is about to get its name, so that a run after a crash knows it as its own."""
-        self.context.ledger.append({one.action.path: self._known(one, 0) for one in written})
-
-    def note_done(self) -> None:
-        """Note what has its name now. What another process has put in its place meanwhile is not noted."""
-        self.context.ledger.append({one.action.path: self._known(one, PLACED) for one in self.written})
-
-    def _known(self, one: Written, placed: int) -> Known:
-        target = entry_of(one.action.path, os.fstat(one.descriptor)).identity
-        return Known(one.source.identity, target, one.sha256, placed | self._flags(one))
-
-    def _flags(self, one: Written) -> int:
-        racy = RACY if is_racy(one.source, self.context.started_ns) else 0
-        database = DATABASE if one.action.source in self.context.databases else 0
-        return (VERIFIED if self.context.verify else 0) | racy | database
-
-
-def _each(workers: int, step: Callable[[_Item], None], items: Sequence[_Item]) -> None:
-    """Do a step for all items, in as many threads; one worker does them in their order."""
-    if min(workers, len(items)) <= 1:
-        for item in items:
-            step(item)
-        return
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        list(pool.map(step, items))
+    def packed(self) -> list[Packed]:
+        """Return what was written, in plain values."""
+        return [
+            (one.number, one.temporary, one.source.facts, entry_of(b"", os.fstat(one.descriptor)).facts, one.sha256)
+            for one in self.written
+        ]
 
 
 def _is_still(entry: Entry, status: os.stat_result) -> bool:

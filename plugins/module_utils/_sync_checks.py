@@ -114,7 +114,7 @@ def require_capable(dest: str, entries: Iterable[Entry], *, allowed: frozenset[s
 
 
 def _is_linked(entry: Entry) -> bool:
-    return entry.is_file and entry.status.links > 1
+    return entry.is_file and entry.links > 1
 
 
 def _try_symlink(folder: str) -> None:

@@ -18,7 +18,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import mo
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     DEBRIS,
-    IDENTITY,
     Entry,
     TreeDigest,
     entry_of,
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["SIDECAR_SUFFIXES", "Trees", "compare"]
 
 SIDECAR_SUFFIXES = tuple(os.fsencode(suffix) for suffix in SIDECARS)
-_ONE_LINK = (1).to_bytes(4, "little")
 _SMALLEST_PAGE = 512  # bytes; a database is a multiple of it
 
 
@@ -141,7 +139,7 @@ class _Comparison:
             self.pending.append((entry.path, True, there is not None and there.is_folder))
         elif entry.is_file:
             trees.files += 1
-            trees.size += entry.status.size
+            trees.size += entry.size
         if there is not None and self._is_settled(entry, there):
             trees.settled += entry.is_file
             return
@@ -153,7 +151,7 @@ class _Comparison:
         """Names of one file are judged together, and so are a database and its log."""
         if entry.path in self.never_settled or entry.path.endswith(SIDECAR_SUFFIXES):
             return False
-        if entry.facts[IDENTITY : IDENTITY + 4] != _ONE_LINK and not entry.is_folder:
+        if entry.links != 1 and not entry.is_folder:
             return False
         return self.ledger.settles(entry, there, verified=self.verified)
 
@@ -176,7 +174,7 @@ class _Comparison:
 
 
 def _is_database(root: int, entry: Entry) -> bool:
-    size = entry.status.size if entry.is_file else 0
+    size = entry.size if entry.is_file else 0
     if not size or size % _SMALLEST_PAGE:
         return False
     try:

@@ -3,19 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The content of one file: read once, hashed and written; then read back from the device.
 
-Large files are written and read back past the page cache (O_DIRECT), and one thread hashes a block while another writes
-it. Smaller ones go through the cache, are sent on their way at once, and are dropped from it before they are read back.
-Where the file system can share blocks (FICLONE), nothing is written at all. There is no ``copy_file_range``: what is
-proved has to be read here in any case.
+What is written is sent on its way at once, so that the last flush has little to wait for, and dropped from the page cache
+before it is read back. While a block is hashed in one thread and written in another, the next one is read. This keeps a
+device busier than O_DIRECT does, which waits for each block. Where the file system can share blocks (FICLONE), nothing is
+written at all. There is no ``copy_file_range``: what is proved has to be read here in any case.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import hashlib
-import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -26,22 +24,20 @@ if TYPE_CHECKING:
 
 __all__ = ["DataCopier"]
 
-_BLOCK = 1 << 20
+_BLOCK = 4 << 20
 _LARGE = 1 << 20
-_ALIGNED = 4096
 _UNIT = 512  # bytes of ``st_blocks``
 _FICLONE = 0x40049409
 
 
 class DataCopier:
-    """Copies and proves the content of files, from several threads at once.
+    """Copies and proves the content of files, one after the other.
 
-    :param workers: how many files are copied at the same time.
     :param progress: is told how many bytes were done, after each block.
     """
 
-    def __init__(self, workers: int, progress: Callable[[int], None]) -> None:
-        self._hashers = ThreadPoolExecutor(max_workers=workers)
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=2)  # starts them when they are first used: after a fork
         self._progress = progress
         self._can_clone = True
 
@@ -49,7 +45,7 @@ class DataCopier:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._hashers.shutdown()
+        self._threads.shutdown()
 
     def copy(self, source: int, target: int, status: os.stat_result) -> bytes:
         """Copy the content, holes as holes, and return the SHA-256 of what was read. Raises OSError."""
@@ -58,30 +54,32 @@ class DataCopier:
             return self._digest(_blocks(source, size))
         if size < _LARGE and status.st_blocks * _UNIT >= size:
             return self._copy_small(source, target, size)
-        os.ftruncate(target, size)
-        with _direct(target, wanted=size >= _LARGE):
-            digest = self._digest(_blocks(source, size), lambda block, at: _write(target, block, at))
-        os.ftruncate(target, size)  # a last block may have been padded
+        digest = self._digest(_blocks(source, size), lambda block, at: _write(target, block, at))
+        os.ftruncate(target, size)  # it may end in a hole
         return digest
 
     def _copy_small(self, source: int, target: int, size: int) -> bytes:
         content = _read_all(source, size)
-        _write_all(target, memoryview(content), 0)
-        os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)  # starts to write it; the flush has less to wait for
+        _write(target, memoryview(content), 0)
         self._progress(len(content))
         return hashlib.sha256(content).digest()
 
+    @staticmethod
+    def read_ahead(descriptor: int, *, anew: bool = False) -> None:
+        """Begin to read the start of a file, so that many can be read at the same time. Raises OSError.
+
+        :param anew: from its device, whatever the page cache holds. The file must have been flushed.
+        """
+        if anew:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(descriptor, 0, _LARGE, os.POSIX_FADV_WILLNEED)
+
     def read_back(self, target: int, size: int) -> bytes:
-        """Return the SHA-256 of a flushed file, read from its device and not from the page cache. Raises OSError."""
-        os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)
+        """Return the SHA-256 of a file for which :meth:`read_ahead` was called ``anew``: what its device holds. Raises OSError."""
         if size < _LARGE:
-            return hashlib.sha256(_read_all(target, size + 1)).digest()
-        try:
-            with _direct(target, wanted=True):
-                return self._digest(_blocks(target, size, whole=True))
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # this file system wants another alignment
-                raise
+            content = _read_all(target, size + 1)
+            self._progress(len(content))
+            return hashlib.sha256(content).digest()
         return self._digest(_blocks(target, size, whole=True))
 
     def _clone(self, source: int, target: int, size: int) -> bool:
@@ -99,16 +97,16 @@ class DataCopier:
     ) -> bytes:
         """Hash blocks in their order, each while it is written and the next one is read."""
         digest = hashlib.sha256()
-        pending: Future[None] | None = None
+        pending: list[Future[None]] = []
         for block, position, is_data in blocks:
-            if pending is not None:
-                pending.result()
-            pending = self._hashers.submit(digest.update, block)
+            for one in pending:
+                one.result()
+            pending = [self._threads.submit(digest.update, block)]
             if write is not None and is_data:
-                write(block, position)
+                pending.append(self._threads.submit(write, block, position))
             self._progress(len(block) if is_data else 0)
-        if pending is not None:
-            pending.result()
+        for one in pending:
+            one.result()
         return digest.digest()
 
 
@@ -117,23 +115,19 @@ def _blocks(descriptor: int, size: int, *, whole: bool = False) -> Iterator[tupl
 
     :param whole: read holes too.
     """
-    buffers = [memoryview(mmap.mmap(-1, _BLOCK)) for _turn in range(2)]
+    buffers = [memoryview(bytearray(_BLOCK)) for _turn in range(2)]
     position = turn = 0
     for start, end in [(0, size)] if whole else _extents(descriptor, size):
         yield from _zeros(position, start)
         position = start
         while position < end:
-            count = os.preadv(descriptor, [buffers[turn][: min(_BLOCK, _aligned(end - position))]], position)
+            os.posix_fadvise(descriptor, position + _BLOCK, _BLOCK, os.POSIX_FADV_WILLNEED)
+            count = os.preadv(descriptor, [buffers[turn][: min(_BLOCK, end - position)]], position)
             if not count:
                 return  # it became shorter: the caller sees that
-            count = min(count, end - position)
             yield buffers[turn][:count], position, True
             position, turn = position + count, 1 - turn
     yield from _zeros(position, size)
-
-
-def _aligned(count: int) -> int:
-    return -(-count // _ALIGNED) * _ALIGNED
 
 
 def _zeros(start: int, end: int) -> Iterator[tuple[memoryview, int, bool]]:
@@ -172,53 +166,9 @@ def _read_all(descriptor: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _write(target: int, block: memoryview, position: int) -> None:
-    """Write a block. Past the cache only whole units can be written: the last one is padded, and cut off later."""
-    done = 0
-    if _is_direct(target):
-        padded = _aligned(len(block))
-        if position % _ALIGNED == 0:
-            done = _write_direct(target, block, padded, position)
-        if done < len(block):
-            _set_direct(target, on=False)
-    _write_all(target, block[done:], position + done)
-
-
-def _write_direct(target: int, block: memoryview, padded: int, position: int) -> int:
-    content = block
-    if padded > len(block):
-        content = memoryview(mmap.mmap(-1, padded))
-        content[: len(block)] = block
-    try:
-        return min(os.pwrite(target, content, position), len(block))
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # this file system wants another alignment
-            return 0
-        raise
-
-
-def _write_all(target: int, content: memoryview, position: int) -> None:
+def _write(target: int, content: memoryview, position: int) -> None:
+    start, size = position, len(content)
     while content:
         done = os.pwrite(target, content, position)
         content, position = content[done:], position + done
-
-
-@contextlib.contextmanager
-def _direct(descriptor: int, *, wanted: bool) -> Iterator[None]:
-    """Read and write a file past the page cache meanwhile, where the file system can."""
-    if wanted:
-        _set_direct(descriptor, on=True)
-    try:
-        yield
-    finally:
-        _set_direct(descriptor, on=False)
-
-
-def _set_direct(descriptor: int, *, on: bool) -> None:
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
-
-
-def _is_direct(descriptor: int) -> bool:
-    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT)
+    os.posix_fadvise(target, start, size, os.POSIX_FADV_DONTNEED)  # starts to write it to the device

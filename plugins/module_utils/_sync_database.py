@@ -21,37 +21,35 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_extended_attributes, set_metadata
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Batch, Context, Written, temporary_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written, temporary_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, entry_of, open_below, open_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
 
 __all__ = ["replace_database"]
 
 _REPLAYED = (b"-wal", b"-journal")
 
 
-def replace_database(context: Context, path: bytes, actions: Sequence[Action]) -> None:
-    """Do the steps of one database: copy its members, remove what does not belong to them.
+def replace_database(context: Context, path: bytes, written: Sequence[Written], stale: Sequence[bytes]) -> None:
+    """Give the members of a database their names, and remove what does not belong to them.
 
     :param path: the database at the destination.
+    :param stale: paths of what stands there and does not belong to it.
     :raises ContimgError: naming the file; the destination then holds the old or the new content.
     """
-    copies = [action for action in actions if action.kind == "copy"]
-    stale = [action.path for action in actions if action.kind == "remove"]
-    with Batch(context, copies) as batch, open_below(
+    with Placing(context, written) as placing, open_below(
         context.target, path.rpartition(b"/")[0], os.O_DIRECTORY
     ) as folder:
-        batch.prepare()
         if not context.live:
-            _require_still(context, batch.written)
+            _require_still(context, written)
+        placing.note_intent()
         with failing("put the database in place", path, "The source is unchanged; run again to go on."):
-            _Replacement(batch, folder, path).run(stale)
-        batch.note_done()
+            _Replacement(context, folder, path, written).run(stale)
+        placing.note_done()
 
 
 def _require_still(context: Context, written: Sequence[Written]) -> None:
@@ -65,14 +63,13 @@ def _require_still(context: Context, written: Sequence[Written]) -> None:
 
 
 class _Replacement:
-    def __init__(self, batch: Batch, folder: int, path: bytes) -> None:
-        self.batch, self.folder = batch, folder
+    def __init__(self, context: Context, folder: int, path: bytes, written: Sequence[Written]) -> None:
+        self.wishes, self.folder = context.wishes, folder
         self.name = path.rpartition(b"/")[2]
-        self.new = {one.action.path.rpartition(b"/")[2]: one for one in batch.written}
+        self.new = {one.action.path.rpartition(b"/")[2]: one for one in written}
         self.logs = [self.name + suffix for suffix in SIDECAR_SUFFIXES if self.name + suffix in self.new]
 
     def run(self, stale: Sequence[bytes]) -> None:
-        self.batch.note_intent(self.batch.written)
         names = [path.rpartition(b"/")[2] for path in stale]
         if any(self._size(name) for name in names if name.endswith(_REPLAYED)) and self._size(self.name):
             self._fold({name: name for name in (self.name, *names) if self._size(name)})
@@ -85,7 +82,7 @@ class _Replacement:
         elif not self._size(self.name):  # a log without its database holds nothing
             self._rename(*self.logs)
             self._rename(self.name)
-        elif any(self.new[name].source.status.size for name in self.logs):
+        elif any(self.new[name].source.size for name in self.logs):
             self._fold({name: one.temporary for name, one in self.new.items()})
             self._rename(*self.logs)
             self._rename(self.name)
@@ -138,6 +135,6 @@ class _Replacement:
 
     def _copy_metadata(self, source: bytes, target: bytes) -> None:
         with open(open_name(self.folder, source), "rb") as model, open(open_name(self.folder, target), "rb") as copy:
-            set_metadata(copy.fileno(), os.fstat(model.fileno()), self.batch.context.wishes)
-            copy_extended_attributes(model.fileno(), copy.fileno(), losses=self.batch.context.wishes.losses)
+            set_metadata(copy.fileno(), os.fstat(model.fileno()), self.wishes)
+            copy_extended_attributes(model.fileno(), copy.fileno(), losses=self.wishes.losses)
             os.fsync(copy.fileno())

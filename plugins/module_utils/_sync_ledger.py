@@ -25,7 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTI
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DATABASE", "NO_DIGEST", "PLACED", "RACY", "VERIFIED", "Known", "Ledger", "is_racy"]
+__all__ = ["DATABASE", "NO_DIGEST", "PLACED", "RACY", "VERIFIED", "Known", "Ledger", "is_racy", "is_same_content"]
 
 #: The destination has it under its name. Without this it was about to be renamed, and its ctime is unknown.
 PLACED = 1
@@ -76,6 +76,11 @@ class Known(NamedTuple):
 
 def _content_facts(identity: bytes) -> bytes:
     return identity[12:28] + identity[36:44]
+
+
+def is_same_content(one: Entry, other: Entry) -> bool:
+    """Tell whether two entries are one file that nobody has written to in between: by inode, size and mtime."""
+    return _content_facts(one.identity) == _content_facts(other.identity)
 
 
 def is_racy(source: Entry, started_ns: int) -> bool:

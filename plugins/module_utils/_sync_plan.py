@@ -84,11 +84,11 @@ class _Planner:
             if entry.is_folder:
                 folders += self._folder(path, entry)
                 later += self._metadata(path, entry)
-            elif entry.status.links > 1 and entry.inode in firsts:
+            elif entry.links > 1 and entry.inode in firsts:
                 links += self._link(path, firsts[entry.inode], entry)
             else:
                 files += self._file(path, entry) if entry.is_file else self._special(path, entry)
-                if entry.status.links > 1 and path not in self.kept:
+                if entry.links > 1 and path not in self.kept:
                     firsts[entry.inode] = path
         removals += self._stale_sidecars()
         extras = self._extras() if self.decisions.delete else []
@@ -192,7 +192,7 @@ class _Planner:
 
     def _is_shared(self, entry: Entry, there: Entry) -> bool:
         """A name that the source has for itself must not be changed together with another one."""
-        return there.is_file and there.status.links > entry.status.links == 1
+        return there.is_file and there.links > entry.links == 1
 
     def _judge(self, path: bytes) -> None:
         """Decide for a database and its sidecars as one thing, where any of them is not of this copy.
@@ -221,7 +221,7 @@ class _Planner:
 
     def _is_foreign(self, path: bytes) -> bool:
         there, source = self.trees.target[path], self.targets.get(path)
-        if there.is_file and (not there.status.size or self._is_ours(there)):
+        if there.is_file and (not there.size or self._is_ours(there)):
             return False
         return source is None or not self._is_equal(path, source, there)
 
@@ -230,7 +230,7 @@ class _Planner:
 
     def _is_equal(self, path: bytes, source: bytes, there: Entry) -> bool:
         entry = self.trees.source[source]
-        if not there.is_file or not entry.is_file or there.status.size != entry.status.size:
+        if not there.is_file or not entry.is_file or there.size != entry.size:
             return False
         digest = self.equal.get(path) or self.ask.same_content(source, path)
         if digest:

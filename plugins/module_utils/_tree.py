@@ -89,6 +89,16 @@ class Entry(NamedTuple):
         return Status._make(_FACTS.unpack(self.facts))
 
     @property
+    def size(self) -> int:
+        """Bytes; of all names of a tree, so it does without the whole status."""
+        return int.from_bytes(self.facts[12:20], "little")
+
+    @property
+    def links(self) -> int:
+        """How many names it has; likewise."""
+        return int.from_bytes(self.facts[IDENTITY : IDENTITY + 4], "little")
+
+    @property
     def kind(self) -> int:
         """The file type bits of the mode."""
         return stat.S_IFMT(int.from_bytes(self.facts[:4], "little"))

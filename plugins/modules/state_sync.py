@@ -73,7 +73,7 @@ options:
     choices: [acl, hardlink, mode, nanoseconds, owner, special, symlink, xattr]
     default: []
   workers:
-    description: Threads.
+    description: How many processes prepare files at the same time.
     type: int
     default: 2
   bandwidth_limit:
@@ -81,7 +81,7 @@ options:
     type: int
     default: 0
   progress_file:
-    description: A file that tells how far the copy is, as JSON, about twice a second.
+    description: A file that tells phase, files, bytes, rate and estimated time left, as JSON, about twice a second.
     type: path
   require_quiesced:
     description: Whether the copy refuses to start while a process has a file of either tree open for writing.

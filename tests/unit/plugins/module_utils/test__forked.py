@@ -55,7 +55,7 @@ def test_no_process_is_left_and_no_descriptor() -> None:
     before = len(os.listdir("/proc/self/fd"))
     results = forked(lambda index: index, 100, 2)
     next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All copies of a plan: which process prepares them in which order, and how each gets its name.
+
+Large files wait for the disk, small ones for the processor; they are begun in turn, so that both have work all the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._forked import forked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, prepare, unpacked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_database import replace_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Packed
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
+    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
+
+__all__ = ["make_copies"]
+
+_BATCH_FILES = 256  # each is held open
+_BATCH_BYTES = 16 << 20
+_LARGE = 4 << 20
+
+
+class _Work(NamedTuple):
+    """What is prepared at a time.
+
+    :ivar size: bytes.
+    :ivar database: the database, at the destination, whose members these are.
+    :ivar stale: what stands there and does not belong to it.
+    """
+
+    size: int
+    copies: tuple[Action, ...]
+    database: bytes = b""
+    stale: tuple[bytes, ...] = ()
+
+
+def make_copies(context: Context, actions: Sequence[Action], entries: Mapping[bytes, Entry]) -> None:
+    """Do the copies of a plan, and what belongs to their databases.
+
+    :param entries: the source's entries by path.
+    :raises ContimgError: naming the file. Each then has its old or its new content.
+    """
+    works = _in_turn([*_databases(actions, entries), *_batches(actions, entries)])
+
+    def work(index: int) -> list[Packed]:
+        context.progress.begin(index)
+        return prepare(context, works[index].copies)
+
+    context.progress.expect(len(works))
+    with contextlib.closing(forked(work, len(works), context.workers)) as answers:
+        for index, packed in answers:
+            written = unpacked(packed, works[index].copies)
+            if works[index].database:
+                replace_database(context, works[index].database, written, works[index].stale)
+            else:
+                place(context, written)
+
+
+def _databases(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[_Work]:
+    members: dict[bytes, list[Action]] = {}
+    for action in actions:
+        if action.database:
+            members.setdefault(action.database, []).append(action)
+    for database, found in members.items():
+        copies = tuple(action for action in found if action.kind == "copy")
+        stale = tuple(action.path for action in found if action.kind == "remove")
+        yield _Work(sum(_size(copy, entries) for copy in copies), copies, database, stale)
+
+
+def _batches(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[_Work]:
+    """Split all other copies into batches of a bounded number of files and bytes."""
+    batch: list[Action] = []
+    total = 0
+    for action in actions:
+        if action.kind != "copy" or action.database:
+            continue
+        size = _size(action, entries)
+        if batch and (len(batch) >= _BATCH_FILES or total + size > _BATCH_BYTES):
+            yield _Work(total, tuple(batch))
+            batch, total = [], 0
+        batch.append(action)
+        total += size
+    if batch:
+        yield _Work(total, tuple(batch))
+
+
+def _size(action: Action, entries: Mapping[bytes, Entry]) -> int:
+    return entries[action.source].size
+
+
+def _in_turn(works: Sequence[_Work]) -> list[_Work]:
+    """Order works so that large files and small ones advance together; the largest comes first."""
+    large = sorted((work for work in works if work.size > _LARGE * len(work.copies)), key=lambda work: -work.size)
+    small = [work for work in works if work.size <= _LARGE * len(work.copies)]
+    placed = [*_with_shares(large), *_with_shares(small)]
+    return [work for _share, work in sorted(placed, key=lambda one: one[0])]
+
+
+def _with_shares(works: Sequence[_Work]) -> Iterator[tuple[float, _Work]]:
+    """Yield each work with the share of all bytes that comes before it."""
+    total, done = sum(work.size for work in works) or 1, 0
+    for work in works:
+        yield done / total, work
+        done += work.size

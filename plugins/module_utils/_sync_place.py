@@ -1,0 +1,111 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proved files get their names, and the ledger hears of it before and after.
+
+One process does this for all that prepare files: what stands at the destination is replaced by what is already proved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
+    DATABASE,
+    PLACED,
+    RACY,
+    VERIFIED,
+    Known,
+    is_racy,
+    is_same_content,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of, open_below
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written
+
+__all__ = ["Placing", "place"]
+
+
+class Placing:
+    """Holds the folders of some files; at its end, after a failure, it removes those that have no name yet."""
+
+    def __init__(self, context: Context, written: Sequence[Written]) -> None:
+        self.context, self.written = context, written
+        self._stack = contextlib.ExitStack()
+        self._folders: dict[bytes, int] = {}
+
+    def __enter__(self) -> Placing:
+        with contextlib.ExitStack() as stack:
+            for folder in sorted({_parent(one) for one in self.written}):
+                with failing("open the folder", folder or b"."):
+                    opened = open_below(self.context.target, folder, os.O_DIRECTORY)
+                    self._folders[folder] = stack.enter_context(opened)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._stack:
+            if error[0] is not None:
+                for one in self.written:
+                    with contextlib.suppress(OSError):
+                        os.unlink(one.temporary, dir_fd=self._folders[_parent(one)])
+
+    def rename(self, one: Written) -> None:
+        """Give a file its name. Raises ContimgError."""
+        with failing("rename the copy", one.action.path, "The source is unchanged; run again to go on."):
+            folder = self._folders[_parent(one)]
+            os.rename(one.temporary, _name(one), src_dir_fd=folder, dst_dir_fd=folder)
+
+    def flush(self) -> None:
+        """Make the names durable. Raises ContimgError."""
+        for path, folder in self._folders.items():
+            with failing("flush the folder", path or b"."):
+                os.fsync(folder)
+
+    def note_intent(self) -> None:
+        """Note what is about to get its name, so that a run after a crash knows it as its own."""
+        self.context.ledger.append({one.action.path: self._known(one, one.target, 0) for one in self.written})
+
+    def note_done(self) -> None:
+        """Note what has its name now. What another process has put in its place meanwhile is not noted."""
+        placed = {}
+        for one in self.written:
+            with contextlib.suppress(FileNotFoundError), failing("look at the copy", one.action.path):
+                status = os.stat(_name(one), dir_fd=self._folders[_parent(one)], follow_symlinks=False)
+                there = entry_of(one.action.path, status)
+                if is_same_content(there, one.target):
+                    placed[one.action.path] = self._known(one, there, PLACED)
+        self.context.ledger.append(placed)
+
+    def _known(self, one: Written, target: Entry, placed: int) -> Known:
+        verified = VERIFIED if self.context.verify else 0
+        racy = RACY if is_racy(one.source, self.context.started_ns) else 0
+        database = DATABASE if one.action.source in self.context.databases else 0
+        return Known(one.source.identity, target.identity, one.sha256, placed | verified | racy | database)
+
+
+def place(context: Context, written: Sequence[Written]) -> None:
+    """Give files their names, durably.
+
+    :raises ContimgError: naming the file. Each then has its old or its new content.
+    """
+    with Placing(context, written) as placing:
+        placing.note_intent()
+        for one in written:
+            placing.rename(one)
+        placing.flush()
+        placing.note_done()
+
+
+def _parent(one: Written) -> bytes:
+    return one.action.path.rpartition(b"/")[0]
+
+
+def _name(one: Written) -> bytes:
+    return one.action.path.rpartition(b"/")[2]

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy in several processes: all of it arrives, and neither a failure nor a kill leaves anything that the next run minds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.trees import differences
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL_FILES = 600
+LARGE_BYTES = 9_000_001
+RUN = """
+import json, resource, sys
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+if len(sys.argv) > 2:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    synchronize(options_from(json.loads(sys.argv[1])), check=False)
+except ContimgError as error:
+    sys.exit(error.message)
+"""
+
+
+@pytest.fixture(name="base")
+def _base(tmp_path: Path) -> Path:
+    for number in range(SMALL_FILES):
+        path = tmp_path / "src" / "logs" / f"{number // 100}" / f"{number}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(number))
+    for name in ("a", "z"):
+        (tmp_path / "src" / name).write_bytes(os.urandom(LARGE_BYTES))
+    return tmp_path
+
+
+def started(base: Path, *limit: str, **values: Any) -> subprocess.Popen[str]:
+    """Begin a copy in two processes."""
+    command = [sys.executable, "-c", RUN, json.dumps(sync_values(base, workers=2, **values)), *limit]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def debris(base: Path) -> list[Path]:
+    return [path for path in (base / "dest").rglob("*") if path.name.startswith(".contimg-")]
+
+
+def finish(base: Path) -> None:
+    """Run again, and check that all is there and nothing is left to do."""
+    synchronize(options_from(sync_values(base, workers=2)), check=False)
+    assert differences(base / "src", base / "dest") == ""
+    assert synchronize(options_from(sync_values(base, workers=2)), check=False)["changed"] is False
+
+
+def test_all_batches_arrive(base: Path) -> None:
+    finish(base)
+
+
+def test_a_batch_that_fails_leaves_no_file_without_a_name(base: Path) -> None:
+    run = started(base, str(LARGE_BYTES // 2))
+    _out, said = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "could not copy the file: File too large [errno 27]" in said
+    assert said.startswith(("a:", "z:"))
+    assert "Traceback" not in said
+    assert debris(base) == []
+    finish(base)
+
+
+def test_processes_of_a_killed_run_leave_and_the_next_run_finishes(base: Path) -> None:
+    run = started(base, bandwidth_limit=4_000_000)
+    while not debris(base):
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.communicate(timeout=60)
+    finish(base)
+
+
+def test_progress_is_told_in_all_phases(base: Path) -> None:
+    path = base / "progress.json"
+    run = started(base, bandwidth_limit=15_000_000, progress_file=str(path))
+    seen: dict[str, dict[str, float]] = {}
+    while run.poll() is None:
+        if path.exists():
+            state = json.loads(path.read_text())
+            seen.setdefault(state["phase"], state)
+        time.sleep(0.02)
+    run.communicate(timeout=60)
+    last = json.loads(path.read_text())
+    small = sum(range(SMALL_FILES))
+    assert last["phase"] == "done"
+    assert last["files"] == last["files_total"] == SMALL_FILES + 2
+    assert last["bytes"] == last["bytes_total"] == 2 * (small + 2 * LARGE_BYTES)  # written and read back
+    assert 0 < seen["copy"]["bytes"] < last["bytes"]
+    assert 0 < seen["copy"]["rate"] < 4 * 15_000_000
+    assert seen["copy"]["seconds_left"] > 0
