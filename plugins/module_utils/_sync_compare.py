@@ -10,6 +10,7 @@ size holds in memory only its ledger and what may need work.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -132,26 +133,26 @@ class _Comparison:
         return [entry for entry in entries if not is_excluded(entry, self.exclude)] if self.exclude else entries
 
     def _pair(self, entry: Entry, there: Entry | None) -> None:
-        trees = self.trees
+        trees, kind = self.trees, entry.kind
         goes = moved(entry.path, self.rename) if entry.path in self.moving else entry.path
         trees.gone.discard(goes)
-        if entry.is_folder:
+        if kind == stat.S_IFDIR:
             self.pending.append((entry.path, True, there is not None and there.is_folder))
-        elif entry.is_file:
+        elif kind == stat.S_IFREG:
             trees.files += 1
             trees.size += entry.size
-        if there is not None and self._is_settled(entry, there):
-            trees.settled += entry.is_file
+        if there is not None and self._is_settled(entry, there, kind):
+            trees.settled += kind == stat.S_IFREG
             return
         trees.source[entry.path] = entry
         if there is not None:
             trees.target[entry.path] = there
 
-    def _is_settled(self, entry: Entry, there: Entry) -> bool:
+    def _is_settled(self, entry: Entry, there: Entry, kind: int) -> bool:
         """Names of one file are judged together, and so are a database and its log."""
         if entry.path in self.never_settled or entry.path.endswith(SIDECAR_SUFFIXES):
             return False
-        if entry.links != 1 and not entry.is_folder:
+        if kind != stat.S_IFDIR and entry.links != 1:
             return False
         return self.ledger.settles(entry, there, verified=self.verified)
 

@@ -149,12 +149,13 @@ class Ledger:
         :param verified: whether it must have been read back.
         """
         record = self._records.get(target.path)
-        if record is None or record[:_DIGEST] != source.identity + target.identity:
+        here, there = source.facts, target.facts
+        if record is None or record[:_DIGEST] != here[:IDENTITY] + there[:IDENTITY]:
             return False
         flags = record[_FLAGS]
         if not flags & PLACED or flags & _UNTRUSTED or (verified and not flags & VERIFIED):
             return False
-        return source.facts[:12] == target.facts[:12]  # mode, owner and group
+        return here[:12] == there[:12]  # mode, owner and group
 
     def append(self, known: Mapping[bytes, Known]) -> None:
         """Add durably what a pass has done. Raises ContimgError."""

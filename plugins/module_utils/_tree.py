@@ -101,7 +101,7 @@ class Entry(NamedTuple):
     @property
     def kind(self) -> int:
         """The file type bits of the mode."""
-        return stat.S_IFMT(int.from_bytes(self.facts[:4], "little"))
+        return (self.facts[1] & 0xF0) << 8  # as S_IFMT, of the packed mode
 
     @property
     def is_file(self) -> bool:
@@ -198,6 +198,7 @@ def read_folder(root: int, folder: bytes) -> list[Entry]:
     """
     prefix = folder + b"/" if folder else b""
     entries = []
+    pack = _FACTS.pack
     with failing("list the directory", folder or b"."), open_below(root, folder, os.O_DIRECTORY) as opened:
         with os.scandir(opened) as names:
             for name in names:
@@ -208,7 +209,8 @@ def read_folder(root: int, folder: bytes) -> list[Entry]:
                     if error.errno in _VANISHED:
                         continue
                     raise
-                entries.append(entry_of(prefix + name.name.encode("utf-8", "surrogateescape"), status, link))
+                path = prefix + name.name.encode("utf-8", "surrogateescape")
+                entries.append(Entry(path, pack(*_fields(status)), link))
     entries.sort()
     return entries
 
