@@ -25,6 +25,7 @@ JUDGES = [
     "strace=strace",
     "zstd=zstd",
     "ps=procps",
+    "mkfs.ext4=e2fsprogs",
 ]
 
 nox.options.sessions = ["unit", "lint"]

@@ -26,8 +26,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation im
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import require_capable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import (
-    require_capable,
     require_owner,
     require_quiet,
     require_readable,
@@ -226,7 +226,7 @@ class _Pass:
         """Apply, verify, remember."""
         options = self.options
         progress.files, progress.size = self.copied(), self._bytes()
-        require_capable(options.dest, self.trees.source.values(), allowed=options.decisions.wishes.losses)
+        require_capable(options.dest, self.source, self.trees.source, options.decisions.wishes)
         with contextlib.ExitStack() as stack:
             if self.target is None:
                 self.target = stack.enter_context(_made_target(options.dest))

@@ -1,38 +1,32 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is checked before a copy touches anything: quiet, space, and what the destination's file system can hold."""
+"""What is checked before a copy touches anything: quiet, permissions and space."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Plan
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = [
-    "LOSSES",
     "existing_parent",
-    "require_capable",
     "require_owner",
     "require_quiet",
     "require_readable",
     "require_space",
 ]
 
-LOSSES = ("acl", "hardlink", "mode", "nanoseconds", "owner", "special", "symlink", "xattr")
 _BLOCK = 512
 _UNTOUCHED = "Nothing was touched."
 
@@ -76,7 +70,7 @@ def require_space(dest: str, plan: Plan, entries: Mapping[bytes, Entry]) -> None
     needed = sum(min(status.blocks * _BLOCK, status.size + _BLOCK) for status in new if stat.S_ISREG(status.mode))
     space = os.statvfs(existing_parent(dest))
     free = space.f_bavail * space.f_frsize
-    if needed > free:
+    if space.f_blocks and needed > free:  # some file systems do not say how large they are
         raise ContimgError(
             f"has not enough space: {needed} bytes are needed, {free} are free", path=dest, hint=_UNTOUCHED
         )
@@ -94,55 +88,3 @@ def require_owner(dest: str, entries: Iterable[Entry], *, wishes: Wishes) -> Non
     if any(entry.status.uid != os.geteuid() or entry.status.gid not in groups for entry in entries):
         hint = f"{_UNTOUCHED} Run as root, or accept the loss with allow_loss: [owner]."
         raise ContimgError("cannot be given files of other owners by this user", path=dest, hint=hint, lost=["owner"])
-
-
-def require_capable(dest: str, entries: Iterable[Entry], *, allowed: frozenset[str]) -> None:
-    """Check that the destination can hold what the tree needs, by trying it there in a folder that is removed again.
-
-    :param allowed: what the operator accepts to lose.
-    :raises ContimgError: naming what would be lost.
-    """
-    found = list(entries)
-    needs = {"symlink": any(entry.target for entry in found), "hardlink": any(_is_linked(entry) for entry in found)}
-    parent = existing_parent(dest)
-    lost = [
-        name for name, needed in needs.items() if needed and name not in allowed and not _can(parent, _TRIALS[name])
-    ]
-    if lost:
-        hint = f"{_UNTOUCHED} Name what may be lost in allow_loss, or choose another destination."
-        raise ContimgError(f"cannot hold what the source has: {', '.join(lost)}", path=dest, hint=hint, lost=lost)
-
-
-def _is_linked(entry: Entry) -> bool:
-    return entry.is_file and entry.links > 1
-
-
-def _try_symlink(folder: str) -> None:
-    os.symlink("nowhere", os.path.join(folder, "link"))
-
-
-def _try_hard_link(folder: str) -> None:
-    with open(os.path.join(folder, "one"), "xb"):
-        os.link(os.path.join(folder, "one"), os.path.join(folder, "two"))
-
-
-_TRIALS: dict[str, Callable[[str], None]] = {"symlink": _try_symlink, "hardlink": _try_hard_link}
-
-
-def _can(parent: str, trial: Callable[[str], None]) -> bool:
-    folder = os.path.join(parent, os.fsdecode(DEBRIS) + secrets.token_hex(8))
-    with failing("try the file system", parent, _UNTOUCHED):
-        before = os.stat(parent)
-        os.mkdir(folder, 0o700)
-    try:
-        trial(folder)
-    except OSError:
-        return False
-    finally:
-        for name in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, name))
-        os.rmdir(folder)
-        with contextlib.suppress(PermissionError):  # another user's folder keeps the new time
-            os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
-    return True

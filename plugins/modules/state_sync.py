@@ -160,7 +160,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import LOSSES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import LOSSES
 
 
 def main() -> None:

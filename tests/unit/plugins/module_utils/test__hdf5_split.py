@@ -33,7 +33,7 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     rows_of,
     snapshot,
 )
-from ansible_collections.dsa110.contimg.tests.support.read_only import run_read_only
+from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only
 
 INDEX = "hdf5_file_index"
 

@@ -1,0 +1,47 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real mounts for a program, in a mount namespace of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pathlib
+
+__all__ = ["run_on_old_ext4", "run_on_ramfs", "run_read_only"]
+
+_IMAGE_BYTES = 16 << 20
+_NEW = 'mount -t "$1" -o "$2" "$3" "$4" && shift 4 && exec "$@"'
+_MOUNT = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+
+
+def run_read_only(folder: pathlib.Path, program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees a folder mounted read-only."""
+    return _run(["unshare", "-rm", "sh", "-c", _MOUNT, "sh", str(folder)], program, *arguments)
+
+
+def run_on_old_ext4(folder: pathlib.Path, program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees a new ext4 on a folder, which knows whole seconds only; needs root."""
+    image = folder.with_name(folder.name + ".img")
+    with image.open("xb") as file:
+        file.truncate(_IMAGE_BYTES)
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
+    subprocess.run(["mkfs.ext4", "-q", "-I", "128", str(image)], check=True, env={**os.environ, "PATH": path})
+    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "ext4", "loop", str(image), str(folder)], program, *arguments)
+
+
+def run_on_ramfs(folder: pathlib.Path, program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees a ramfs on a folder, which knows no attributes and ACLs; needs root."""
+    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "ramfs", "rw", "none", str(folder)], program, *arguments)
+
+
+def _run(within: list[str], program: str, *arguments: object) -> str:
+    root = next(path for path in sys.path if path.endswith(".build/collections"))
+    command = [*within, sys.executable, "-c", program, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": root}
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
