@@ -198,14 +198,12 @@ class _Pass:
                     return extended_attributes(first) == extended_attributes(second)
 
     def _relation(self, source: bytes, target: bytes) -> str:
-        paths = [os.path.join(root, os.fsdecode(path)) for root, path in self._both(source, target)]
-        try:
-            return relate(paths[1], paths[0]).kind
-        except ContimgError as error:
-            return f"not comparable: {error.what}"
-
-    def _both(self, source: bytes, target: bytes) -> list[tuple[str, bytes]]:
-        return [(self.options.src, source), (self.options.dest, target)]
+        with folder_of(self.source, source) as (one, name), folder_of(self._there(), target) as (two, other):
+            here, there = (f"/proc/self/fd/{folder}/" for folder in (one, two))  # of any length, and never elsewhere
+            try:
+                return relate(there + os.fsdecode(other), here + os.fsdecode(name)).kind
+            except ContimgError as error:
+                return f"not comparable: {error.what}"
 
     def has_work(self) -> bool:
         """Tell whether a run would change anything."""

@@ -12,10 +12,18 @@ import time
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
+    Wishes,
+    copy_extended_attributes,
+    set_metadata,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import LOSSES
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root
 
 __all__ = ["back_up_file"]
+
+_TOLERANT = Wishes(losses=frozenset(LOSSES))  # the content is what a backup must keep
 
 
 def back_up_file(root: int, path: bytes, backup_dir: str | None) -> None:
@@ -42,8 +50,8 @@ def _copy_proved(root: int, path: bytes, folder: str, *, optional: bool) -> None
                 with os.fdopen(os.dup(source), "rb") as reader:
                     shutil.copyfileobj(reader, file, 1 << 20)
                 file.flush()
-                status = os.fstat(source)
-                os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+                set_metadata(file.fileno(), os.fstat(source), _TOLERANT)
+                copy_extended_attributes(source, file.fileno(), losses=_TOLERANT.losses)
                 os.fsync(file.fileno())
         except FileNotFoundError:
             if not optional:

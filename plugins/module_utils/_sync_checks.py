@@ -9,8 +9,9 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,11 +58,16 @@ def require_readable(root: int, entries: Iterable[Entry]) -> None:
 
     :raises ContimgError: naming the first that cannot.
     """
+    folders: dict[bytes, list[Entry]] = {}
     for entry in entries:
-        if entry.is_file and not os.access(entry.path, os.R_OK, dir_fd=root, effective_ids=True):
-            raise ContimgError(
-                "cannot be read", path=entry.path, hint=f"{_UNTOUCHED} Run as a user who may, or exclude it."
-            )
+        if entry.is_file:
+            folders.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
+    for path, files in folders.items():
+        with failing("open the folder", path or b".", _UNTOUCHED), open_below(root, path, os.O_DIRECTORY) as folder:
+            for entry in files:
+                if not os.access(entry.path.rpartition(b"/")[2], os.R_OK, dir_fd=folder, effective_ids=True):
+                    hint = f"{_UNTOUCHED} Run as a user who may, or exclude it."
+                    raise ContimgError("cannot be read", path=entry.path, hint=hint)
 
 
 def require_space(dest: str, plan: Plan, entries: Mapping[bytes, Entry]) -> None:

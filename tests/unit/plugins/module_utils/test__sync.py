@@ -151,9 +151,12 @@ def test_a_kept_database_gets_no_log_of_the_source(base: Path) -> None:
 def test_a_replaced_database_is_backed_up_with_its_log(base: Path) -> None:
     write_rows(base / "src" / "p.sqlite3", 5)
     write_rows(base / "dest" / "p.sqlite3", 9, hot=True)
+    os.chown(base / "dest" / "p.sqlite3", 65534, 1)
+    os.setxattr(base / "dest" / "p.sqlite3", "user.note", b"1")
     sync(base, decisions={"p.sqlite3": "replace"}, backup_dir=str(base / "backups"))
     assert rows(base / "dest" / "p.sqlite3") == 5
     (backup,) = (base / "backups").glob("*/p.sqlite3")
+    assert (backup.stat().st_uid, backup.stat().st_gid, os.getxattr(backup, "user.note")) == (65534, 1, b"1")
     assert rows(backup) == 9
 
 
@@ -212,3 +215,39 @@ def test_a_run_that_was_killed_is_finished_by_the_next(base: Path, name: str, or
     sync(base)
     assert judge(base) == ""
     assert sync(base)["changed"] is False
+
+
+def deep(top: Path) -> int:
+    """Return the descriptor of a folder whose path is longer than the system takes at once; it is made if need be."""
+    folder = os.open(top, os.O_RDONLY)
+    for _level in range(20):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir("d" * 250, dir_fd=folder)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    return folder
+
+
+def test_a_path_may_be_longer_than_the_system_takes_at_once(base: Path) -> None:
+    source = deep(base / "src")
+    for name, content in (("a", b"one"), ("b", b"two")):
+        with open(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=source), "wb") as file:
+            file.write(content)
+    os.symlink("a", "link", dir_fd=source)
+    os.setxattr(f"/proc/self/fd/{source}", "user.note", b"1")
+    assert sync(base)["stats"]["copied"] == 5
+    assert sync(base)["changed"] is False
+    target = deep(base / "dest")
+    with open(os.open("b", os.O_TRUNC | os.O_WRONLY, dir_fd=target), "wb") as file:
+        file.write(b"other")
+    with pytest.raises(ContimgError, match="holds what this copy has not put there"):
+        sync(base)
+    sync(base, on_conflict="replace", backup_dir=str(base / "kept"))
+    os.rename("a", "c", src_dir_fd=source, dst_dir_fd=source)
+    sync(base, delete=True)
+    assert sorted(os.listdir(target)) == ["b", "c", "link"]
+    with open(os.open("b", os.O_RDONLY, dir_fd=target), "rb") as file:
+        assert file.read() == b"two"
+    assert os.getxattr(f"/proc/self/fd/{target}", "user.note") == b"1"
+    assert [path.read_bytes() for path in (base / "kept").rglob("b")] == [b"other"]
