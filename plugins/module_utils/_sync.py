@@ -140,11 +140,14 @@ def _lock(target: int, dest: str) -> None:
 
 @contextlib.contextmanager
 def _made_target(dest: str) -> Iterator[int]:
-    with failing("make the destination", dest):
-        parent = os.path.dirname(os.path.abspath(dest))
-        os.makedirs(parent, exist_ok=True)
-        os.mkdir(dest, 0o700)
-        sync_directory(parent)
+    """Make the destination, and whatever is missing above it."""
+    missing = [os.path.abspath(dest)]
+    while not os.path.lexists(os.path.dirname(missing[-1])):
+        missing.append(os.path.dirname(missing[-1]))
+    for path in reversed(missing):
+        with failing("make the destination", path):
+            os.mkdir(path, 0o700 if path == missing[0] else 0o777)
+            sync_directory(os.path.dirname(path))
     with open_root(dest) as target:
         _lock(target, dest)
         yield target
@@ -224,11 +227,11 @@ class _Pass:
         """Apply, verify, remember."""
         options = self.options
         progress.files, progress.size = self.copied(), self._bytes()
-        require_capable(options.dest, self.source, self.trees.source, options.decisions.wishes)
         with contextlib.ExitStack() as stack:
             if self.target is None:
                 self.target = stack.enter_context(_made_target(options.dest))
             context = self._context(stack.enter_context(DataCopier(progress.add)), progress)
+            require_capable(context, self.trees.source, options.dest)
             for action in self.plan.actions:
                 if action.backup:
                     back_up_file(context.target, action.path, options.backup_dir)

@@ -1,34 +1,33 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a file system can hold what a tree needs: tried in a folder of its own, since a name of a file system says little."""
+"""Whether a file system can hold what a tree needs: tried there, since the name of a file system says little."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import struct
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes, open_handle
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import existing_parent
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS, folder_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import temporary_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = ["LOSSES", "require_capable"]
 
 LOSSES = ("acl", "hardlink", "mode", "nanoseconds", "owner", "special", "symlink", "xattr")
 
-_UNTOUCHED = "Nothing was touched."
 _UNSUPPORTED = (
     errno.EPERM,
     errno.EACCES,
@@ -45,27 +44,65 @@ _ACL = "system.posix_acl_access"
 _AN_ACL = struct.pack("<I" + 5 * "HHI", 2, 1, 6, 0, 2, 4, 1, 4, 4, 0, 16, 4, 0, 32, 0, 0)
 
 
-def require_capable(dest: str, source: int, entries: Mapping[bytes, Entry], wishes: Wishes) -> None:
-    """Check that the destination can hold what a tree needs, by trying it in a folder there that is removed again.
+def require_capable(context: Context, entries: Mapping[bytes, Entry], dest: str) -> None:
+    """Check that the destination can hold what a tree needs, by trying it there under names that are removed again.
 
-    :param source: descriptor of the source's root.
+    :param entries: what needs to be held, by path in the source.
     :raises ContimgError: naming what would be lost and is not allowed to be.
     """
-    trials = _Trials(entries, wishes)
-    failed = [name for name in _try(existing_parent(dest), trials.wanted()) if name not in wishes.losses]
-    lost = [name for name in failed if name not in _ATTRIBUTES or _has_attributes(source, entries, _ATTRIBUTES[name])]
+    trials = _Trials(context.target, entries, context.wishes)
+    with failing("try the file system", dest, "Nothing was copied."):
+        before = os.fstat(context.target)
+        failed = [name for name, trial in trials.wanted().items() if not trials.holds(trial)]
+        with contextlib.suppress(PermissionError):  # another user's folder keeps the new time
+            os.utime(context.target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    lost = [
+        name
+        for name in failed
+        if name not in context.wishes.losses
+        and (name not in _ATTRIBUTES or _has_attributes(context.source, entries, _ATTRIBUTES[name]))
+    ]
     if lost:
-        hint = f"{_UNTOUCHED} Name what may be lost in allow_loss, or choose another destination."
+        hint = "Nothing was copied. Name what may be lost in allow_loss, or choose another destination."
         raise ContimgError(f"cannot hold what the source has: {', '.join(lost)}", path=dest, hint=hint, lost=lost)
 
 
 class _Trials:
-    """Tries what some entry needs; each trial gets an empty folder and raises OSError."""
+    """Tries what some entry needs. A trial makes names that no source has: a killed one leaves debris that the next run removes.
 
-    def __init__(self, entries: Mapping[bytes, Entry], wishes: Wishes) -> None:
-        self.entries, self.wishes = entries.values(), wishes
+    :param folder: descriptor of the destination's root.
+    """
 
-    def wanted(self) -> dict[str, Callable[[str], None]]:
+    def __init__(self, folder: int, entries: Mapping[bytes, Entry], wishes: Wishes) -> None:
+        self.folder, self.entries, self.wishes = folder, entries.values(), wishes
+        self.made: list[bytes] = []
+
+    def holds(self, trial: Callable[[], None]) -> bool:
+        """Tell whether a trial succeeds. Raises OSError when it fails for another reason than what it tries."""
+        try:
+            trial()
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            return False
+        finally:
+            for name in self.made:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self.folder)
+            self.made.clear()
+        return True
+
+    def _name(self) -> bytes:
+        self.made.append(temporary_name())
+        return self.made[-1]
+
+    @contextlib.contextmanager
+    def _file(self) -> Iterator[int]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(self._name(), flags, 0o600, dir_fd=self.folder), "wb") as file:
+            yield file.fileno()
+
+    def wanted(self) -> dict[str, Callable[[], None]]:
         """Return the trials by the loss that their failure means."""
         entries = self.entries
         return {
@@ -83,41 +120,42 @@ class _Trials:
             if needed
         }
 
-    def _symlink(self, folder: str) -> None:
-        os.symlink("nowhere", os.path.join(folder, "link"))
+    def _symlink(self) -> None:
+        os.symlink(b"nowhere", self._name(), dir_fd=self.folder)
 
-    def _hard_link(self, folder: str) -> None:
-        os.link(_new(folder), os.path.join(folder, "second"))
+    def _hard_link(self) -> None:
+        with self._file():
+            os.link(self.made[0], self._name(), src_dir_fd=self.folder, dst_dir_fd=self.folder, follow_symlinks=False)
 
-    def _special(self, folder: str) -> None:
-        os.mkfifo(os.path.join(folder, "fifo"))
+    def _special(self) -> None:
+        os.mknod(self._name(), stat.S_IFIFO | 0o600, dir_fd=self.folder)
 
-    def _owner(self, folder: str) -> None:
-        path = _new(folder)
-        for user, group in {(entry.status.uid, entry.status.gid) for entry in self.entries}:
-            owner = (user if self.wishes.owner < 0 else self.wishes.owner, self._group(group))
-            os.chown(path, *owner)
-            _expect((os.stat(path).st_uid, os.stat(path).st_gid) == owner)
+    def _owner(self) -> None:
+        user, group, _losses = self.wishes
+        with self._file() as file:
+            for uid, gid in {entry.owner for entry in self.entries}:
+                owner = (uid if user < 0 else user, gid if group < 0 else group)
+                os.chown(file, *owner)
+                _expect((os.fstat(file).st_uid, os.fstat(file).st_gid) == owner)
 
-    def _group(self, group: int) -> int:
-        return group if self.wishes.group < 0 else self.wishes.group
+    def _mode(self) -> None:
+        with self._file() as file:
+            for mode in (0o4751, 0o640):
+                os.chmod(file, mode)
+                _expect(stat.S_IMODE(os.fstat(file).st_mode) == mode)
 
-    def _mode(self, folder: str) -> None:
-        path = _new(folder)
-        for mode in (0o4751, 0o640):
-            os.chmod(path, mode)
-            _expect(stat.S_IMODE(os.stat(path).st_mode) == mode)
+    def _time(self) -> None:
+        with self._file() as file:
+            os.utime(file, ns=(_SECOND + 1, _SECOND + 1))
+            _expect(os.fstat(file).st_mtime_ns == _SECOND + 1)
 
-    def _time(self, folder: str) -> None:
-        path = _new(folder)
-        os.utime(path, ns=(_SECOND + 1, _SECOND + 1))
-        _expect(os.stat(path).st_mtime_ns == _SECOND + 1)
+    def _attribute(self) -> None:
+        with self._file() as file:
+            os.setxattr(file, "user.contimg", b"1")
 
-    def _attribute(self, folder: str) -> None:
-        os.setxattr(_new(folder), "user.contimg", b"1")
-
-    def _acl(self, folder: str) -> None:
-        os.setxattr(_new(folder), _ACL, _AN_ACL)
+    def _acl(self) -> None:
+        with self._file() as file:
+            os.setxattr(file, _ACL, _AN_ACL)
 
 
 #: What an attribute's name starts with whose loss is called so.
@@ -129,12 +167,6 @@ def _expect(held: bool) -> None:  # noqa: FBT001
         raise OSError(errno.ENOTSUP, "It was silently not kept")
 
 
-def _new(folder: str) -> str:
-    path = os.path.join(folder, "file")
-    with open(path, "xb"):
-        return path
-
-
 def _has_attributes(source: int, entries: Mapping[bytes, Entry], prefixes: tuple[str, ...]) -> bool:
     """Tell whether any entry has such an attribute. Every one is opened: this is asked only of what cannot hold them."""
     for path, entry in entries.items():
@@ -143,32 +175,3 @@ def _has_attributes(source: int, entries: Mapping[bytes, Entry], prefixes: tuple
                 if any(attribute.startswith(prefixes) for attribute in extended_attributes(handle)):
                     return True
     return False
-
-
-def _try(parent: str, trials: Mapping[str, Callable[[str], None]]) -> list[str]:
-    """Return which trials failed."""
-    top = os.path.join(parent, os.fsdecode(DEBRIS) + secrets.token_hex(8))
-    with failing("try the file system", parent, _UNTOUCHED):
-        before = os.stat(parent)
-        os.mkdir(top, 0o700)
-        try:
-            return [name for name, trial in trials.items() if not _holds(os.path.join(top, name), trial)]
-        finally:
-            os.rmdir(top)
-            with contextlib.suppress(PermissionError):  # another user's folder keeps the new time
-                os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def _holds(folder: str, trial: Callable[[str], None]) -> bool:
-    os.mkdir(folder, 0o700)
-    try:
-        trial(folder)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-        return False
-    finally:
-        for name in os.listdir(folder):
-            os.unlink(os.path.join(folder, name))
-        os.rmdir(folder)
-    return True

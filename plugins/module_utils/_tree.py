@@ -99,6 +99,11 @@ class Entry(NamedTuple):
         return int.from_bytes(self.facts[IDENTITY : IDENTITY + 4], "little")
 
     @property
+    def owner(self) -> tuple[int, int]:
+        """The numeric owner and group; likewise."""
+        return (int.from_bytes(self.facts[4:8], "little"), int.from_bytes(self.facts[8:12], "little"))
+
+    @property
     def kind(self) -> int:
         """The file type bits of the mode."""
         return (self.facts[1] & 0xF0) << 8  # as S_IFMT, of the packed mode
