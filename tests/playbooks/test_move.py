@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from .conftest import Host, fingerprint
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Iterator
 
 
 def rows(database: pathlib.Path, table: str) -> int:
@@ -106,3 +110,50 @@ def test_verify_names_what_is_missing(host: Host) -> None:
     result = host.play("verify")
     assert result.returncode == 2
     assert victim.name in result.stdout
+
+
+USER = "import sys, time; file = open(sys.argv[1], sys.argv[2]); print(flush=True); time.sleep(600)"
+
+
+@contextlib.contextmanager
+def process_with(path: pathlib.Path, mode: str) -> Iterator[None]:
+    """Let a process that belongs to no listed unit have a file open."""
+    command = [sys.executable, "-c", USER, str(path), mode]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as user:
+        assert user.stdout is not None
+        user.stdout.readline()
+        try:
+            yield
+        finally:
+            user.kill()
+
+
+def test_a_process_that_the_move_would_not_stop_is_named_before_anything_is_touched(host: Host) -> None:
+    host.dest.mkdir()
+    theirs = host.dest / "report.html"
+    theirs.write_text("made daily\n")
+    before = fingerprint(host.root / "data")
+    known = {"contimg_known_references": [".*import sys, time.*"]}
+    with process_with(host.src / "ingest.sqlite3", "rb"):
+        stopped = " ".join(host.play("migrate").stdout.split())
+        assert f"reads {host.src}/ingest.sqlite3" in stopped
+        assert "Nothing was touched" in stopped
+        accepted = host.play("migrate", "--check", **known)
+        assert accepted.returncode == 0, accepted.stdout
+    with process_with(theirs, "r+b"):
+        stopped = " ".join(host.play("migrate", **known).stdout.split())
+        assert f"can write to {theirs}" in stopped
+    assert fingerprint(host.root / "data") == before
+    assert not host.run_dir.exists()
+
+
+def test_another_way_to_the_state_is_named_until_it_is_known(host: Host) -> None:
+    elsewhere = host.root / "elsewhere"
+    elsewhere.mkdir()
+    mount = f'mount --bind {host.src} {elsewhere} && exec "$@"'
+    host.inside = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
+    stopped = " ".join(host.play("migrate").stdout.split())
+    assert f"this host has it mounted at {elsewhere}" in stopped
+    assert "Nothing was touched" in stopped
+    accepted = host.play("migrate", "--check", contimg_known_references=[str(elsewhere)])
+    assert accepted.returncode == 0, accepted.stdout

@@ -12,6 +12,8 @@ from story import DEST, ENV_FILE, SOURCE, assert_units_use, phase_of, play, stan
 
 SERVICES = ("contimg-stream.service", "contimg-api.service")
 MONITOR = "contimg-monitor.service"
+NIGHTLY = "contimg-nightly.service"
+CRON = "/etc/cron.d/contimg-mover"
 MONITOR_ENV = "/etc/default/contimg-monitor.env"
 MONITOR_UNIT = f"/etc/systemd/system/{MONITOR}"
 LISTED: dict[str, object] = {
@@ -54,7 +56,28 @@ def test_the_audit_lists_what_names_the_old_path(said: list[str]) -> None:
     assert f"{ENV_FILE}:9 (env): PIPELINE_STATE_DIR={SOURCE}" in audit.stdout
 
 
+def test_all_that_uses_the_state_stops_the_move_by_name(host: Any, said: list[str]) -> None:
+    """The unit, a job that is at work on the new state directory, and cron; the misplaced file is told besides."""
+    before = standing(host)
+    stopped = play("migrate", "-vvv")
+    said.append(stopped.stdout)
+    assert stopped.returncode == 2, stopped.stdout
+    for words in (
+        f"{MONITOR}: MONITOR_STATE in {MONITOR_ENV} names {SOURCE}",
+        f"{NIGHTLY}: NIGHTLY_STATE in /etc/systemd/system/{NIGHTLY} names {DEST}",
+        f"{CRON}:1: */5 * * * * root /usr/local/bin/contimg-mover --token=******** {SOURCE}/logs /data/logs",
+        f"{NIGHTLY} is at work: activating (start)",
+        "/data/dsa110-contimg/products/${PIPELINE_DB}: somebody gave contimg-nightly.service a variable for a path",
+        "Nothing was touched",
+    ):
+        assert words in stopped.stdout
+    assert standing(host) == before
+
+
 def test_a_unit_that_would_go_on_with_the_old_path_stops_the_move_by_name(host: Any) -> None:
+    host.run_expect(
+        [0], f"systemctl stop {NIGHTLY} && rm /etc/systemd/system/{NIGHTLY} {CRON} && systemctl daemon-reload"
+    )
     before = standing(host)
     stopped = play("migrate", contimg_env_files=[MONITOR_ENV])
     assert stopped.returncode == 2, stopped.stdout
@@ -125,7 +148,7 @@ def test_going_back_brings_every_file_back_and_restarts_what_reads_them(
 
 def test_no_secret_is_anywhere_but_in_its_file_and_the_private_backups_of_it(host: Any, said: list[str]) -> None:
     journal = host.check_output("journalctl --no-pager --all")
-    assert len(said) == 6
+    assert len(said) == 7
     assert [text for text in (*said, journal) if "planted-secret" in text] == []
     listed = host.run("grep -rl 'planted-secre[t]' /var/lib/dsa110-contimg-migration /var/log /tmp /run").stdout
     kept = {path.rsplit("/", 1)[1].split(".env")[0] for path in listed.split()}
