@@ -47,6 +47,12 @@ def phase_of(host: Any) -> str:
     return str(json.loads(record.content_string)["phase"]) if record.exists else "untouched"
 
 
+def downtime_of(host: Any) -> float:
+    """Return the seconds from the first stop to the last start, as the record has them."""
+    record = json.loads(host.file("/var/lib/dsa110-contimg-migration/record.json").content_string)
+    return float(record["facts"]["downtime"])
+
+
 def used_by(host: Any, unit: str, name: str) -> str:
     """Return what an environment name of a running unit says."""
     pid = host.check_output("systemctl show --property=MainPID --value %s", unit)

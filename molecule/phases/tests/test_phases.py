@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from story import DEST, ENV_FILE, SOURCE, TIMER, assert_units_use, phase_of, play, standing
+from story import DEST, ENV_FILE, SOURCE, TIMER, assert_units_use, downtime_of, phase_of, play, standing
 
 DECISION = {"contimg_database_decisions": {"products": "keep_dest"}}
 
@@ -89,6 +89,7 @@ def test_the_next_run_finishes_the_move(host: Any) -> None:
     assert phase_of(host) == "done"
     assert_units_use(host, DEST)
     assert host.service(TIMER).is_enabled
+    assert downtime_of(host) > 0
 
 
 def test_the_kept_database_has_its_row_and_the_index_is_whole(host: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from story import DEST, ENV_FILE, SOURCE, assert_units_use, phase_of, play, standing, used_by
+from story import DEST, ENV_FILE, SOURCE, TIMER, assert_units_use, downtime_of, phase_of, play, standing, used_by
 
 SERVICES = ("contimg-stream.service", "contimg-api.service")
 MONITOR = "contimg-monitor.service"
@@ -16,7 +16,9 @@ NIGHTLY = "contimg-nightly.service"
 CRON = "/etc/cron.d/contimg-mover"
 MONITOR_ENV = "/etc/default/contimg-monitor.env"
 MONITOR_UNIT = f"/etc/systemd/system/{MONITOR}"
+BROKEN = "contimg-broken.service"
 LISTED: dict[str, object] = {
+    "contimg_units": [*SERVICES, BROKEN],
     "contimg_env_files": [MONITOR_ENV],
     "contimg_unit_files": [MONITOR_UNIT],
     "contimg_rewrite_database_paths": True,
@@ -34,6 +36,12 @@ def starts(host: Any) -> dict[str, int]:
     """Return how often each unit has been started, as systemd has logged it."""
     messages = host.check_output("journalctl --no-pager --output=cat _PID=1").splitlines()
     return {unit: sum(line.startswith(f"Started {unit}") for line in messages) for unit in (*SERVICES, MONITOR)}
+
+
+def drop_in(host: Any, unit: str, text: str) -> None:
+    """Change a unit by a drop-in."""
+    folder = f"/etc/systemd/system/{unit}.d"
+    host.run_expect([0], f"mkdir -p {folder} && printf '{text}\\n' >{folder}/test.conf && systemctl daemon-reload")
 
 
 @pytest.fixture(scope="module", name="said")
@@ -97,12 +105,32 @@ def test_what_is_known_stops_nothing_and_a_preview_changes_nothing(host: Any, sa
     assert standing(host) == before
 
 
+def test_a_clean_up_that_would_delete_at_once_stops_the_move_unless_it_may(host: Any) -> None:
+    """The boot was so long ago that the timer would fire as soon as it is enabled."""
+    drop_in(host, TIMER, "[Timer]\nOnBootSec=1s")
+    before = standing(host)
+    stopped = " ".join(play("migrate", **LISTED).stdout.split())
+    assert f"{TIMER}: enabling it would run the clean-up at once: OnBootSec=1s has passed" in stopped
+    assert f"{TIMER}: enabling it would run /usr/local/bin/data-retention-cleanup at once (OnBootSec=1s" in stopped
+    assert "with DRY_RUN=0, and so may delete data. Nothing was touched" in stopped
+    assert standing(host) == before
+    allowed = play("migrate", "--check", **LISTED, contimg_retention_allow_immediate_run=True)
+    assert allowed.returncode == 0, allowed.stdout
+    drop_in(host, "data-retention-cleanup.service", "[Service]\nEnvironment=DRY_RUN=1")
+    harmless = play("migrate", "--check", **LISTED)
+    assert harmless.returncode == 0, harmless.stdout
+    host.run_expect([0], f"rm -r /etc/systemd/system/{TIMER}.d && systemctl daemon-reload")
+
+
 def test_what_is_listed_is_repointed_and_restarted_once(host: Any, said: list[str], before: list[Any]) -> None:
     started = starts(host)
     moved = play("migrate", "--diff", "-vvv", **LISTED)
     said.append(moved.stdout)
     assert moved.returncode == 0, moved.stdout
     assert phase_of(host) == "done"
+    assert downtime_of(host) > 0
+    assert f"{BROKEN} is activating (auto-restart) before the move, which is not its fault" in moved.stdout
+    assert f"{BROKEN}: failed before the move" in moved.stdout
     assert_units_use(host, DEST)
     assert used_by(host, MONITOR, "MONITOR_STATE") == DEST
     assert used_by(host, MONITOR, "MONITOR_LOG") == f"{DEST}/logs/monitor.log"

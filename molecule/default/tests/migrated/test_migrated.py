@@ -176,6 +176,12 @@ def test_the_hand_tended_environment_file_survives(host: Any) -> None:
     assert (found.user, found.group, found.mode) == ("root", "contimg", 0o640)
 
 
+def test_the_downtime_is_recorded(host: Any) -> None:
+    """From the first stop to the last start: at least the time that the source has to lie still."""
+    record = json.loads(host.file("/var/lib/dsa110-contimg-migration/record.json").content_string)
+    assert record["facts"]["downtime"] >= 5
+
+
 def test_the_clean_up_is_enabled_and_has_not_run(host: Any) -> None:
     assert host.service(TIMER).is_enabled
     assert host.service(TIMER).is_running
