@@ -86,6 +86,11 @@ def moved(path: bytes, rename: Mapping[bytes, bytes]) -> bytes:
     return path
 
 
+def _is_shared_memory(name: bytes, wanted: Mapping[bytes, str]) -> bool:
+    """Tell whether a file is the ``-shm`` of a database: SQLite makes it anew from the log, and no copy takes it along."""
+    return name.endswith(b"-shm") and name[: -len(b"-shm")] in wanted
+
+
 def audit(
     path: str, manifest: str, *, rename: Mapping[str, str], exclude: Sequence[str], content: bool
 ) -> dict[str, Any]:
@@ -101,7 +106,8 @@ def audit(
         present = sorted(set(found) & set(wanted))
         with failing("read the tree", path):
             changed = [name for name in present if content and hash_file(root, found[name]) != wanted[name]]
-    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    missing = sorted(set(wanted) - set(found))
+    unknown = sorted(name for name in found if name not in wanted and not _is_shared_memory(name, wanted))
     lists = {"missing": missing, "changed_files": changed, "unknown": unknown}
     return {
         **{kind: [display(name) for name in names_found[:_NAMED]] for kind, names_found in lists.items()},

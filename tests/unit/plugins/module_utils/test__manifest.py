@@ -1,0 +1,34 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of the comparison of a tree with a manifest, which ``sha256sum`` has written."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import audit
+
+if TYPE_CHECKING:
+    import pathlib
+
+
+def test_what_a_killed_service_leaves_beside_its_database_is_no_unknown_file(tmp_path: pathlib.Path) -> None:
+    tree, manifest = tmp_path / "state", tmp_path / "manifest"
+    tree.mkdir()
+    connection = sqlite3.connect(tree / "old.sqlite3")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE t (i)")
+    assert sorted(path.name for path in tree.iterdir()) == ["old.sqlite3", "old.sqlite3-shm", "old.sqlite3-wal"]
+    listed = subprocess.run(
+        ["sha256sum", "./old.sqlite3", "./old.sqlite3-wal"], cwd=tree, check=True, capture_output=True
+    ).stdout
+    manifest.write_bytes(listed.replace(b"./old", b"./new"))
+    (tree / "stranger-shm").touch()
+    found = audit(str(tree), str(manifest), rename={"old.sqlite3": "new.sqlite3"}, exclude=["stranger*"], content=True)
+    assert (found["matches"], found["files"]) == (True, 2)
+    found = audit(str(tree), str(manifest), rename={"old.sqlite3": "new.sqlite3"}, exclude=[], content=True)
+    assert (found["matches"], found["unknown"]) == (False, ["stranger-shm"])
+    connection.close()
