@@ -133,6 +133,9 @@ def test_what_is_listed_is_repointed_and_restarted_once(host: Any, said: list[st
     told = " ".join(moved.stdout.split())
     assert f"{BROKEN} is activating (auto-restart) before the move, which is not its fault" in told
     assert f"{BROKEN}: failed before the move" in told
+    logs = host.file(f"/etc/systemd/system/{BROKEN}.d/60-contimg-state.conf").content_string
+    assert f"StandardError=append:{DEST}/logs/contimg-broken.err" in logs
+    assert "StandardOutput" not in logs
     assert_units_use(host, DEST)
     assert used_by(host, MONITOR, "MONITOR_STATE") == DEST
     assert used_by(host, MONITOR, "MONITOR_LOG") == f"{DEST}/logs/monitor.log"
