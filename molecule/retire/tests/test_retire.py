@@ -79,11 +79,11 @@ def test_it_is_archived_file_by_file_and_what_was_never_copied_stays(host: Any) 
 
 
 def test_the_archive_holds_every_file(host: Any) -> None:
-    sums = host.file(SUMS).content_string.splitlines()
-    assert len(sums) > 20
+    files = int(host.check_output(f"wc -l <{SUMS}"))
+    assert files > 20
     host.run_expect([0], f"mkdir /root/unpacked && tar -xzf {SOURCE}.tar.gz -C /root/unpacked --strip-components=1")
     assert host.run(f"cd /root/unpacked && sha256sum --quiet -c {SUMS}").rc == 0
-    assert int(host.check_output("find /root/unpacked -type f | wc -l")) == len(sums)
+    assert int(host.check_output("find /root/unpacked -type f -printf x | wc -c")) == files
     assert host.file(f"{SOURCE}.tar.gz").mode == 0o600
 
 
