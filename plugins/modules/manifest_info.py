@@ -70,7 +70,7 @@ changed_files_total:
   returned: success
   type: int
 unknown:
-  description: Files that the manifest does not know, at most 100. The C(-shm) of a database that it knows is none: it is never copied.
+  description: Files that the manifest does not know, at most 100. The C(-shm) of a database that it knows does not count, as it is never copied.
   returned: success
   type: list
   elements: str
