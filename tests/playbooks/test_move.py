@@ -70,6 +70,11 @@ def test_rollback_refuses_to_leave_new_rows_behind(host: Host) -> None:
     assert host.play("rollback", contimg_rollback_discard_new_rows=True).returncode == 0
     (kept,) = (host.run_dir / "discarded").glob("products.sqlite3.*")
     assert rows(kept, "ms_index") == rows(host.src / "db" / "products.sqlite3", "ms_index") + 1
+    asked = " ".join(host.play("migrate").stdout.split())
+    assert "data/state: products there may hold what the source lacks" in asked
+    forward = host.play("migrate", contimg_database_decisions={"products": "take_source"})
+    assert forward.returncode == 0, forward.stdout
+    assert rows(host.dest / "hdf5.sqlite3", "hdf5_file_index") == 200
 
 
 def test_a_newer_database_at_the_destination_stops_the_move_until_it_is_decided(host: Host) -> None:
