@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     entry_of,
     folder_of,
+    kind_of,
     open_root,
     require_folder,
     require_separate,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "options_from", "synchronize"]
 
 _SHOWN = 200  # actions and conflicts that a result lists
+_GOES_ON = "The source is unchanged; run again to go on."
 _PATIENCE = 2.0  # seconds; so long the processes of a run that was killed may hold the lock
 
 
@@ -93,6 +96,11 @@ def synchronize(options: Options, *, check: bool) -> dict[str, Any]:
 
     :raises ContimgError: when anything stands in the way; the message says whether something was touched.
     """
+    with failing("copy", options.dest, _GOES_ON):  # for a call that has no words of its own
+        return _synchronize(options, check=check)
+
+
+def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
     started, started_ns = time.monotonic(), time.time_ns()
     require_folder(options.src, "source")
     require_separate(options.src, options.dest)
@@ -115,10 +123,11 @@ def synchronize(options: Options, *, check: bool) -> dict[str, Any]:
 @contextlib.contextmanager
 def _open_target(options: Options, *, check: bool) -> Iterator[int | None]:
     """Hold the destination, and its lock while something may be written; a second run says so and leaves."""
-    if not os.path.lexists(options.dest):
+    kind = kind_of(options.dest)
+    if not kind:
         yield None
         return
-    if not os.path.isdir(options.dest):
+    if kind != stat.S_IFDIR:
         raise ContimgError("is no directory", path=options.dest, hint="Nothing was touched.")
     with open_root(options.dest) as target:
         if not check:
@@ -210,8 +219,20 @@ class _Pass:
 
     def has_work(self) -> bool:
         """Tell whether a run would change anything."""
-        lacks_manifest = not self.options.live and not os.path.exists(self.options.manifest)
-        return bool(self.plan.actions) or bool(self._unproved()) or lacks_manifest
+        return bool(self.plan.actions) or bool(self._unproved()) or self._lacks_manifest()
+
+    def _lacks_manifest(self) -> bool:
+        """A pass writes the manifest last: one older than the ledger is of a pass before one that died, or was live."""
+        if self.options.live:
+            return False
+        with failing("look at the manifest", self.options.manifest):
+            try:
+                written = os.stat(self.options.manifest).st_mtime_ns
+            except FileNotFoundError:
+                return True
+            with contextlib.suppress(FileNotFoundError):
+                return written < os.stat(self.options.ledger).st_mtime_ns
+        return False
 
     def _unproved(self) -> list[bytes]:
         """Files that need no copy, yet were never read back, or are known only since this comparison."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of, open_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ _UNTOUCHED = "Nothing was touched."
 def existing_parent(path: str) -> str:
     """Return the path itself or its nearest folder that exists."""
     current = os.path.abspath(path)
-    while not os.path.isdir(current):
+    while kind_of(current) != stat.S_IFDIR:
         current = os.path.dirname(current)
     return current
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._forked import forked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, prepare, unpacked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_database import replace_database
@@ -54,7 +55,9 @@ def make_copies(context: Context, actions: Sequence[Action], entries: Mapping[by
 
     def work(index: int) -> list[Packed]:
         context.progress.begin(index)
-        return prepare(context, works[index].copies)
+        copies, database = works[index].copies, works[index].database
+        with failing("copy the files", database or copies[0].source):  # for a call that has no words of its own
+            return prepare(context, copies)
 
     context.progress.expect(len(works))
     with contextlib.closing(forked(work, len(works), context.workers)) as answers:

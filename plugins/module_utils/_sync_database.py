@@ -12,6 +12,7 @@ then the new log comes; and at last the exact copy of the new database.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["replace_database"]
 
 _REPLAYED = (b"-wal", b"-journal")
+_TROUBLE = ("I/O", "full", "unable to open", "locked")  # of SQLite's words: of the system, and not of the database
 
 
 def replace_database(context: Context, path: bytes, written: Sequence[Written], stale: Sequence[bytes]) -> None:
@@ -117,11 +119,15 @@ class _Replacement:
             with contextlib.closing(sqlite3.connect(uri_of(os.fsdecode(path), "mode=rw"), uri=True)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if self._size(copy + b"-wal"):  # SQLite takes a log that it cannot look at for none
+                raise OSError(errno.EIO, "SQLite did not take the log in", members[self.name])
             self._copy_metadata(members[self.name], copy)
             os.rename(copy, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
             os.fsync(self.folder)
-        except sqlite3.DatabaseError:  # what an unproved copy taken live left, or a source that nobody can open either
-            pass
+        except sqlite3.DatabaseError as error:
+            # Any other is due to what an unproved copy taken live left, or to a source that nobody can open either.
+            if any(word in str(error) for word in _TROUBLE):
+                raise
         finally:
             for suffix in (b"", *SIDECAR_SUFFIXES):
                 with contextlib.suppress(FileNotFoundError):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file, sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +97,7 @@ class Ledger:
         self._records: dict[bytes, bytes] = {}
         self._intents: dict[bytes, bytes] = {}  # what a dead run was about to rename, and perhaps did
         self._end = 0
-        if os.path.lexists(path):
+        if kind_of(path):
             with failing("read the ledger", path), open(path, "rb") as file:
                 self._end = self._take(file.read())
 

@@ -109,8 +109,12 @@ class _Planner:
         return Action("metadata", path, "times of the folder", self.targets.get(path, path))
 
     def _debris(self) -> list[Action]:
-        names = (path for path in self.trees.target if path.rpartition(b"/")[2].startswith(DEBRIS))
-        return [Action("remove", path, "left by an interrupted copy") for path in sorted(names)]
+        """What a dead run has left: files, and the folder in which it tried what the file system can, with its content."""
+        left = {path for path in self.trees.target if path.rpartition(b"/")[2].startswith(DEBRIS)}
+        left |= {
+            path for path in self.trees.target if not left.isdisjoint(_ancestors(path)) and path not in self.targets
+        }
+        return [Action("remove", path, "left by an interrupted copy") for path in sorted(left, reverse=True)]
 
     def _folder(self, path: bytes, entry: Entry) -> list[Action]:
         there = self.trees.target.get(path)

@@ -30,6 +30,7 @@ __all__ = [
     "entry_of",
     "folder_of",
     "is_excluded",
+    "kind_of",
     "open_below",
     "open_name",
     "open_root",
@@ -313,13 +314,28 @@ def tree_digest(entries: Mapping[bytes, Entry]) -> str:
     return digest.hexdigest()
 
 
+def kind_of(path: str) -> int:
+    """Return the file type of what a name leads to: of a link itself where that leads nowhere, 0 where nothing stands.
+
+    :raises ContimgError: when that cannot be found out; unlike ``os.path``, which then says that nothing is there.
+    """
+    with failing("look at it", path):
+        for look in (os.stat, os.lstat):
+            try:
+                return stat.S_IFMT(look(path).st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+    return 0
+
+
 def require_folder(path: str, role: str) -> None:
     """Check that a directory exists. Raises ContimgError which calls it by its role, for example ``source``."""
-    if not os.path.lexists(path):
+    kind = kind_of(path)
+    if not kind:
         raise ContimgError(
             f"the {role} does not exist", path=path, hint="Nothing was touched. Name an existing directory."
         )
-    if not os.path.isdir(path):
+    if kind != stat.S_IFDIR:
         raise ContimgError(f"the {role} is no directory", path=path, hint="Nothing was touched. Name a directory.")
 
 
@@ -330,8 +346,10 @@ def require_separate(src: str, dest: str) -> None:
     """
     source, target = os.path.realpath(src), os.path.realpath(dest)
     hint = "Nothing was touched. Name two directories that have nothing to do with each other."
-    if os.path.exists(dest) and os.path.samefile(src, dest):
-        raise ContimgError(f"is the same directory as the source {src}", path=dest, hint=hint)
+    if kind_of(dest) not in (0, stat.S_IFLNK):
+        with failing("look at it", dest):
+            if os.path.samefile(src, dest):
+                raise ContimgError(f"is the same directory as the source {src}", path=dest, hint=hint)
     if os.path.commonpath([source, target]) == source:
         raise ContimgError(f"lies inside the source {src}", path=dest, hint=hint)
     if os.path.commonpath([source, target]) == target:

@@ -1,0 +1,250 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small tree with all that a copy treats differently, and a copy of it in a process whose system calls fail."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, read_manifest
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root, scan, tree_digest
+from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.trees import differences
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "NEW_BIG",
+    "OLD_BIG",
+    "Call",
+    "Outcome",
+    "calls_of",
+    "command_of",
+    "copy",
+    "digest_of",
+    "first_version",
+    "found_differences",
+    "is_told",
+    "list_calls",
+    "rows",
+    "run_traced",
+    "sample",
+    "second_version",
+    "values_of",
+]
+
+OLD_BIG, NEW_BIG = b"old" * 400_000, b"new" * 500_000
+_BEGINS = "/contimg-work-begins"
+# What is said goes through a call that no suite makes fail. Only the copy's own errors are no traceback.
+_RUN = f"""
+import json, os, sys, traceback
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+os.access({_BEGINS!r}, os.F_OK)
+try:
+    synchronize(options_from(json.loads(sys.argv[1])), check=False)
+    code, said = 0, "done"
+except ContimgError as error:
+    code, said = 1, error.message
+except BaseException:
+    code, said = 3, traceback.format_exc()
+os.writev(2, [said.encode()])
+os._exit(code)
+"""
+_ROWS = """
+import os, sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+c.execute("PRAGMA journal_mode=wal")
+c.execute("CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY)")
+[c.execute("INSERT INTO t DEFAULT VALUES") for _ in range(int(sys.argv[2]))]
+c.commit()
+os._exit(0)
+"""
+_CALL = re.compile(r"^(\d+) +([a-z0-9_]+)\((.*)")
+_databases: dict[str, dict[str, bytes]] = {}
+
+
+class Call(NamedTuple):
+    """A system call of a copy: ``ordinal`` counts those of its name in one thread, from the program's start."""
+
+    name: str
+    ordinal: int
+
+
+class Outcome(NamedTuple):
+    """How a copy ended, and what it said."""
+
+    code: int
+    said: str
+
+
+def values_of(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
+    """Return the parameters of the copy."""
+    return sync_values(base, **{"exclude": ["*.sqlite3-shm"], "delete": True, "workers": 1, **changed})
+
+
+def copy(base: pathlib.Path, *, check: bool = False, **changed: Any) -> dict[str, Any]:
+    """Copy in this process."""
+    return synchronize(options_from(values_of(base, **changed)), check=check)
+
+
+def first_version(base: pathlib.Path) -> None:
+    """Make a source anew; nothing has been copied yet."""
+    shutil.rmtree(base, ignore_errors=True)
+    src = base / "src"
+    (src / "logs").mkdir(parents=True)
+    (src / "logs" / "a.log").write_text("old\n" * 100)
+    os.link(src / "logs" / "a.log", src / "hard")
+    (src / "link").symlink_to("old")
+    (src / "big").write_bytes(OLD_BIG)
+    (src / "gone").write_text("gone")
+    _place_database(src, "old")
+
+
+def second_version(base: pathlib.Path) -> None:
+    """Change the source in every way: replaced, new, removed; a log of a database, links, a hole, a FIFO."""
+    src = base / "src"
+    (src / "logs" / "a.log").write_text("new\n" * 200)
+    (src / "new").mkdir()
+    (src / "new" / "b.log").write_text("new")
+    (src / "link").unlink()
+    (src / "link").symlink_to("new")
+    (src / "big").write_bytes(NEW_BIG)
+    (src / "gone").unlink()
+    with open(src / "sparse", "wb") as file:
+        file.truncate(3 << 20)
+        file.write(b"start")
+    os.setxattr(src / "sparse", "user.note", b"kept")
+    os.link(src / "new" / "b.log", src / "harder")
+    os.mkfifo(src / "fifo")
+    _place_database(src, "new")
+
+
+def _place_database(src: pathlib.Path, version: str) -> None:
+    """Put a database with rows that stand in its log alone."""
+    for name, content in (_databases or _made_databases())[version].items():
+        (src / name).write_bytes(content)
+
+
+def _made_databases() -> dict[str, dict[str, bytes]]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "p.sqlite3")
+        for version, count in (("old", 5), ("new", 4)):
+            if os.path.exists(path):
+                with contextlib.closing(sqlite3.connect(path)) as connection:  # folds the old log in
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            subprocess.run([sys.executable, "-c", _ROWS, path, str(count)], check=True)
+            _databases[version] = {}
+            for name in ("p.sqlite3", "p.sqlite3-wal"):
+                with open(os.path.join(folder, name), "rb") as file:
+                    _databases[version][name] = file.read()
+    return _databases
+
+
+def rows(folder: pathlib.Path) -> int:
+    """Return how many rows whoever opens the database finds, -1 where it is torn; it is not opened where it stands."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("p.sqlite3", "p.sqlite3-wal"):
+            if (folder / name).exists():
+                shutil.copy(folder / name, scratch)
+        with contextlib.closing(sqlite3.connect(os.path.join(scratch, "p.sqlite3"))) as connection:
+            try:
+                assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+                return int(connection.execute("SELECT count(*) FROM t").fetchone()[0])
+            except (sqlite3.DatabaseError, AssertionError):
+                return -1
+
+
+def digest_of(root: pathlib.Path) -> str:
+    """Return the digest of a tree."""
+    with open_root(str(root)) as opened:
+        return tree_digest(scan(opened))
+
+
+def found_differences(base: pathlib.Path) -> list[str]:
+    """Return what the judge finds, but for the memory that the databases' users share."""
+    return [line for line in differences(base / "src", base / "dest").splitlines() if "-shm" not in line]
+
+
+def is_told(base: pathlib.Path) -> bool:
+    """Tell whether the manifest says what stands at the destination."""
+    with open_root(str(base / "dest")) as root:
+        files = [path for path, entry in scan(root).items() if entry.is_file]
+        return read_manifest(f"{base}/dest.sha256") == {path: hash_file(root, path) for path in files}
+
+
+def command_of(base: pathlib.Path, *, prelude: str = "", **changed: Any) -> list[str]:
+    """Return the command of a copy. The interpreter itself, since a version manager's shim would be traced, too."""
+    return [os.path.realpath(sys.executable), "-c", prelude + _RUN, json.dumps(values_of(base, **changed))]
+
+
+def run_traced(base: pathlib.Path, names: str, *inject: str, prelude: str = "", **changed: Any) -> Outcome:
+    """Copy under ``strace``; the log stands beside ``base``."""
+    log = ["strace", "-f", "-qq", "-o", f"{base}.trace", "-e", f"trace={names}", *inject]
+    done = subprocess.run(
+        [*log, *command_of(base, prelude=prelude, **changed)],
+        check=False,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        timeout=120,
+    )
+    return Outcome(done.returncode, done.stderr.decode(errors="replace"))
+
+
+def environment() -> dict[str, str]:
+    """One order of dictionaries and no byte-code, so that every run makes the same calls."""
+    return {
+        **os.environ,
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+
+def list_calls(base: pathlib.Path, names: str, **changed: Any) -> list[Call]:
+    """Copy, and return each call of these names that the copy itself made, not the interpreter that starts."""
+    outcome = run_traced(base, names + ",access,faccessat,faccessat2", **changed)
+    assert outcome.code == 0, outcome
+    with open(f"{base}.trace", encoding="utf-8", errors="replace") as log:
+        return calls_of(log, names)
+
+
+def calls_of(log: Iterator[str] | Any, names: str) -> list[Call]:
+    """Return the calls of a log, in their order. A thread that the copy starts counts anew from its own start."""
+    wanted = set(names.split(","))
+    counts: dict[tuple[str, str], int] = {}
+    before: dict[str, int] = {}
+    points: dict[Call, None] = {}
+    begun = False
+    for line in log:
+        match = _CALL.match(line)
+        if match is None:
+            continue
+        thread, name, rest = match.groups()
+        if _BEGINS in rest:
+            begun = True
+            before = {name: count for (_thread, name), count in counts.items()}
+        elif name in wanted:
+            counts[thread, name] = counts.get((thread, name), 0) + 1
+            if begun and counts[thread, name] > before.get(name, 0):
+                points[Call(name, counts[thread, name])] = None
+    return list(points)
+
+
+def sample(points: Sequence[Any], count: int) -> list[Any]:
+    """Return so many of all points, evenly; all for 0."""
+    step = max(1, len(points) // count) if count else 1
+    return list(points[::step])[: count or None]

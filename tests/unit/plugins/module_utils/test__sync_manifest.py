@@ -1,0 +1,45 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The manifest is that of the last pass, also where an earlier one did all the work; and what a copy cannot look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, is_told
+
+if TYPE_CHECKING:
+    import pathlib
+
+
+def test_a_final_pass_with_nothing_to_copy_tells_what_live_passes_have_copied(tmp_path: pathlib.Path) -> None:
+    first_version(tmp_path / "base")
+    copy(tmp_path / "base")
+    (tmp_path / "base" / "src" / "later").write_text("later")
+    copy(tmp_path / "base", live=True)
+    assert not is_told(tmp_path / "base")
+    assert copy(tmp_path / "base")["changed"]
+    assert is_told(tmp_path / "base")
+    assert not copy(tmp_path / "base")["changed"]
+
+
+def test_a_folder_in_which_a_dead_run_tried_the_file_system_goes(tmp_path: pathlib.Path) -> None:
+    first_version(tmp_path / "base")
+    copy(tmp_path / "base")
+    left = tmp_path / "base" / "dest" / ".contimg-0123456789abcdef"
+    left.mkdir()
+    (left / "link").symlink_to("nowhere")
+    copy(tmp_path / "base", delete=False)
+    assert not left.exists()
+
+
+def test_what_cannot_be_looked_at_does_not_count_as_absent(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ContimgError, match="errno 40"):
+        kind_of(str(tmp_path / "loop" / "below"))
+    assert kind_of(str(tmp_path / "none" / "below")) == 0
