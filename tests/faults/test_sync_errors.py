@@ -1,0 +1,103 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy of which any call fails, once or from then on: it is right or it says why, and the next run finishes."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+    Outcome,
+    copy,
+    digest_of,
+    first_version,
+    found_differences,
+    is_told,
+    list_calls,
+    rows,
+    run_traced,
+    sample,
+    second_version,
+)
+
+if TYPE_CHECKING:
+    import pathlib
+
+# How many points are tried of all that there are, of each kind; 0 is every one.
+POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "2"))
+CALLS = (
+    "openat,read,pread64,preadv,write,pwrite64,lseek,newfstatat,fstat,statx,close,fsync,ftruncate,rename,renameat,"
+    "mkdirat,linkat,symlinkat,mknodat,unlinkat,unlink,fchmod,chmod,fchown,chown,utimensat,getdents64,readlinkat,"
+    "fsetxattr,flistxattr,fgetxattr,setxattr,llistxattr,listxattr,ioctl,fadvise64,flock,fdatasync"
+)
+ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "ENOMEM", "EINTR")
+SAID = re.compile(r"^\S.*: .*(\[errno (\d+|None)\]|SQLite says)", re.DOTALL)
+
+
+def prepare(base: pathlib.Path) -> None:
+    first_version(base)
+    copy(base)
+    second_version(base)
+
+
+def judge(base: pathlib.Path, outcome: Outcome, before: str) -> str:
+    """Return what is wrong after a call has failed, if anything, and finish the copy."""
+    said = outcome.said
+    wrong = [
+        (outcome.code not in (0, 1), f"ended with {outcome.code}: {said}"),
+        (outcome.code == 0 and found_differences(base) != [], "claims success, and the copy differs"),
+        (outcome.code == 1 and not SAID.search(said), f"says neither where nor what: {said}"),
+        (digest_of(base / "src") != before, "has changed the source"),
+        (rows(base / "dest") not in (5, 9), "has torn the database"),
+    ]
+    copy(base)
+    wrong += [
+        (found_differences(base) != [], f"the next run leaves {found_differences(base)}"),
+        (rows(base / "dest") != 9, "the next run leaves old rows"),
+        (not is_told(base), "the manifest of the next run is wrong"),
+        (bool(copy(base)["changed"]), "the third run changes something"),
+    ]
+    return "; ".join(words for is_so, words in wrong if is_so)
+
+
+KINDS = [(error, lasting, workers) for workers in (1, 2) for error in ERRORS for lasting in ("", "+")]
+
+
+# Of the unit tests' sample each error once, in turn once and lasting.
+@pytest.mark.parametrize(("error", "lasting", "workers"), KINDS[:12:3] if POINTS else KINDS)
+def test_a_call_that_fails_is_never_taken_for_success(
+    tmp_path: pathlib.Path, error: str, lasting: str, workers: int
+) -> None:
+    base = tmp_path / "base"
+    prepare(base)
+    calls = list_calls(base, CALLS, workers=workers)
+    assert len(calls) > 300
+    wrong = []
+    for call in sample(calls, POINTS if workers == 1 else POINTS or 100):
+        prepare(base)
+        before = digest_of(base / "src")
+        # A call that is interrupted for ever is repeated for ever.
+        when = f"{call.ordinal}..{call.ordinal + 3}" if lasting and error == "EINTR" else f"{call.ordinal}{lasting}"
+        inject = f"inject={call.name}:error={error}:when={when}"
+        outcome = run_traced(base, call.name, "-e", inject, workers=workers)
+        found = judge(base, outcome, before)
+        if found:
+            wrong.append(f"{inject} {found}")
+    assert wrong == []
+
+
+def test_a_flush_that_fails_fails_the_copy(tmp_path: pathlib.Path) -> None:
+    base = tmp_path / "base"
+    prepare(base)
+    flushes = list_calls(base, "fsync")
+    assert len(flushes) > 10
+    for call in sample(flushes, 4 * POINTS):
+        prepare(base)
+        outcome = run_traced(base, "fsync", "-e", f"inject=fsync:error=EIO:when={call.ordinal}")
+        assert outcome.code == 1, (call, outcome)
+        assert "Input/output error [errno 5]" in outcome.said, (call, outcome)
