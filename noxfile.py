@@ -26,6 +26,7 @@ JUDGES = [
     "zstd=zstd",
     "ps=procps",
     "mkfs.ext4=e2fsprogs",
+    "mkfs.xfs=xfsprogs",
 ]
 
 nox.options.sessions = ["unit", "lint"]
@@ -56,7 +57,8 @@ def unit(session: nox.Session) -> None:
     _link_collection()
     JUNIT.mkdir(parents=True, exist_ok=True)
     session.run("bash", "tests/support/system_packages.sh", *JUDGES)
-    where = session.posargs or ["tests/unit", "tests/faults/test_sync_kill.py"]  # of the faults a sample
+    samples = [f"tests/faults/test_sync_{name}.py" for name in ("kill", "errors", "power")]
+    where = session.posargs or ["tests/unit", *samples]
     session.run("pytest", "-q", "-n", "2", f"--junitxml={JUNIT / 'unit.xml'}", *where)
 
 
