@@ -26,7 +26,7 @@ from ansible_collections.dsa110.contimg.tests.support import sync_faults as faul
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CALLS", "FILE_SYSTEMS", "lose_power", "main"]
+__all__ = ["CALLS", "FILE_SYSTEMS", "Disk", "in_namespace", "lose_power", "main"]
 
 CALLS = (
     "pwrite64,write,rename,renameat,fsync,mkdirat,linkat,symlinkat,mknodat,unlinkat,fchmod,fchown,chmod,chown,"
@@ -50,18 +50,24 @@ def lose_power(folder: pathlib.Path, **wanted: Any) -> dict[str, Any]:
     :param wanted: ``system``, ``scenario`` (``new`` or ``replace``), ``points`` (how many, 0 for all), ``prelude`` and
         ``workers`` of the copy.
     """
-    program = f"from {__name__} import main; main()"
+    return in_namespace(__name__, {"folder": str(folder), **wanted})
+
+
+def in_namespace(module: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Run a module's ``main`` as root in a mount namespace of its own; return what it prints as JSON."""
+    program = f"from {module} import main; main()"
     as_root = [] if os.geteuid() == 0 else ["sudo", "-n", "--preserve-env"]
     command = [*as_root, "unshare", "-m", "--propagation", "private", sys.executable, "-c", program]
     environment = {**faults.environment(), "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
-    arguments = json.dumps({"folder": str(folder), **wanted})
-    done = subprocess.run([*command, arguments], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, json.dumps(wanted)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-class _Disk:
+class Disk:
+    """A file system in an image below a folder, mounted at ``mnt`` there."""
+
     def __init__(self, folder: pathlib.Path, system: str) -> None:
         self.image, self.mount_point = folder / "image", folder / "mnt"
         self.base = self.mount_point / "base"
@@ -102,7 +108,7 @@ class _Disk:
 
 
 class _Trial:
-    def __init__(self, disk: _Disk, wanted: dict[str, Any]) -> None:
+    def __init__(self, disk: Disk, wanted: dict[str, Any]) -> None:
         self.disk, self.base, self.scenario = disk, disk.base, wanted["scenario"]
         self.values = {"workers": wanted["workers"]}
         self.prelude = wanted["prelude"]
@@ -201,7 +207,7 @@ def _content(path: pathlib.Path) -> bytes | None:
 def main() -> None:
     """Try what the first argument says, and print what was found as JSON."""
     wanted = json.loads(sys.argv[1])
-    disk = _Disk(pathlib.Path(wanted["folder"]), wanted["system"])
+    disk = Disk(pathlib.Path(wanted["folder"]), wanted["system"])
     disk.mount()
     trial = _Trial(disk, wanted)
     calls = trial.calls()

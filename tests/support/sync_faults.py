@@ -31,10 +31,12 @@ __all__ = [
     "OLD_BIG",
     "Call",
     "Outcome",
+    "add_rows",
     "calls_of",
     "command_of",
     "copy",
     "digest_of",
+    "environment",
     "first_version",
     "found_differences",
     "is_told",
@@ -146,12 +148,17 @@ def _made_databases() -> dict[str, dict[str, bytes]]:
             if os.path.exists(path):
                 with contextlib.closing(sqlite3.connect(path)) as connection:  # folds the old log in
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            subprocess.run([sys.executable, "-c", _ROWS, path, str(count)], check=True)
+            add_rows(path, count)
             _databases[version] = {}
             for name in ("p.sqlite3", "p.sqlite3-wal"):
                 with open(os.path.join(folder, name), "rb") as file:
                     _databases[version][name] = file.read()
     return _databases
+
+
+def add_rows(path: str | pathlib.Path, count: int) -> None:
+    """Add rows to a database and die, so that they stand in the log alone."""
+    subprocess.run([sys.executable, "-c", _ROWS, str(path), str(count)], check=True)
 
 
 def rows(folder: pathlib.Path) -> int:
@@ -247,4 +254,4 @@ def calls_of(log: Iterator[str] | Any, names: str) -> list[Call]:
 def sample(points: Sequence[Any], count: int) -> list[Any]:
     """Return so many of all points, evenly; all for 0."""
     step = max(1, len(points) // count) if count else 1
-    return list(points[::step])[: count or None]
+    return list(points[step // 2 :: step])[: count or None]

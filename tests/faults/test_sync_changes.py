@@ -1,0 +1,104 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A source that changes under a copy after any of its calls, and a device that does not hold what was written."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.tests.support.device_flip import copy_to_flipped
+from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+    NEW_BIG,
+    OLD_BIG,
+    add_rows,
+    copy,
+    first_version,
+    found_differences,
+    is_told,
+    list_calls,
+    rows,
+    sample,
+    second_version,
+)
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable
+
+# How many points are tried of all that there are, of each kind; 0 is every one.
+POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "2"))
+CALLS = "openat,read,preadv,pwrite64,fsync,newfstatat,rename,fchown,utimensat,close"
+
+
+def truncate(src: pathlib.Path) -> None:
+    os.truncate(src / "big", 10)
+
+
+def grow(src: pathlib.Path) -> None:
+    with open(src / "big", "ab") as file:
+        file.write(b"more")
+
+
+def replace(src: pathlib.Path) -> None:
+    (src / "other").write_bytes(b"Other" * 300_000)
+    os.rename(src / "other", src / "big")
+
+
+def overwrite(src: pathlib.Path) -> None:
+    """Change it in place, at its end, and claim that it is as old as before."""
+    status = os.stat(src / "big")
+    with open(src / "big", "r+b") as file:
+        file.seek(-5, os.SEEK_END)
+        file.write(b"NEWER")
+    os.utime(src / "big", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def remove(src: pathlib.Path) -> None:
+    (src / "big").unlink()
+
+
+def write_rows(src: pathlib.Path) -> None:
+    add_rows(src / "p.sqlite3", 3)
+
+
+@pytest.mark.parametrize("change", [truncate, grow, replace, overwrite, remove, write_rows])
+def test_a_source_that_changes_is_never_half_copied(
+    tmp_path: pathlib.Path, change: Callable[[pathlib.Path], None]
+) -> None:
+    base = tmp_path / "base"
+    src, dest = base / "src", base / "dest"
+    first_version(base)
+    copy(base)
+    second_version(base)
+    for call in sample(list_calls(base, CALLS), POINTS):
+        first_version(base)
+        copy(base)
+        second_version(base)
+        outcome = stopped_at(base, call, lambda: change(src))
+        assert outcome.code in (0, 1), (call, outcome)
+        if outcome.code:
+            assert "p.sqlite3" in outcome.said or "big" in outcome.said, (call, outcome)
+        contents = [OLD_BIG, NEW_BIG, *([(src / "big").read_bytes()] if (src / "big").exists() else [])]
+        assert not (dest / "big").exists() or (dest / "big").read_bytes() in contents, (call, outcome)
+        assert rows(dest) in (5, 9, 12), (call, outcome)
+        copy(base)
+        assert (found_differences(base), is_told(base)) == ([], True), (call, outcome)
+        assert not copy(base)["changed"], (call, outcome)
+
+
+@pytest.mark.parametrize("size", [0, 3_000_000])
+def test_what_the_device_changes_is_caught_before_it_gets_its_name(tmp_path: pathlib.Path, size: int) -> None:
+    found = copy_to_flipped(tmp_path, size=size, prelude="")
+    assert (found["code"], found["placed"]) == (1, False), found
+    assert "the copy differs from what was read from the source" in found["said"]
+
+
+@pytest.mark.parametrize("size", [0, 3_000_000])
+def test_a_copy_that_reads_back_from_the_cache_is_caught(tmp_path: pathlib.Path, size: int) -> None:
+    found = copy_to_flipped(tmp_path, size=size, prelude="import os; os.posix_fadvise = lambda *asked: None; ")
+    assert (found["code"], found["placed"]) == (0, True), found
