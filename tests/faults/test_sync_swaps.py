@@ -1,0 +1,170 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names that somebody else swaps under a copy after any of its calls: nothing outside is read, written or removed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+    command_of,
+    copy,
+    environment,
+    first_version,
+    list_calls,
+    sample,
+    second_version,
+)
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable
+
+# How many points are tried of all that there are, of each kind; 0 is every one.
+POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "1"))
+CALLS = (
+    "openat,newfstatat,getdents64,rename,renameat,mkdirat,linkat,symlinkat,mknodat,unlinkat,fchown,chown,fchmod,chmod,"
+    "utimensat,fsync,pwrite64,readlinkat"
+)
+SECRET = b"what nobody may see " * 20
+RUNS = 40
+# Swaps the folders "logs" and "new", and the file "big", for links to what is outside, and back, without an end.
+FLIPPER = """
+import os, sys
+print("on", flush=True)
+flips = 0
+while True:
+    for root in sys.argv[1:3]:
+        for name in ("logs", "new", "big"):
+            path, aside = f"{root}/{name}", f"{root}/.aside-{name}"
+            outside = f"{sys.argv[3]}/big" if name == "big" else sys.argv[3]
+            for step, one, other in ((os.rename, path, aside), (os.symlink, outside, path), (os.unlink, path, None),
+                                     (os.rename, aside, path)):
+                try:
+                    step(one) if other is None else step(one, other)
+                    flips += 1
+                except OSError:
+                    pass
+"""
+
+
+def aside(path: pathlib.Path) -> None:
+    os.rename(path, path.parent / f".aside-{path.name}")
+
+
+def parent_to_link(root: pathlib.Path, outside: pathlib.Path) -> None:
+    aside(root / "logs")
+    (root / "logs").symlink_to(outside)
+
+
+def leaf_to_link(root: pathlib.Path, outside: pathlib.Path) -> None:
+    aside(root / "big")
+    (root / "big").symlink_to(outside / "big")
+
+
+def leaf_to_hard_link(root: pathlib.Path, outside: pathlib.Path) -> None:
+    aside(root / "big")
+    os.link(outside / "big", root / "big")
+
+
+def leaf_to_fifo(root: pathlib.Path, outside: pathlib.Path) -> None:
+    aside(root / "big")
+    os.mkfifo(root / "big")
+
+
+def file_to_folder(root: pathlib.Path, outside: pathlib.Path) -> None:
+    aside(root / "big")
+    shutil.copytree(outside, root / "big", ignore=lambda *_names: ["big", "a.log", "b.log"])
+
+
+def folder_to_file(root: pathlib.Path, outside: pathlib.Path) -> None:
+    aside(root / "logs")
+    (root / "logs").write_text("a file")
+
+
+def make(base: pathlib.Path) -> pathlib.Path:
+    """Prepare a second pass, and a folder outside that has the same names."""
+    first_version(base)
+    copy(base)
+    second_version(base)
+    outside = base / "outside"
+    outside.mkdir()
+    for name in ("big", "a.log", "b.log"):
+        (outside / name).write_bytes(SECRET)
+        os.chmod(outside / name, 0o600)
+    return outside
+
+
+def facts_of(outside: pathlib.Path) -> list[tuple[object, ...]]:
+    """Return all that a copy could change outside; how often a file is linked is the rival's doing."""
+    found: list[tuple[object, ...]] = []
+    for path in [outside, *sorted(outside.iterdir())]:
+        status = os.lstat(path)
+        content = b"" if path.is_dir() else path.read_bytes()
+        found.append((path, status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, content))
+    return found
+
+
+def holds_secret(dest: pathlib.Path) -> list[str]:
+    """Return the files of a tree in which the secret stands, but for those that somebody has linked there."""
+    files = (os.path.join(folder, name) for folder, _names, names in os.walk(dest) for name in names)
+    plain = (path for path in files if os.path.isfile(path) and not os.path.islink(path))
+    plain = (path for path in plain if not os.path.samefile(path, dest.parent / "outside" / "big"))
+    found = []
+    for path in plain:
+        with open(path, "rb") as file:
+            found += [path] if SECRET[:20] in file.read() else []
+    return found
+
+
+SWAPS = [parent_to_link, leaf_to_link, leaf_to_fifo, file_to_folder, folder_to_file]
+
+
+# What is linked into the source belongs to it.
+@pytest.mark.parametrize(
+    ("swap", "side"), [*((swap, side) for swap in SWAPS for side in ("src", "dest")), (leaf_to_hard_link, "dest")]
+)
+def test_a_name_that_is_swapped_leads_nowhere(
+    tmp_path: pathlib.Path, swap: Callable[[pathlib.Path, pathlib.Path], None], side: str
+) -> None:
+    base = tmp_path / "base"
+    make(base)
+    for call in sample(list_calls(base, CALLS), POINTS):
+        outside = make(base)
+        before = facts_of(outside)
+        outcome = stopped_at(base, call, lambda: swap(base / side, base / "outside"))
+        assert outcome.code in (0, 1), (call, outcome)
+        assert facts_of(outside) == before, (call, outcome)
+        assert holds_secret(base / "dest") == [], (call, outcome)
+
+
+def test_nobody_leads_a_copy_astray_by_flipping_names(tmp_path: pathlib.Path) -> None:
+    base = tmp_path / "base"
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        os.chmod(folder, 0o755)
+    for _run in range(RUNS if POINTS == 0 else POINTS):
+        outside = make(base)
+        before = facts_of(outside)
+        for root in (base / "src", base / "dest"):
+            os.chmod(root, 0o777)
+            for name in ("logs", "new", "big"):
+                if (root / name).exists():
+                    os.chown(root / name, 65534, 65534)
+        rival = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", FLIPPER]
+        names = [str(base / name) for name in ("src", "dest", "outside")]
+        with subprocess.Popen([*rival, *names], stdout=subprocess.PIPE) as flipper:
+            assert flipper.stdout is not None
+            assert flipper.stdout.readline() == b"on\n"
+            done = subprocess.run(command_of(base), check=False, env=environment(), stderr=subprocess.PIPE, timeout=120)
+            flipper.kill()
+        assert done.returncode in (0, 1), done.stderr
+        assert facts_of(outside) == before
+        assert holds_secret(base / "dest") == []
