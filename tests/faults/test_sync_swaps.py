@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,9 @@ RUNS = 40
 # Swaps the folders "logs" and "new", and the file "big", for links to what is outside, and back, without an end.
 FLIPPER = """
 import os, sys
+for root in sys.argv[1:3]:  # it can, or it ends before it says that it is on
+    os.rename(f"{root}/big", f"{root}/.aside-big")
+    os.rename(f"{root}/.aside-big", f"{root}/big")
 print("on", flush=True)
 flips = 0
 while True:
@@ -148,8 +152,9 @@ def test_a_name_that_is_swapped_leads_nowhere(
 
 def test_nobody_leads_a_copy_astray_by_flipping_names(tmp_path: pathlib.Path) -> None:
     base = tmp_path / "base"
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        os.chmod(folder, 0o755)
+    for folder in (tmp_path, *tmp_path.parents):  # the rival's way there, whose depth differs with xdist
+        if os.path.realpath(tempfile.gettempdir()) in map(str, folder.parents):
+            os.chmod(folder, 0o755)
     for _run in range(RUNS if POINTS == 0 else POINTS):
         outside = make(base)
         before = facts_of(outside)
