@@ -68,7 +68,7 @@ def judge(base: pathlib.Path, outcome: Outcome, before: str) -> str:
 KINDS = [(error, lasting, workers) for workers in (1, 2) for error in ERRORS for lasting in ("", "+")]
 
 
-# Of the unit tests' sample each error once, in turn once and lasting.
+# Of the unit tests' sample four of them, in turn once and lasting.
 @pytest.mark.parametrize(("error", "lasting", "workers"), KINDS[:12:3] if POINTS else KINDS)
 def test_a_call_that_fails_is_never_taken_for_success(
     tmp_path: pathlib.Path, error: str, lasting: str, workers: int
@@ -85,7 +85,8 @@ def test_a_call_that_fails_is_never_taken_for_success(
         when = f"{call.ordinal}..{call.ordinal + 3}" if lasting and error == "EINTR" else f"{call.ordinal}{lasting}"
         inject = f"inject={call.name}:error={error}:when={when}"
         outcome = run_traced(base, call.name, "-e", inject, workers=workers)
-        found = judge(base, outcome, before)
+        # Which of two processes makes a call is a matter of time.
+        found = judge(base, outcome, before) if outcome.fired or workers > 1 else "was never injected"
         if found:
             wrong.append(f"{inject} {found}")
     assert wrong == []

@@ -87,10 +87,11 @@ class Call(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a copy ended, and what it said."""
+    """How a copy ended, what it said, and whether a fault was injected into one of its calls."""
 
     code: int
     said: str
+    fired: bool = False
 
 
 def values_of(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
@@ -208,7 +209,9 @@ def run_traced(base: pathlib.Path, names: str, *inject: str, prelude: str = "", 
         stderr=subprocess.PIPE,
         timeout=120,
     )
-    return Outcome(done.returncode, done.stderr.decode(errors="replace"))
+    with open(f"{base}.trace", "rb") as trace:
+        fired = b"(INJECTED)" in trace.read()
+    return Outcome(done.returncode, done.stderr.decode(errors="replace"), fired)
 
 
 def environment() -> dict[str, str]:
