@@ -16,6 +16,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+    Call,
     command_of,
     copy,
     environment,
@@ -36,15 +37,16 @@ CALLS = (
     "utimensat,fsync,pwrite64,readlinkat"
 )
 SECRET = b"what nobody may see " * 20
-RUNS = 40
+FLIPS = 100_000 if POINTS == 0 else 1
 # Swaps the folders "logs" and "new", and the file "big", for links to what is outside, and back, without an end.
 FLIPPER = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (print(flips, flush=True), os._exit(0)))
 for root in sys.argv[1:3]:  # it can, or it ends before it says that it is on
     os.rename(f"{root}/big", f"{root}/.aside-big")
     os.rename(f"{root}/.aside-big", f"{root}/big")
-print("on", flush=True)
 flips = 0
+print("on", flush=True)
 while True:
     for root in sys.argv[1:3]:
         for name in ("logs", "new", "big"):
@@ -86,7 +88,7 @@ def leaf_to_fifo(root: pathlib.Path, outside: pathlib.Path) -> None:
 
 def file_to_folder(root: pathlib.Path, outside: pathlib.Path) -> None:
     aside(root / "big")
-    shutil.copytree(outside, root / "big", ignore=lambda *_names: ["big", "a.log", "b.log"])
+    shutil.copytree(outside, root / "big", ignore=lambda *_names: ["big", "a.log", "b.log", "c.log"])
 
 
 def folder_to_file(root: pathlib.Path, outside: pathlib.Path) -> None:
@@ -101,7 +103,7 @@ def make(base: pathlib.Path) -> pathlib.Path:
     second_version(base)
     outside = base / "outside"
     outside.mkdir()
-    for name in ("big", "a.log", "b.log"):
+    for name in ("big", "a.log", "b.log", "c.log"):
         (outside / name).write_bytes(SECRET)
         os.chmod(outside / name, 0o600)
     return outside
@@ -155,7 +157,8 @@ def test_nobody_leads_a_copy_astray_by_flipping_names(tmp_path: pathlib.Path) ->
     for folder in (tmp_path, *tmp_path.parents):  # the rival's way there, whose depth differs with xdist
         if os.path.realpath(tempfile.gettempdir()) in map(str, folder.parents):
             os.chmod(folder, 0o755)
-    for _run in range(RUNS if POINTS == 0 else POINTS):
+    flips = 0
+    while flips < FLIPS:
         outside = make(base)
         before = facts_of(outside)
         for root in (base / "src", base / "dest"):
@@ -163,13 +166,49 @@ def test_nobody_leads_a_copy_astray_by_flipping_names(tmp_path: pathlib.Path) ->
             for name in ("logs", "new", "big"):
                 if (root / name).exists():
                     os.chown(root / name, 65534, 65534)
-        rival = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", FLIPPER]
-        names = [str(base / name) for name in ("src", "dest", "outside")]
-        with subprocess.Popen([*rival, *names], stdout=subprocess.PIPE) as flipper:
-            assert flipper.stdout is not None
-            assert flipper.stdout.readline() == b"on\n"
-            done = subprocess.run(command_of(base), check=False, env=environment(), stderr=subprocess.PIPE, timeout=120)
-            flipper.kill()
+        done, flipped = flipped_copy(base)
+        flips += flipped
         assert done.returncode in (0, 1), done.stderr
         assert facts_of(outside) == before
         assert holds_secret(base / "dest") == []
+
+
+def flipped_copy(base: pathlib.Path) -> tuple[subprocess.CompletedProcess[bytes], int]:
+    """Copy while the rival flips names; return how that ended, and how often a name was flipped."""
+    rival = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", FLIPPER]
+    names = [str(base / name) for name in ("src", "dest", "outside")]
+    with subprocess.Popen([*rival, *names], stdout=subprocess.PIPE) as flipper:
+        assert flipper.stdout is not None
+        assert flipper.stdout.readline() == b"on\n"
+        done = subprocess.run(command_of(base), check=False, env=environment(), stderr=subprocess.PIPE, timeout=120)
+        flipper.terminate()
+        return done, int(flipper.stdout.readline())
+
+
+# Mutants: one follows every link but where it holds a name without opening it, one follows those of folders.
+FOLLOWS = """
+import os
+_open = os.open
+def _follow(path, flags, *more, **named):
+    return _open(path, flags & ~os.O_NOFOLLOW if flags & WHERE else flags, *more, **named)
+os.open = _follow
+"""
+MUTANTS = {
+    "all": FOLLOWS.replace("flags & WHERE", "not flags & os.O_PATH"),
+    "folders": FOLLOWS.replace("WHERE", "os.O_DIRECTORY"),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_copy_that_follows_links_is_caught(tmp_path: pathlib.Path, mutant: str) -> None:
+    base = tmp_path / "base"
+    make(base)
+    calls = list_calls(base, "mkdirat,getdents64", prelude=MUTANTS[mutant])
+    assert any(is_led_astray(base, call, MUTANTS[mutant]) for call in calls)
+
+
+def is_led_astray(base: pathlib.Path, call: Call, prelude: str) -> bool:
+    """Tell whether a copy reads what is outside when a folder of its source becomes a link after a call."""
+    outside = make(base)
+    stopped_at(base, call, lambda: parent_to_link(base / "src", outside), prelude=prelude)
+    return bool(holds_secret(base / "dest"))

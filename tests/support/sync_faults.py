@@ -121,6 +121,7 @@ def second_version(base: pathlib.Path) -> None:
     """Change the source in every way: replaced, new, removed; a log of a database, links, a hole, a FIFO."""
     src = base / "src"
     (src / "logs" / "a.log").write_text("new\n" * 200)
+    (src / "logs" / "c.log").write_text("new")
     (src / "new").mkdir()
     (src / "new" / "b.log").write_text("new")
     (src / "link").unlink()
