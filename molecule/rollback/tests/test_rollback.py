@@ -78,7 +78,12 @@ def test_the_next_move_asks_what_becomes_of_the_rows_that_were_left_behind(host:
 
 
 def test_it_goes_forward_again_with_the_truth_of_the_old_state(host: Any) -> None:
-    forward = play("migrate", contimg_database_decisions={"ingest": "take_source"})
+    decided: dict[str, object] = {"contimg_database_decisions": {"ingest": "take_source"}}
+    asked = play("migrate", **decided)
+    assert asked.returncode == 2, asked.stdout
+    # What a service logged on the new path is not given up unasked either.
+    assert "holds what this copy has not put there: logs/contimg-stream.out" in " ".join(asked.stdout.split())
+    forward = play("migrate", **decided, contimg_on_conflict="replace")
     assert forward.returncode == 0, forward.stdout
     assert phase_of(host) == "done"
     assert downtime_of(host) > 0
