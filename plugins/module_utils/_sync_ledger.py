@@ -23,7 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["DATABASE", "NO_DIGEST", "PLACED", "RACY", "VERIFIED", "Known", "Ledger", "is_racy", "is_same_content"]
 
@@ -108,19 +108,19 @@ class Ledger:
             raise ContimgError("is not the ledger of a copy", path=self.path, hint=hint)
         if len(content) < len(_MAGIC):
             return 0
-        position = len(_MAGIC)
+        position, view = len(_MAGIC), memoryview(content)  # one block may hold all: it is not copied
         while position + _BLOCK.size <= len(content):
             count, length, checksum = _BLOCK.unpack_from(content, position)
-            block = content[position + _BLOCK.size : position + _BLOCK.size + length]
+            block = view[position + _BLOCK.size : position + _BLOCK.size + length]
             if not count or len(block) < length or zlib.crc32(block) != checksum:
                 break
-            records = [block[start : start + _SIZE] for start in range(0, count * _SIZE, _SIZE)]
-            self._remember(dict(zip(block[count * _SIZE :].split(b"\0"), records)))
+            records = (bytes(block[start : start + _SIZE]) for start in range(0, count * _SIZE, _SIZE))
+            self._remember(zip(bytes(block[count * _SIZE :]).split(b"\0"), records))
             position += _BLOCK.size + length
         return position
 
-    def _remember(self, records: Mapping[bytes, bytes]) -> None:
-        for path, record in records.items():
+    def _remember(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        for path, record in records:
             (self._records if record[_FLAGS] & PLACED else self._intents)[path] = record
 
     def __contains__(self, path: bytes) -> bool:
@@ -162,7 +162,7 @@ class Ledger:
         if not known:
             return
         records = {path: one.packed() for path, one in known.items()}
-        self._remember(records)
+        self._remember(records.items())
         block = _packed(records)
         with failing("write the ledger", self.path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
