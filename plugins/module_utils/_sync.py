@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file, sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import format_manifest, hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
@@ -48,24 +46,22 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import make_plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Decisions, Plan, Questions
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_target import made_target, open_target
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     entry_of,
     folder_of,
-    kind_of,
     open_root,
     require_folder,
     require_separate,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 __all__ = ["Options", "options_from", "synchronize"]
 
 _SHOWN = 200  # actions and conflicts that a result lists
 _GOES_ON = "The source is unchanged; run again to go on."
-_PATIENCE = 2.0  # seconds; so long the processes of a run that was killed may hold the lock
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
     require_separate(options.src, options.dest)
     if options.require_quiesced:
         require_quiet(options.src, options.dest)
-    with open_root(options.src) as source, _open_target(options, check=check) as target:
+    with open_root(options.src) as source, open_target(options.dest, check=check) as target:
         progress = Progress(None if check else options.progress_file, limit=options.bandwidth_limit)
         progress.tell("compare")
         pass_ = _Pass(options, source, target, started_ns)
@@ -118,48 +114,6 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
             pass_.run(progress)
         progress.tell("done")
         return _report(options, pass_, changed=changed, seconds=time.monotonic() - started)
-
-
-@contextlib.contextmanager
-def _open_target(options: Options, *, check: bool) -> Iterator[int | None]:
-    """Hold the destination, and its lock while something may be written; a second run says so and leaves."""
-    kind = kind_of(options.dest)
-    if not kind:
-        yield None
-        return
-    if kind != stat.S_IFDIR:
-        raise ContimgError("is no directory", path=options.dest, hint="Nothing was touched.")
-    with open_root(options.dest) as target:
-        if not check:
-            _lock(target, options.dest)
-        yield target
-
-
-def _lock(target: int, dest: str) -> None:
-    patience = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > patience:
-                hint = "Nothing was touched. Wait for it."
-                raise ContimgError("another copy to this destination is running", path=dest, hint=hint) from error
-        time.sleep(_PATIENCE / 20)
-
-
-@contextlib.contextmanager
-def _made_target(dest: str) -> Iterator[int]:
-    """Make the destination, and whatever is missing above it."""
-    missing = [os.path.abspath(dest)]
-    while not os.path.lexists(os.path.dirname(missing[-1])):
-        missing.append(os.path.dirname(missing[-1]))
-    for path in reversed(missing):
-        with failing("make the destination", path):
-            os.mkdir(path, 0o700 if path == missing[0] else 0o777)
-            sync_directory(os.path.dirname(path))
-    with open_root(dest) as target:
-        _lock(target, dest)
-        yield target
 
 
 class _Pass:
@@ -250,7 +204,7 @@ class _Pass:
         progress.files, progress.size = self.copied(), self._bytes()
         with contextlib.ExitStack() as stack:
             if self.target is None:
-                self.target = stack.enter_context(_made_target(options.dest))
+                self.target = stack.enter_context(made_target(options.dest))
             context = self._context(stack.enter_context(DataCopier(progress.add)), progress)
             require_capable(context, self.trees.source, options.dest)
             for action in self.plan.actions:

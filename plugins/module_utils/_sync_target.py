@@ -1,0 +1,73 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The destination of a copy, held by one run at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of, open_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["made_target", "open_target"]
+
+_PATIENCE = 2.0  # seconds; so long the processes of a run that was killed may hold the lock
+
+
+@contextlib.contextmanager
+def open_target(dest: str, *, check: bool) -> Iterator[int | None]:
+    """Hold the descriptor of the destination's root, ``None`` where there is none.
+
+    :param check: whether nothing will be written; otherwise its lock is held, too.
+    :raises ContimgError: when it is no directory, or another copy to it is running.
+    """
+    kind = kind_of(dest)
+    if not kind:
+        yield None
+        return
+    if kind != stat.S_IFDIR:
+        raise ContimgError("is no directory", path=dest, hint="Nothing was touched.")
+    with open_root(dest) as target:
+        if not check:
+            _lock(target, dest)
+        yield target
+
+
+def _lock(target: int, dest: str) -> None:
+    patience = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > patience:
+                hint = "Nothing was touched. Wait for it."
+                raise ContimgError("another copy to this destination is running", path=dest, hint=hint) from error
+        time.sleep(_PATIENCE / 20)
+
+
+@contextlib.contextmanager
+def made_target(dest: str) -> Iterator[int]:
+    """Make the destination, and whatever is missing above it, durably; hold its descriptor and its lock.
+
+    :raises ContimgError: naming what could not be made.
+    """
+    missing = [os.path.abspath(dest)]
+    while not os.path.lexists(os.path.dirname(missing[-1])):
+        missing.append(os.path.dirname(missing[-1]))
+    for path in reversed(missing):
+        with failing("make the destination", path):
+            os.mkdir(path, 0o700 if path == missing[0] else 0o777)
+            sync_directory(os.path.dirname(path))
+    with open_root(dest) as target:
+        _lock(target, dest)
+        yield target
