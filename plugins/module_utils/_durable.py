@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_extended_attributes
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +83,7 @@ def replace_file(
 
 
 def _write_new(folder: int, name: str, content: bytes, *, mode: int, owner: int, group: int, like: str | None) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o600, dir_fd=folder)
+    descriptor = create_name(folder, name)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

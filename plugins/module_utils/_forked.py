@@ -83,7 +83,7 @@ def _started(work: Callable[[int], Any], queue: int, *, count: int, blocks: int)
     status = 1
     gc.disable()  # it soon ends, and what it makes has no cycles
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nobody waits for its answers any more
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # sent when its answers are no longer wanted
         for block in iter(lambda: os.read(queue, _INDEX.size), b""):
             (number,) = _INDEX.unpack(block)
             for index in range(number * count // blocks, (number + 1) * count // blocks):

@@ -13,10 +13,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root, scan, tree_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from typing import Any
 
-__all__ = ["audit", "format_manifest", "hash_file", "moved", "parse_manifest", "read_manifest"]
+__all__ = ["audit", "format_manifest", "hash_file", "is_shared_memory", "moved", "parse_manifest", "read_manifest"]
 
 _NAMED = 100  # paths that a report lists of each kind
 _CHUNK = 1 << 20
@@ -86,9 +86,9 @@ def moved(path: bytes, rename: Mapping[bytes, bytes]) -> bytes:
     return path
 
 
-def _is_shared_memory(name: bytes, wanted: Mapping[bytes, str]) -> bool:
+def is_shared_memory(path: bytes, databases: Container[bytes]) -> bool:
     """Tell whether a file is the ``-shm`` of a database: SQLite makes it anew from the log, and no copy takes it along."""
-    return name.endswith(b"-shm") and name[: -len(b"-shm")] in wanted
+    return path.endswith(b"-shm") and path[: -len(b"-shm")] in databases
 
 
 def audit(
@@ -107,7 +107,7 @@ def audit(
         with failing("read the tree", path):
             changed = [name for name in present if content and hash_file(root, found[name]) != wanted[name]]
     missing = sorted(set(wanted) - set(found))
-    unknown = sorted(name for name in found if name not in wanted and not _is_shared_memory(name, wanted))
+    unknown = sorted(name for name in found if name not in wanted and not is_shared_memory(name, wanted))
     lists = {"missing": missing, "changed_files": changed, "unknown": unknown}
     return {
         **{kind: [display(name) for name in names_found[:_NAMED]] for kind, names_found in lists.items()},

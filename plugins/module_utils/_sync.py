@@ -135,6 +135,8 @@ class _Pass:
             options.decisions,
             Questions(self._same_content, self._same_attributes, self._relation),
         )
+        self.copies = [step for step in self.plan.actions if step.kind == "copy"]
+        self.copied_bytes = sum(self.trees.source[step.source].size for step in self.copies)
         self._refuse_conflicts()
 
     def _refuse_conflicts(self) -> None:
@@ -201,7 +203,7 @@ class _Pass:
     def run(self, progress: Progress) -> None:
         """Apply, verify, remember."""
         options = self.options
-        progress.files, progress.size = self.copied(), self._bytes()
+        progress.files, progress.size = len(self.copies), self.copied_bytes * (2 if options.verify else 1)
         with contextlib.ExitStack() as stack:
             if self.target is None:
                 self.target = stack.enter_context(made_target(options.dest))
@@ -215,18 +217,10 @@ class _Pass:
             self._note_linked()
             self._write()
 
-    def copied(self) -> int:
-        """Return how many files the plan copies."""
-        return sum(step.kind == "copy" for step in self.plan.actions)
-
-    def _bytes(self) -> int:
-        sizes = (self.trees.source[step.source].size for step in self.plan.actions if step.kind == "copy")
-        return sum(sizes) * (2 if self.options.verify else 1)
-
     def _context(self, data: DataCopier, progress: Progress) -> Context:
         options = self.options
         if options.verify:
-            self.verified = self.copied()
+            self.verified = len(self.copies)
         return Context(
             source=self.source,
             target=self._there(),
@@ -292,14 +286,12 @@ class _Pass:
 
 def _report(options: Options, pass_: _Pass, *, changed: bool, seconds: float) -> dict[str, Any]:
     plan, trees = pass_.plan, pass_.trees
-    copies = [step for step in plan.actions if step.kind == "copy"]
-    copied_bytes = sum(trees.source[step.source].size for step in copies)
     return {
         "changed": changed,
         "stats": {
             "files": trees.files,
             "bytes": trees.size,
-            "copied": len(copies),
+            "copied": len(pass_.copies),
             "skipped": len(plan.unchanged) + trees.settled,
             "verified": pass_.verified,
             "removed": sum(step.kind == "remove" for step in plan.actions),
@@ -315,7 +307,7 @@ def _report(options: Options, pass_: _Pass, *, changed: bool, seconds: float) ->
         "manifest": options.manifest,
         "source_digest": trees.digest,
         "duration": round(seconds, 3),
-        "throughput": round(copied_bytes / max(seconds, 0.001)),
+        "throughput": round(pass_.copied_bytes / max(seconds, 0.001)),
         "identical": not plan.actions,
         "diff": plan.diff(),
     }

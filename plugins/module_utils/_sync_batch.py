@@ -27,11 +27,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     DEBRIS,
-    IDENTITY,
     Entry,
+    create_name,
     entry_of,
+    name_of,
     open_below,
     open_name,
+    parent_of,
 )
 
 if TYPE_CHECKING:
@@ -162,7 +164,7 @@ class _Batch:
         return self
 
     def _hold(self, stack: contextlib.ExitStack, root: int, path: bytes, held: dict[bytes, int]) -> None:
-        folder = _parent(path)
+        folder = parent_of(path)
         if folder not in held:
             with self._tolerating(), failing("open the folder", folder or b"."):
                 held[folder] = stack.enter_context(open_below(root, folder, os.O_DIRECTORY))
@@ -187,22 +189,22 @@ class _Batch:
 
     def _discard(self, one: _Open) -> None:
         os.close(one.descriptor)
-        os.unlink(one.temporary, dir_fd=self._targets[_parent(self.actions[one.number].path)])
+        os.unlink(one.temporary, dir_fd=self._targets[parent_of(self.actions[one.number].path)])
 
     def read_ahead(self) -> None:
         """Ask for all sources at once: the disk takes them in its own order. What cannot be read is told when it is copied."""
         for action in self.actions:
-            folder = self._sources.get(_parent(action.source))
+            folder = self._sources.get(parent_of(action.source))
             with contextlib.suppress(OSError):
                 if folder is not None:
-                    source = open_name(folder, _name(action.source))
+                    source = open_name(folder, name_of(action.source))
                     self.context.data.read_ahead(source)
                     os.close(source)
 
     def write(self, number: int) -> None:
         """Copy a file to a temporary name; a source that changes meanwhile is read again."""
         source = self.actions[number].source
-        if _parent(source) not in self._sources:
+        if parent_of(source) not in self._sources:
             return
         with self._tolerating(), failing("copy the file", source, "The source is unchanged; run again to go on."):
             if not any(self._write_once(number) for _attempt in range(_ATTEMPTS)):
@@ -211,7 +213,7 @@ class _Batch:
 
     def _write_once(self, number: int) -> bool:
         path = self.actions[number].source
-        folder, name = self._sources[_parent(path)], _name(path)
+        folder, name = self._sources[parent_of(path)], name_of(path)
         source = open_name(folder, name)
         try:
             before = os.fstat(source)
@@ -230,9 +232,8 @@ class _Batch:
 
     def _fill(self, one: _Open, source: int, status: os.stat_result) -> _Open:
         """Nobody else may open a temporary file before it has its content, owner and mode."""
-        folder = self._targets[_parent(self.actions[one.number].path)]
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        target = os.open(one.temporary, flags, 0o600, dir_fd=folder)
+        folder = self._targets[parent_of(self.actions[one.number].path)]
+        target = create_name(folder, one.temporary)
         one = one._replace(descriptor=target)
         try:
             sha256 = self.context.data.copy(source, target, status)
@@ -279,12 +280,4 @@ class _Batch:
 
 
 def _is_still(entry: Entry, status: os.stat_result) -> bool:
-    return entry.facts[:IDENTITY] == entry_of(entry.path, status).identity
-
-
-def _parent(path: bytes) -> bytes:
-    return path.rpartition(b"/")[0]
-
-
-def _name(path: bytes) -> bytes:
-    return path.rpartition(b"/")[2]
+    return entry.identity == entry_of(entry.path, status).identity

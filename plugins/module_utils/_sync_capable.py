@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes, open_handle
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import temporary_name
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name, folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -98,8 +98,7 @@ class _Trials:
 
     @contextlib.contextmanager
     def _file(self) -> Iterator[int]:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(self._name(), flags, 0o600, dir_fd=self.folder), "wb") as file:
+        with open(create_name(self.folder, self._name()), "wb") as file:
             yield file.fileno()
 
     def wanted(self) -> dict[str, Callable[[], None]]:

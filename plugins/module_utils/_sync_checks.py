@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of, open_below
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of, name_of, open_below, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -61,11 +61,11 @@ def require_readable(root: int, entries: Iterable[Entry]) -> None:
     folders: dict[bytes, list[Entry]] = {}
     for entry in entries:
         if entry.is_file:
-            folders.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
+            folders.setdefault(parent_of(entry.path), []).append(entry)
     for path, files in folders.items():
         with failing("open the folder", path or b".", _UNTOUCHED), open_below(root, path, os.O_DIRECTORY) as folder:
             for entry in files:
-                if not os.access(entry.path.rpartition(b"/")[2], os.R_OK, dir_fd=folder, effective_ids=True):
+                if not os.access(name_of(entry.path), os.R_OK, dir_fd=folder, effective_ids=True):
                     hint = f"{_UNTOUCHED} Run as a user who may, or exclude it."
                     raise ContimgError("cannot be read", path=entry.path, hint=hint)
 
@@ -91,6 +91,6 @@ def require_owner(dest: str, entries: Iterable[Entry], *, wishes: Wishes) -> Non
     if os.geteuid() == 0 or "owner" in wishes.losses or wishes.owner >= 0 or wishes.group >= 0:
         return
     groups = {os.getegid(), *os.getgroups()}
-    if any(entry.status.uid != os.geteuid() or entry.status.gid not in groups for entry in entries):
+    if any(uid != os.geteuid() or gid not in groups for uid, gid in {entry.owner for entry in entries}):
         hint = f"{_UNTOUCHED} Run as root, or accept the loss with allow_loss: [owner]."
         raise ContimgError("cannot be given files of other owners by this user", path=dest, hint=hint, lost=["owner"])

@@ -23,7 +23,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     TreeDigest,
     entry_of,
     is_excluded,
+    name_of,
     open_below,
+    parent_of,
     read_folder,
 )
 
@@ -100,7 +102,7 @@ class _Comparison:
         self.source, self.target, self.ledger = source, target, ledger
         self.exclude, self.rename, self.verified = exclude, rename, verified
         self.moving = {path + suffix for path in rename for suffix in (b"", *SIDECAR_SUFFIXES)}
-        self.never_settled = self.moving | {path.rpartition(b"/")[0] for path in rename}
+        self.never_settled = self.moving | {parent_of(path) for path in rename}
         self.trees = Trees(ledger, gone=ledger.paths())
         self.pending: list[tuple[bytes, bool, bool]] = []
 
@@ -158,9 +160,9 @@ class _Comparison:
 
     def _extra(self, entry: Entry) -> None:
         """Note what only the destination has. A stale log is seen whatever is excluded: it would corrupt its database."""
-        minded = entry.path.rpartition(b"/")[2].startswith(DEBRIS) or entry.path.endswith(SIDECAR_SUFFIXES)
+        minded = name_of(entry.path).startswith(DEBRIS) or entry.path.endswith(SIDECAR_SUFFIXES)
         if not minded and is_excluded(entry, self.exclude):
-            self.trees.holding.add(entry.path.rpartition(b"/")[0])
+            self.trees.holding.add(parent_of(entry.path))
             return
         self.trees.target[entry.path] = entry
         if entry.is_folder:

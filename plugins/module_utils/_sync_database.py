@@ -25,7 +25,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written, temporary_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, entry_of, open_below, open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    create_name,
+    entry_of,
+    name_of,
+    open_below,
+    open_name,
+    parent_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +50,7 @@ def replace_database(context: Context, path: bytes, written: Sequence[Written], 
     :param stale: paths of what stands there and does not belong to it.
     :raises ContimgError: naming the file; the destination then holds the old or the new content.
     """
-    with Placing(context, written) as placing, open_below(
-        context.target, path.rpartition(b"/")[0], os.O_DIRECTORY
-    ) as folder:
+    with Placing(context, written) as placing, open_below(context.target, parent_of(path), os.O_DIRECTORY) as folder:
         if not context.live:
             _require_still(context, written)
         placing.note_intent()
@@ -59,7 +64,7 @@ def _require_still(context: Context, written: Sequence[Written]) -> None:
     for one in written:
         with failing("look at the file", one.action.source), open_below(context.source, one.action.source) as source:
             now = entry_of(one.action.source, os.fstat(source)).identity
-        if one.source.facts[:IDENTITY] != now:
+        if one.source.identity != now:
             hint = "Something still writes to it. Stop the writer and run again."
             raise ContimgError("changes while its database is copied", path=one.action.source, hint=hint)
 
@@ -67,12 +72,12 @@ def _require_still(context: Context, written: Sequence[Written]) -> None:
 class _Replacement:
     def __init__(self, context: Context, folder: int, path: bytes, written: Sequence[Written]) -> None:
         self.wishes, self.folder = context.wishes, folder
-        self.name = path.rpartition(b"/")[2]
-        self.new = {one.action.path.rpartition(b"/")[2]: one for one in written}
+        self.name = name_of(path)
+        self.new = {name_of(one.action.path): one for one in written}
         self.logs = [self.name + suffix for suffix in SIDECAR_SUFFIXES if self.name + suffix in self.new]
 
     def run(self, stale: Sequence[bytes]) -> None:
-        names = [path.rpartition(b"/")[2] for path in stale]
+        names = [name_of(path) for path in stale]
         if any(self._size(name) for name in names if name.endswith(_REPLAYED)) and self._size(self.name):
             self._fold({name: name for name in (self.name, *names) if self._size(name)})
         for name in names:
@@ -134,9 +139,8 @@ class _Replacement:
                     os.unlink(copy + suffix, dir_fd=self.folder)
 
     def _copy(self, source: bytes, target: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(open_name(self.folder, source), "rb") as reader:
-            with open(os.open(target, flags, 0o600, dir_fd=self.folder), "wb") as writer:
+            with open(create_name(self.folder, target), "wb") as writer:
                 shutil.copyfileobj(reader, writer, 1 << 20)
 
     def _copy_metadata(self, source: bytes, target: bytes) -> None:

@@ -22,7 +22,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     is_racy,
     is_same_content,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of, open_below
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    Entry,
+    entry_of,
+    name_of,
+    open_below,
+    parent_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +48,7 @@ class Placing:
 
     def __enter__(self) -> Placing:
         with contextlib.ExitStack() as stack:
-            for folder in sorted({_parent(one) for one in self.written}):
+            for folder in sorted({parent_of(one.action.path) for one in self.written}):
                 with failing("open the folder", folder or b"."):
                     opened = open_below(self.context.target, folder, os.O_DIRECTORY)
                     self._folders[folder] = stack.enter_context(opened)
@@ -54,13 +60,13 @@ class Placing:
             if error[0] is not None:
                 for one in self.written:
                     with contextlib.suppress(OSError):
-                        os.unlink(one.temporary, dir_fd=self._folders[_parent(one)])
+                        os.unlink(one.temporary, dir_fd=self._folders[parent_of(one.action.path)])
 
     def rename(self, one: Written) -> None:
         """Give a file its name. Raises ContimgError."""
         with failing("rename the copy", one.action.path, "The source is unchanged; run again to go on."):
-            folder = self._folders[_parent(one)]
-            os.rename(one.temporary, _name(one), src_dir_fd=folder, dst_dir_fd=folder)
+            folder = self._folders[parent_of(one.action.path)]
+            os.rename(one.temporary, name_of(one.action.path), src_dir_fd=folder, dst_dir_fd=folder)
 
     def flush(self) -> None:
         """Make the names durable. Raises ContimgError."""
@@ -77,7 +83,9 @@ class Placing:
         placed = {}
         for one in self.written:
             with contextlib.suppress(FileNotFoundError), failing("look at the copy", one.action.path):
-                status = os.stat(_name(one), dir_fd=self._folders[_parent(one)], follow_symlinks=False)
+                status = os.stat(
+                    name_of(one.action.path), dir_fd=self._folders[parent_of(one.action.path)], follow_symlinks=False
+                )
                 there = entry_of(one.action.path, status)
                 if is_same_content(there, one.target):
                     placed[one.action.path] = self._known(one, there, PLACED)
@@ -101,11 +109,3 @@ def place(context: Context, written: Sequence[Written]) -> None:
             placing.rename(one)
         placing.flush()
         placing.note_done()
-
-
-def _parent(one: Written) -> bytes:
-    return one.action.path.rpartition(b"/")[0]
-
-
-def _name(one: Written) -> bytes:
-    return one.action.path.rpartition(b"/")[2]

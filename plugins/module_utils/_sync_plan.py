@@ -9,10 +9,10 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import is_shared_memory, moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS, name_of, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,13 +65,11 @@ class _Planner:
         for folder in _ancestors(goes):
             settled = folder in self.trees.ledger and folder not in self.trees.gone
             if folder not in self.trees.source and folder not in self.trees.target and not settled:
-                targets[folder] = path.rpartition(b"/")[0]
+                targets[folder] = parent_of(path)
 
     def _is_left_out(self, path: bytes) -> bool:
         """The shared memory of a database is rebuilt from its log; debris of an older copy is nobody's."""
-        if path.endswith(b"-shm") and path[:-4] in self.trees.databases:
-            return True
-        return path.rpartition(b"/")[2].startswith(DEBRIS)
+        return is_shared_memory(path, self.trees.databases) or name_of(path).startswith(DEBRIS)
 
     def plan(self) -> Plan:
         """Return the whole plan; a folder's own metadata comes last, deepest first."""
@@ -98,7 +96,7 @@ class _Planner:
 
     def _last(self, steps: list[Action], later: list[Action]) -> list[Action]:
         """Every step moves the times of its folder, and a new folder starts with none."""
-        touched = {step.path.rpartition(b"/")[0] for step in steps if step.kind != "metadata"}
+        touched = {parent_of(step.path) for step in steps if step.kind != "metadata"}
         touched |= {step.path for step in steps if step.kind == "folder"}
         settled = (path for path in touched if path in self.trees.ledger and path not in self.trees.gone)
         again = [self._touch(path) for path in {*settled, *touched & set(self.targets)}]
@@ -110,7 +108,7 @@ class _Planner:
 
     def _debris(self) -> list[Action]:
         """What a dead run has left: files, and the folder in which it tried what the file system can, with its content."""
-        left = {path for path in self.trees.target if path.rpartition(b"/")[2].startswith(DEBRIS)}
+        left = {path for path in self.trees.target if name_of(path).startswith(DEBRIS)}
         left |= {
             path for path in self.trees.target if not left.isdisjoint(_ancestors(path)) and path not in self.targets
         }
@@ -285,5 +283,5 @@ class _Planner:
 def _ancestors(path: bytes) -> Iterator[bytes]:
     """Yield every folder that a path stands in, but the root."""
     while b"/" in path:
-        path = path.rpartition(b"/")[0]
+        path = parent_of(path)
         yield path

@@ -27,13 +27,16 @@ __all__ = [
     "Entry",
     "Status",
     "TreeDigest",
+    "create_name",
     "entry_of",
     "folder_of",
     "is_excluded",
     "kind_of",
+    "name_of",
     "open_below",
     "open_name",
     "open_root",
+    "parent_of",
     "read_folder",
     "require_folder",
     "require_separate",
@@ -136,6 +139,16 @@ def entry_of(path: bytes, status: os.stat_result, target: bytes = b"") -> Entry:
     return Entry(path, _FACTS.pack(*_fields(status)), target)
 
 
+def parent_of(path: bytes) -> bytes:
+    """Return the folder that a path stands in, empty for the root."""
+    return path.rpartition(b"/")[0]
+
+
+def name_of(path: bytes) -> bytes:
+    """Return the last name of a path."""
+    return path.rpartition(b"/")[2]
+
+
 @contextlib.contextmanager
 def open_root(path: str) -> Iterator[int]:
     """Hold the descriptor of a tree's root. Raises ContimgError when it is no directory.
@@ -186,6 +199,12 @@ def open_name(folder: int, name: bytes, flags: int = os.O_RDONLY) -> int:
         return os.open(name or b".", flags, dir_fd=folder)
 
 
+def create_name(folder: int, name: bytes | str) -> int:
+    """Make a file in a folder that nobody else may open yet, and whose name nobody has taken; see :func:`open_name`."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, 0o600, dir_fd=folder)
+
+
 @contextlib.contextmanager
 def open_below(root: int, path: bytes, flags: int = os.O_RDONLY) -> Iterator[int]:
     """Open a file or folder below a root, as :func:`open_name` does."""
@@ -204,7 +223,6 @@ def read_folder(root: int, folder: bytes) -> list[Entry]:
     """
     prefix = folder + b"/" if folder else b""
     entries = []
-    pack = _FACTS.pack
     with failing("list the directory", folder or b"."), open_below(root, folder, os.O_DIRECTORY) as opened:
         with os.scandir(opened) as names:
             for name in names:
@@ -216,7 +234,7 @@ def read_folder(root: int, folder: bytes) -> list[Entry]:
                         continue
                     raise
                 path = prefix + name.name.encode("utf-8", "surrogateescape")
-                entries.append(Entry(path, pack(*_fields(status)), link))
+                entries.append(entry_of(path, status, link))
     entries.sort()
     return entries
 
@@ -308,7 +326,7 @@ def tree_digest(entries: Mapping[bytes, Entry]) -> str:
     digest = TreeDigest(entries[b""])
     folders: dict[bytes, list[Entry]] = {path: [] for path, entry in entries.items() if entry.is_folder}
     for path in sorted(set(entries) - {b""}):
-        folders[path.rpartition(b"/")[0]].append(entries[path])
+        folders[parent_of(path)].append(entries[path])
     for folder, found in folders.items():
         digest.add(folder, found)
     return digest.hexdigest()
