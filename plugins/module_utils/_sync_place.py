@@ -82,7 +82,7 @@ class Placing:
         """Note what has its name now. What another process has put in its place meanwhile is not noted."""
         placed = {}
         for one in self.written:
-            with contextlib.suppress(FileNotFoundError), failing("look at the copy", one.action.path):
+            with failing("look at the copy", one.action.path), contextlib.suppress(FileNotFoundError):
                 status = os.stat(
                     name_of(one.action.path), dir_fd=self._folders[parent_of(one.action.path)], follow_symlinks=False
                 )

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that have got their names, while somebody else takes them away or puts others in their place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, prepare, unpacked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_another_process_removes_or_replaces_is_not_noted(tmp_path: Path) -> None:
+    names = [b"kept", b"removed", b"replaced"]
+    for folder in ("src", "dest"):
+        (tmp_path / folder).mkdir()
+    for name in names:
+        (tmp_path / "src" / name.decode()).write_bytes(name)
+    progress, ledger = Progress(None, limit=0), Ledger(str(tmp_path / "ledger"))
+    actions = [Action("copy", name, "new", name) for name in names]
+    with open_root(str(tmp_path / "src")) as source, open_root(str(tmp_path / "dest")) as target:
+        with DataCopier(progress.add) as data:
+            context = Context(
+                source=source,
+                target=target,
+                ledger=ledger,
+                data=data,
+                progress=progress,
+                wishes=Wishes(),
+                live=False,
+                verify=True,
+                workers=1,
+                started_ns=0,
+                databases=set(),
+            )
+            written = unpacked(prepare(context, actions), actions)
+            with Placing(context, written) as placing:
+                placing.note_intent()
+                for one in written:
+                    placing.rename(one)
+                (tmp_path / "dest" / "removed").unlink()
+                (tmp_path / "dest" / "replaced").unlink()
+                (tmp_path / "dest" / "replaced").write_bytes(b"another")
+                placing.note_done()
+    assert ledger.paths() == {b"kept"}
