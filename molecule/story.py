@@ -41,16 +41,20 @@ def play(name: str, *options: str, **variables: object) -> subprocess.CompletedP
     )
 
 
+def record_of(host: Any) -> dict[str, Any]:
+    """Return the record of the host."""
+    record = host.file("/var/lib/dsa110-contimg-migration/record.json")
+    return dict(json.loads(record.content_string)) if record.exists else {"phase": "untouched"}
+
+
 def phase_of(host: Any) -> str:
     """Return the phase of the record."""
-    record = host.file("/var/lib/dsa110-contimg-migration/record.json")
-    return str(json.loads(record.content_string)["phase"]) if record.exists else "untouched"
+    return str(record_of(host)["phase"])
 
 
 def downtime_of(host: Any) -> float:
     """Return the seconds from the first stop to the last start, as the record has them."""
-    record = json.loads(host.file("/var/lib/dsa110-contimg-migration/record.json").content_string)
-    return float(record["facts"]["downtime"])
+    return float(record_of(host)["facts"]["downtime"])
 
 
 def used_by(host: Any, unit: str, name: str) -> str:

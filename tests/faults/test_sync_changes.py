@@ -17,13 +17,12 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     OLD_BIG,
     add_rows,
     copy,
-    first_version,
     found_differences,
     is_told,
     list_calls,
+    prepare,
     rows,
     sample,
-    second_version,
 )
 
 if TYPE_CHECKING:
@@ -72,13 +71,9 @@ def test_a_source_that_changes_is_never_half_copied(
 ) -> None:
     base = tmp_path / "base"
     src, dest = base / "src", base / "dest"
-    first_version(base)
-    copy(base)
-    second_version(base)
+    prepare(base)
     for call in sample(list_calls(base, CALLS), POINTS):
-        first_version(base)
-        copy(base)
-        second_version(base)
+        prepare(base)
         outcome = stopped_at(base, call, lambda: change(src))
         assert outcome.code in (0, 1), (call, outcome)
         if outcome.code:

@@ -15,14 +15,13 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     Outcome,
     copy,
     digest_of,
-    first_version,
     found_differences,
     is_told,
     list_calls,
+    prepare,
     rows,
     run_traced,
     sample,
-    second_version,
 )
 
 if TYPE_CHECKING:
@@ -37,12 +36,6 @@ CALLS = (
 )
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "ENOMEM", "EINTR")
 SAID = re.compile(r"^\S.*: .*(\[errno (\d+|None)\]|SQLite says)", re.DOTALL)
-
-
-def prepare(base: pathlib.Path) -> None:
-    first_version(base)
-    copy(base)
-    second_version(base)
 
 
 def judge(base: pathlib.Path, outcome: Outcome, before: str) -> str:

@@ -18,12 +18,10 @@ from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stoppe
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     Call,
     command_of,
-    copy,
     environment,
-    first_version,
     list_calls,
+    prepare,
     sample,
-    second_version,
 )
 
 if TYPE_CHECKING:
@@ -98,9 +96,7 @@ def folder_to_file(root: pathlib.Path, outside: pathlib.Path) -> None:
 
 def make(base: pathlib.Path) -> pathlib.Path:
     """Prepare a second pass, and a folder outside that has the same names."""
-    first_version(base)
-    copy(base)
-    second_version(base)
+    prepare(base)
     outside = base / "outside"
     outside.mkdir()
     for name in ("big", "a.log", "b.log", "c.log"):

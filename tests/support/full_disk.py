@@ -13,7 +13,6 @@ from typing import Any
 
 from ansible_collections.dsa110.contimg.tests.support import sync_faults as faults
 from ansible_collections.dsa110.contimg.tests.support.power_loss import in_namespace
-from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
 __all__ = ["copy_to_full", "main"]
 
@@ -54,7 +53,8 @@ def main() -> None:
 
 def _tried(folder: pathlib.Path, limit: str, prelude: str, workers: int) -> tuple[int, str]:
     base, mount_point = folder / "base", folder / "mnt"
-    where: dict[str, Any] = {"dest": str(mount_point / "dest"), "workers": workers}
+    dest = mount_point / "dest"
+    where: dict[str, Any] = {"dest": str(dest), "workers": workers}
     faults.first_version(base)
     faults.second_version(base)
     before = faults.digest_of(base / "src")
@@ -64,20 +64,15 @@ def _tried(folder: pathlib.Path, limit: str, prelude: str, workers: int) -> tupl
         wrong = [
             (said.code not in (0, 1), f"ended with {said.code}: {said.said}"),
             (said.code == 1 and not any(cause in said.said for cause in _CAUSES), f"names no cause: {said.said}"),
-            (said.code == 0 and bool(_differences(folder)), "claims success, and the copy differs"),
+            (said.code == 0 and bool(faults.found_differences(base, dest)), "claims success, and the copy differs"),
             (faults.digest_of(base / "src") != before, "has changed the source"),
         ]
         subprocess.run(["mount", "-o", _ENOUGH, str(mount_point)], check=True)
         faults.copy(base, **where)
         wrong += [
-            (bool(_differences(folder)), f"the next run leaves {_differences(folder)}"),
+            (bool(faults.found_differences(base, dest)), f"the next run leaves {faults.found_differences(base, dest)}"),
             (bool(faults.copy(base, **where)["changed"]), "the third run changes something"),
         ]
     finally:
         subprocess.run(["umount", str(mount_point)], check=True)
     return said.code, "; ".join(words for is_so, words in wrong if is_so)
-
-
-def _differences(folder: pathlib.Path) -> list[str]:
-    found = differences(folder / "base" / "src", folder / "mnt" / "dest").splitlines()
-    return [line for line in found if "-shm" not in line]

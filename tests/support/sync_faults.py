@@ -41,6 +41,7 @@ __all__ = [
     "found_differences",
     "is_told",
     "list_calls",
+    "prepare",
     "rows",
     "run_traced",
     "sample",
@@ -137,6 +138,13 @@ def second_version(base: pathlib.Path) -> None:
     _place_database(src, "new")
 
 
+def prepare(base: pathlib.Path) -> None:
+    """Copy a first version, and make the second one."""
+    first_version(base)
+    copy(base)
+    second_version(base)
+
+
 def _place_database(src: pathlib.Path, version: str) -> None:
     """Put a database with rows that stand in its log alone."""
     for name, content in (_databases or _made_databases())[version].items():
@@ -183,9 +191,9 @@ def digest_of(root: pathlib.Path) -> str:
         return tree_digest(scan(opened))
 
 
-def found_differences(base: pathlib.Path) -> list[str]:
+def found_differences(base: pathlib.Path, dest: pathlib.Path | None = None) -> list[str]:
     """Return what the judge finds, but for the memory that the databases' users share."""
-    return [line for line in differences(base / "src", base / "dest").splitlines() if "-shm" not in line]
+    return [line for line in differences(base / "src", dest or base / "dest").splitlines() if "-shm" not in line]
 
 
 def is_told(base: pathlib.Path) -> bool:

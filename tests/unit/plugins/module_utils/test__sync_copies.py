@@ -9,14 +9,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import command_of, copy, environment
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
 if TYPE_CHECKING:
@@ -24,17 +22,7 @@ if TYPE_CHECKING:
 
 SMALL_FILES = 600
 LARGE_BYTES = 9_000_001
-RUN = """
-import json, resource, sys
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
-if len(sys.argv) > 2:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
-try:
-    synchronize(options_from(json.loads(sys.argv[1])), check=False)
-except ContimgError as error:
-    sys.exit(error.message)
-"""
+SHORT_FILES = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, 2 * ({LARGE_BYTES // 2},))\n"
 
 
 @pytest.fixture(name="base")
@@ -48,11 +36,10 @@ def _base(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def started(base: Path, *limit: str, **values: Any) -> subprocess.Popen[str]:
+def started(base: Path, *, prelude: str = "", **values: Any) -> subprocess.Popen[str]:
     """Begin a copy in two processes."""
-    command = [sys.executable, "-c", RUN, json.dumps(sync_values(base, workers=2, **values)), *limit]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    command = command_of(base, prelude=prelude, workers=2, **values)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
 
 
 def debris(base: Path) -> list[Path]:
@@ -61,9 +48,9 @@ def debris(base: Path) -> list[Path]:
 
 def finish(base: Path) -> None:
     """Run again, and check that all is there and nothing is left to do."""
-    synchronize(options_from(sync_values(base, workers=2)), check=False)
+    copy(base, workers=2)
     assert differences(base / "src", base / "dest") == ""
-    assert synchronize(options_from(sync_values(base, workers=2)), check=False)["changed"] is False
+    assert copy(base, workers=2)["changed"] is False
 
 
 def test_all_batches_arrive(base: Path) -> None:
@@ -71,7 +58,7 @@ def test_all_batches_arrive(base: Path) -> None:
 
 
 def test_a_batch_that_fails_leaves_no_file_without_a_name(base: Path) -> None:
-    run = started(base, str(LARGE_BYTES // 2))
+    run = started(base, prelude=SHORT_FILES)
     _out, said = run.communicate(timeout=60)
     assert run.returncode == 1
     assert "could not copy the file: File too large [errno 27]" in said
