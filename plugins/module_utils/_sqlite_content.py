@@ -184,7 +184,7 @@ def _tables(state: Snapshot, done: list[tuple[_Job, Any]]) -> dict[str, dict[str
     for name, found in chunks.items():
         if any(rows != CHUNK_ROWS for rows, _digest in found[:-1]):
             raise ContimgError(
-                f"has a damaged table {name}: its rows are not in order",
+                f"has a damaged table {name}: its rows, or those of an index, are not in order",
                 path=state.path,
                 hint="Restore it from a backup.",
             )

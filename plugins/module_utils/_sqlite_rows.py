@@ -119,9 +119,9 @@ def table_of(connection: sqlite3.Connection, name: str) -> Table:
 
 
 def _stand_in_for_collations(connection: sqlite3.Connection, table: str) -> None:
-    """Give SQLite something by the name of each collation that it lacks: it will not scan a WITHOUT ROWID table before.
+    """Give SQLite something by the name of each collation that it lacks: it will neither scan nor count such an index before.
 
-    A scan compares nothing, so what stands in is never asked. SQLite's own check would be misled by it.
+    Scans and counts compare nothing, so what stands in is never asked. SQLite's own check would be misled by it.
     """
     for index in connection.execute(f"PRAGMA index_list({quoted(table)})").fetchall():
         for row in connection.execute(f"PRAGMA index_xinfo({quoted(_name(index[1]))})").fetchall():
@@ -142,12 +142,15 @@ def _knows(connection: sqlite3.Connection, table: str, rowid: str) -> bool:
 
 def chunk_ranges(connection: sqlite3.Connection, table: Table) -> list[tuple[int, int]]:
     """Return the first and last rowid of each chunk of a table with rowids; all chunks but the last are full."""
-    asked = ("min({0})", "max({0})", "count(*)")  # each by itself: SQLite then seeks or counts pages, and reads no row
-    first, last, count = (
-        connection.execute(f"SELECT {one.format(table.rowid)} FROM {quoted(table.name)} NOT INDEXED").fetchone()[0]  # noqa: S608
-        for one in asked
+    # Each is asked by itself: SQLite then seeks, or counts the entries of the smallest index. Were that index damaged and the count
+    # wrong, chunks that are not full would tell.
+    first, last = (
+        connection.execute(f"SELECT {end}({table.rowid}) FROM {quoted(table.name)} NOT INDEXED").fetchone()[0]  # noqa: S608
+        for end in ("min", "max")
     )
-    if not count:
+    _stand_in_for_collations(connection, table.name)
+    count = connection.execute(f"SELECT count(*) FROM {quoted(table.name)}").fetchone()[0]  # noqa: S608
+    if first is None:
         return []
     dense = last - first + 1 == count
     starts = list(range(first, last + 1, CHUNK_ROWS) if dense else _starts(connection, table, first))

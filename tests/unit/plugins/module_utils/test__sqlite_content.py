@@ -38,10 +38,23 @@ def test_the_checksum_is_the_one_that_the_document_describes(tmp_path: pathlib.P
 @pytest.mark.parametrize("workers", [1, 2, 3, None])
 def test_how_many_read_does_not_matter(tmp_path: pathlib.Path, workers: int | None) -> None:
     path = make(
-        tmp_path / "a.db", MANY + "CREATE TABLE w(a PRIMARY KEY) WITHOUT ROWID; INSERT INTO w SELECT id FROM many;"
+        tmp_path / "a.db",
+        MANY + "CREATE TABLE w(a PRIMARY KEY) WITHOUT ROWID; INSERT INTO w SELECT id FROM many;"
+        "CREATE INDEX unknown ON many(t COLLATE OURS);",
     )
     assert path.stat().st_size > 4 << 20, "large enough to be spread"
     assert content_checksum(str(path), workers=workers) == reference_checksum(path)
+
+
+def test_an_index_that_counts_wrong_is_an_error_and_no_checksum(tmp_path: pathlib.Path) -> None:
+    path = make(
+        tmp_path / "a.db",
+        MANY + "UPDATE many SET id = id / 2; CREATE INDEX i ON many(id); CREATE TABLE full AS SELECT id FROM many;"
+        "CREATE INDEX f ON full(id); DELETE FROM many WHERE id = 5; PRAGMA writable_schema = on;"
+        "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'f') WHERE name = 'i'",
+    )
+    with pytest.raises(ContimgError, match="damaged table many"):
+        content_checksum(str(path), workers=2)
 
 
 def test_an_encoding_is_no_content_where_text_is_valid(tmp_path: pathlib.Path) -> None:
