@@ -3,17 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The content of one file: read once, hashed and written; then read back from the device.
 
-What is written is sent on its way at once, so that the last flush has little to wait for, and dropped from the page cache
-before it is read back. While a block is hashed in one thread and written in another, the next one is read. This keeps a
-device busier than O_DIRECT does, which waits for each block. Where the file system can share blocks (FICLONE), nothing is
-written at all. There is no ``copy_file_range``: what is proved has to be read here in any case.
+Writes go through the page cache, which gathers them while the next block is read. While a block is hashed in one thread and
+written in another, the next one is read. A large file is read back past the page cache (O_DIRECT), where the file system can:
+so it is the device that answers, and no page is copied. Where the file system can share blocks (FICLONE), nothing is written at
+all. There is no ``copy_file_range``: what is proved has to be read here in any case.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
+import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -80,6 +82,10 @@ class DataCopier:
             content = _read_all(target, size + 1)
             self._progress(len(content))
             return hashlib.sha256(content).digest()
+        with contextlib.suppress(
+            OSError
+        ):  # where the file system cannot, the page cache has been told to forget the file
+            fcntl.fcntl(target, fcntl.F_SETFL, os.O_DIRECT)
         return self._digest(_blocks(target, size, whole=True))
 
     def _clone(self, source: int, target: int, size: int) -> bool:
@@ -113,16 +119,17 @@ class DataCopier:
 def _blocks(descriptor: int, size: int, *, whole: bool = False) -> Iterator[tuple[memoryview, int, bool]]:
     """Yield the content with its position, and whether it is data or a hole. A block is valid until the next but one.
 
-    :param whole: read holes too.
+    :param whole: read holes too, and past ``size`` to the end of the block, in reads that a device can take directly.
     """
-    buffers = [memoryview(bytearray(_BLOCK)) for _turn in range(2)]
+    buffers = [memoryview(mmap.mmap(-1, _BLOCK)) for _turn in range(2)]
     position = turn = 0
     for start, end in [(0, size)] if whole else _extents(descriptor, size):
         yield from _zeros(position, start)
         position = start
         while position < end:
-            os.posix_fadvise(descriptor, position + _BLOCK, _BLOCK, os.POSIX_FADV_WILLNEED)
-            count = os.preadv(descriptor, [buffers[turn][: min(_BLOCK, end - position)]], position)
+            if not whole:
+                os.posix_fadvise(descriptor, position + _BLOCK, _BLOCK, os.POSIX_FADV_WILLNEED)
+            count = os.preadv(descriptor, [buffers[turn][: _BLOCK if whole else min(_BLOCK, end - position)]], position)
             if not count:
                 return  # it became shorter: the caller sees that
             yield buffers[turn][:count], position, True
@@ -167,8 +174,6 @@ def _read_all(descriptor: int, size: int) -> bytes:
 
 
 def _write(target: int, content: memoryview, position: int) -> None:
-    start, size = position, len(content)
     while content:
         done = os.pwrite(target, content, position)
         content, position = content[done:], position + done
-    os.posix_fadvise(target, start, size, os.POSIX_FADV_DONTNEED)  # starts to write it to the device
