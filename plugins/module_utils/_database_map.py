@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe, quoted, table_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, is_database, open_readonly
@@ -239,24 +240,15 @@ def _changed_tables(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[s
     return changed
 
 
-def report(
-    *,
-    src: str,
-    dest: str,
-    databases: Sequence[Mapping[str, Any]],
-    decisions: Mapping[str, str],
-    ours: Sequence[str],
-    relations: bool,
-    integrity: str,
-    baseline: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Return what ``state_databases_info`` reports.
+def report(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``state_databases_info`` reports for its parameters.
 
     :raises ContimgError: see :func:`locate`, :func:`guard` and :func:`growth`.
     """
-    mapped = [Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"]) for one in databases]
-    located = locate(src, dest, mapped)
-    judged = guard(located, decisions, ours, relations=relations, integrity=integrity)
+    mapped = [Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"]) for one in values["databases"]]
+    located = locate(values["src"], values["dest"], mapped)
+    compared = {name: values[name] for name in ("relations", "integrity")}
+    judged = guard(located, values["decisions"], values["ours"], **compared)
     moving = [one for one in judged if one["action"] not in ("absent", "undecided")]
     return {
         "databases": judged,
@@ -264,5 +256,6 @@ def report(
         "sync_decisions": {one["dest"]: one["action"] for one in moving if one["action"] in ("keep", "replace")},
         "undecided": [one["name"] for one in judged if one["action"] == "undecided"],
         "table": table_of(judged),
-        **growth(located, baseline),
+        "lost_access": lost_access(values["users"], [(one.src_path, one.dest_path) for one in located if one.found]),
+        **growth(located, values["baseline"]),
     }

@@ -76,6 +76,11 @@ options:
     description: By name, what M(dsa110.contimg.sqlite_checksum) returned of the databases at O(dest), with their tables.
     type: dict
     default: {}
+  users:
+    description: Users whose access to the databases of O(dest), which must exist then, is compared with that to those of O(src).
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -116,6 +121,13 @@ table:
   description: The same for an operator to read.
   returned: success
   type: str
+lost_access:
+  description:
+    - What O(users) may do with a database of O(src) and not with that of O(dest), each with C(user), C(path) and C(lost)
+      (of V(read), V(write) and V(make files beside)). Asked as that user, so of others than oneself by root only.
+  returned: success
+  type: list
+  elements: dict
 growth:
   description: By name and table, rows C(before) and C(now), where they differ from O(baseline).
   returned: success
@@ -160,11 +172,12 @@ def main() -> None:
             "relations": {"type": "bool", "default": True},
             "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
             "baseline": {"type": "dict", "default": {}},
+            "users": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     try:
-        result = report(**module.params)
+        result = report(module.params)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

@@ -46,9 +46,9 @@ def look(base: Path, **values: Any) -> dict[str, Any]:
     """Return what ``state_databases_info`` reports of the two folders."""
     defaults: dict[str, Any] = {
         "src": str(base / "src"), "dest": str(base / "dest"), "databases": MAP, "decisions": {}, "ours": [],
-        "relations": True, "integrity": "quick", "baseline": {},
+        "relations": True, "integrity": "quick", "baseline": {}, "users": [],
     }  # fmt: skip
-    return report(**{**defaults, **values})
+    return report({**defaults, **values})
 
 
 @pytest.fixture(name="base")
