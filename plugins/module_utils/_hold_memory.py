@@ -24,10 +24,20 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-__all__ = ["Found", "Memory", "forget", "held_units", "place_drop_in", "read_memory", "remove_drop_in", "write_memory"]
+__all__ = [
+    "Found",
+    "Memory",
+    "diff_of",
+    "forget",
+    "held_units",
+    "place_drop_in",
+    "read_memory",
+    "remove_drop_in",
+    "write_memory",
+]
 
 _DROP_IN = "90-contimg-hold.conf"
 _RUNTIME = "/run/systemd/system"
@@ -94,6 +104,15 @@ def forget(hold_file: str) -> None:
     with failing("remove the hold file", hold_file):
         os.unlink(hold_file)
         sync_directory(os.path.dirname(hold_file))
+
+
+def diff_of(stopped: Sequence[str], started: Sequence[str], running: str) -> dict[str, str]:
+    """Return the ``diff`` of a hold, or of a release; ``running`` is the word for what is up."""
+    before, after = (running, "held") if stopped else ("held", running)
+    names = stopped or started
+    return {
+        side: "".join(f"{name}: {word}\n" for name in names) for side, word in (("before", before), ("after", after))
+    }
 
 
 def held_units(hold_file: str) -> set[str]:

@@ -10,6 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host, log_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal_from
@@ -17,7 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import jou
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["FileTail", "JournalTail", "compiled", "matching"]
+__all__ = ["ContainerTail", "FileTail", "JournalTail", "compiled", "matching"]
 
 _MOST = 50  # lines that are reported
 _SHOWN = 300  # characters of a line
@@ -34,6 +35,25 @@ class JournalTail:
         """Return what has come since the last call. Raises ContimgError when the journal cannot be read."""
         lines, self._start = journal_from(self.source, self._start)
         return lines
+
+
+class ContainerTail:
+    """What a container has written from a moment on, in seconds since the epoch; one that was created again is another one."""
+
+    def __init__(self, name: str, since: float) -> None:
+        self.source = f"container {name}"
+        self._name, self._since = name, since
+        self._id, self._read = "", 0
+
+    def lines(self) -> list[str]:
+        """Return what has come since the last call."""
+        container = containers_of_host()[0].get(self._name)
+        if container is None:
+            return []
+        lines = log_of(container, self._since)
+        first = self._read if container.id == self._id else 0
+        self._id, self._read = container.id, len(lines)
+        return lines[first:]
 
 
 class FileTail:
@@ -81,11 +101,13 @@ def compiled(patterns: Sequence[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
 
 
-def matching(tails: Sequence[JournalTail | FileTail], pattern: re.Pattern[str] | None) -> list[Mapping[str, str]]:
+def matching(
+    tails: Sequence[ContainerTail | FileTail | JournalTail], pattern: re.Pattern[str] | None
+) -> list[Mapping[str, str]]:
     """Return the new lines that match, each with ``source`` and ``line``, secrets masked. Raises ContimgError."""
     found = ({"source": tail.source, "line": masked(line)[:_SHOWN]} for tail in tails for line in _new(tail, pattern))
     return [match for _number, match in zip(range(_MOST), found)]
 
 
-def _new(tail: JournalTail | FileTail, pattern: re.Pattern[str] | None) -> Iterator[str]:
+def _new(tail: ContainerTail | FileTail | JournalTail, pattern: re.Pattern[str] | None) -> Iterator[str]:
     return (line for line in tail.lines() if pattern and pattern.search(line))

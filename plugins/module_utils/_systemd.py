@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asking and telling systemd: argument lists, a plain locale, errors that name the unit."""
+"""Asking and telling systemd, and other programs of the host: argument lists, a plain locale, errors that name the unit."""
 
 from __future__ import annotations
 
@@ -27,12 +27,17 @@ _FORMER_NAMES = {"EnvironmentFile": "EnvironmentFiles"}
 
 
 def run(
-    command: Sequence[str], *, timeout: float = 60.0, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    timeout: float = 60.0,
+    environment: Mapping[str, str] | None = None,
+    late: str = "See 'systemctl list-jobs'.",
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with its output as text; its exit status is the caller's to judge.
 
     :param timeout: seconds.
     :param environment: further variables for it.
+    :param late: what to do if it does not end in its time.
     :raises ContimgError: when it is not on this host, or does not end in its time.
     """
     shown = " ".join(command)
@@ -51,9 +56,7 @@ def run(
         hint = "This host has no systemd: leave the list of units empty."
         raise ContimgError(f"the command '{command[0]}' does not exist", hint=hint) from error
     except subprocess.TimeoutExpired as error:
-        raise ContimgError(
-            f"'{shown}' has not ended in {timeout:g} seconds", hint="See 'systemctl list-jobs'."
-        ) from error
+        raise ContimgError(f"'{shown}' has not ended in {timeout:g} seconds", hint=late) from error
 
 
 def systemctl(*arguments: str, timeout: float = 60.0) -> str:

@@ -19,6 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
     Found,
     Memory,
+    diff_of,
     forget,
     held_units,
     place_drop_in,
@@ -268,7 +269,6 @@ def _result(
     stopped_at: float | None = None,
     started_at: float | None = None,
 ) -> dict[str, Any]:
-    before, after = ("active", "held") if stopped else ("held", "active")
     return {
         "changed": changed,
         "units": {
@@ -277,10 +277,7 @@ def _result(
         },
         "stopped_at": stopped_at,
         "started_at": started_at,
-        "diff": {
-            "before": "".join(f"{name}: {before}\n" for name in stopped or started),
-            "after": "".join(f"{name}: {after}\n" for name in stopped or started),
-        },
+        "diff": diff_of(stopped, started, "active"),
     }
 
 

@@ -12,8 +12,15 @@ import urllib.request
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import FileTail, JournalTail, compiled, matching
+from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
+    ContainerTail,
+    FileTail,
+    JournalTail,
+    compiled,
+    matching,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
@@ -46,6 +53,7 @@ class WatchOptions:
     """The parameters of ``unit_watch``; see its documentation."""
 
     names: tuple[str, ...]
+    containers: tuple[str, ...]
     since: float
     duration: float
     pattern: re.Pattern[str] | None
@@ -99,15 +107,15 @@ def watch(options: WatchOptions, *, check: bool) -> dict[str, Any]:
     :raises ContimgError: as soon as a unit is down, was restarted, lacks a file that it must have open, is not healthy,
         or a line of its log matches a pattern. The units are left as they are.
     """
-    if not options.names and not options.log_files:
-        return {"units": {}, "matches": []}
+    if not (options.names or options.containers or options.log_files):
+        return {"units": {}, "containers": {}, "matches": []}
     watching = _Watch(options)
     end = time.monotonic() + (0 if check else options.duration)
     while not (watching.look() or check or time.monotonic() >= end):
         time.sleep(min(_PAUSE_SECONDS, max(0.0, end - time.monotonic())))
     if not check and not watching.wrong:
         watching.look_last()
-    result: dict[str, Any] = {"units": watching.units(), "matches": watching.matches}
+    result: dict[str, Any] = {**watching.seen(), "matches": watching.matches}
     if watching.wrong and not check:
         wrong = "; ".join(watching.wrong[:_NAMED])
         raise ContimgError(wrong, hint="The units were left as they are.", **result)
@@ -124,16 +132,19 @@ class _Watch:
     def __init__(self, options: WatchOptions) -> None:
         self.options = options
         files = sorted({*options.log_files, *logs_of_units(options.names)})
-        self._tails: list[JournalTail | FileTail] = [JournalTail(name, options.since) for name in options.names]
+        self._tails: list[ContainerTail | FileTail | JournalTail] = [
+            *(JournalTail(name, options.since) for name in options.names),
+            *(ContainerTail(name, options.since) for name in options.containers),
+        ]
         self._tails += [FileTail(path, options.log_offsets.get(path)) for path in files]
-        self._before = self._now = _look(options.names)
+        self._before = self._now = _look(options)
         self.matches: list[Mapping[str, str]] = []
         self.wrong: list[str] = []
         self.opened: dict[str, list[str]] = {name: [] for name in options.names}
 
     def look(self) -> bool:
         """Look at units, logs and open files; tell whether anything is wrong."""
-        self._now = _look(self.options.names)
+        self._now = _look(self.options)
         self.matches += matching(self._tails, self.options.pattern)
         self._look_at_files()
         self.wrong = troubles(self._before, self._now)
@@ -170,18 +181,30 @@ class _Watch:
             found = [path for path in left if find_holders([path], pids=pids).holders]
             self.opened.setdefault(name, []).extend(found)
 
-    def units(self) -> dict[str, dict[str, Any]]:
-        """Return the units for the module's result."""
-        return {name: {**asdict(seen), "open": self.opened[name]} for name, seen in self._now.items()}
+    def seen(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return units and containers for the module's result."""
+        return {
+            "units": {name: {**asdict(self._now[name]), "open": self.opened[name]} for name in self.options.names},
+            "containers": {name: asdict(self._now[f"container {name}"]) for name in self.options.containers},
+        }
 
 
-def _look(names: Sequence[str]) -> dict[str, Seen]:
-    return {
+def _look(options: WatchOptions) -> dict[str, Seen]:
+    seen = {
         name: Seen(
             facts["ActiveState"], facts["SubState"], int(facts["NRestarts"] or 0), facts["Result"], facts["Type"]
         )
-        for name, facts in show(names, _PROPERTIES).items()
+        for name, facts in show(options.names, _PROPERTIES).items()
     }
+    there = containers_of_host()[0] if options.containers else {}
+    return {**seen, **{f"container {name}": _seen_container(there.get(name)) for name in options.containers}}
+
+
+def _seen_container(container: Container | None) -> Seen:
+    if container is None:
+        return Seen("inactive", "not there", 0, "unknown", "container")
+    active = "active" if container.status == "running" else "inactive"
+    return Seen(active, container.status, container.restarts, f"exit code {container.exit_code}", "container")
 
 
 def _unhealthy(urls: Mapping[str, str]) -> list[str]:
@@ -214,6 +237,7 @@ def watch_options(values: Mapping[str, Any]) -> WatchOptions:
     """Return the options for a module's parameters. Raises ContimgError on a pattern that is none."""
     return WatchOptions(
         names=tuple(values["names"]),
+        containers=tuple(values["containers"]),
         since=time.time() if values["since"] is None else values["since"],
         duration=values["duration"],
         pattern=compiled(values["patterns"]),

@@ -23,6 +23,11 @@ options:
     type: list
     elements: str
     required: true
+  containers:
+    description: Containers of podman or docker that must stay up, too. Their logs are read like those of units.
+    type: list
+    elements: str
+    default: []
   since:
     description: Lines of the journal count from this moment, in seconds since the epoch. Now by default.
     type: float
@@ -74,6 +79,10 @@ units:
   description: By name C(active), C(sub), C(restarts), C(result), C(type) and C(open).
   returned: always
   type: dict
+containers:
+  description: By name C(active), C(sub) (its status), C(restarts) and C(result).
+  returned: always
+  type: dict
 matches:
   description: Lines that matched, each with C(source) and C(line), secrets masked.
   returned: always
@@ -92,6 +101,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},
+            "containers": {"type": "list", "elements": "str", "default": []},
             "since": {"type": "float"},
             "duration": {"type": "int", "default": 60},
             "patterns": {"type": "list", "elements": "str", "default": list(DEFAULT_PATTERNS)},

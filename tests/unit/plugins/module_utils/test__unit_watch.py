@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOTHING: dict[str, Any] = {
-    "names": [], "since": None, "duration": 0, "patterns": [], "log_files": [], "log_offsets": {}, "expect_open": {},
-    "health_url": {},
+    "names": [], "containers": [], "since": None, "duration": 0, "patterns": [], "log_files": [], "log_offsets": {},
+    "expect_open": {}, "health_url": {},
 }  # fmt: skip
 
 
@@ -157,11 +157,11 @@ def test_a_log_alone_can_be_followed(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.log"
     path.write_bytes(b"no such table\nfine\n")
     options = {**NOTHING, "log_files": [str(path)], "patterns": ["no such table"]}
-    assert watch(watch_options(options), check=False) == {"units": {}, "matches": []}
+    assert watch(watch_options(options), check=False) == {"units": {}, "containers": {}, "matches": []}
     from_start = watch_options({**options, "log_offsets": {str(path): 0}})
     with pytest.raises(ContimgError, match=r"a.log says: no such table. The units were left as they are.") as error:
         watch(from_start, check=False)
     assert error.value.details["matches"] == [{"source": str(path), "line": "no such table"}]
     assert watch(from_start, check=True)["matches"]
-    assert watch(watch_options(NOTHING), check=False) == {"units": {}, "matches": []}
+    assert watch(watch_options(NOTHING), check=False) == {"units": {}, "containers": {}, "matches": []}
     assert _systemd.show([], ("Id",)) == {}

@@ -1,0 +1,277 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stopping containers, and letting them come back: as they were, or created again where they were bound to a path that was left.
+
+What was running is written down before anything is stopped, so that whoever comes after a crash knows what has to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers import (
+    Compose,
+    Container,
+    bound_to,
+    compose_program,
+    containers_of_host,
+    obstacle_of,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, replace_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import diff_of, forget
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+__all__ = ["FoundContainer", "ReleasePlan", "plan_release", "run_container_hold"]
+
+_LATE = "Its engine may be at work still: look at its containers, and run again."
+
+
+@dataclass(frozen=True)
+class FoundContainer:
+    """A container as it was found before the hold."""
+
+    engine: str
+    id: str
+    was_running: bool
+    compose: Compose | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How containers were found by a hold that has not been released.
+
+    :ivar stopped_at: when the first was stopped, seconds since the epoch.
+    """
+
+    containers: Mapping[str, FoundContainer] = field(default_factory=dict)
+    stopped_at: float | None = None
+
+
+@dataclass(frozen=True)
+class ReleasePlan:
+    """What a release does, by the names of the containers.
+
+    :ivar create: those that are created again by their compose projects.
+    :ivar start: those that are started as they are.
+    """
+
+    create: tuple[str, ...]
+    start: tuple[str, ...]
+
+
+def read_memory(hold_file: str) -> Memory:
+    """Return what is remembered, nothing where there is no hold file. Raises ContimgError when it is none."""
+    if not os.path.exists(hold_file):
+        return Memory()
+    try:
+        with failing("read the hold file", hold_file), open(hold_file, encoding="utf-8") as file:
+            content = json.load(file)
+        return Memory({name: _found_from(one) for name, one in content["containers"].items()}, content["stopped_at"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "Nothing was touched. Move it away, and start yourself what was running before the move."
+        raise ContimgError("is no hold file of containers", path=hold_file, hint=hint) from error
+
+
+def _found_from(told: Mapping[str, Any]) -> FoundContainer:
+    compose = told["compose"]
+    lists = {key: tuple(compose[key]) for key in ("files", "environment_files")} if compose else {}
+    return FoundContainer(**{**told, "compose": Compose(**{**compose, **lists}) if compose else None})
+
+
+def write_memory(hold_file: str, memory: Memory) -> None:
+    """Write the hold file durably, for its owner only. Raises ContimgError."""
+    ensure_private_directory(os.path.dirname(hold_file))
+    replace_file(hold_file, json.dumps(asdict(memory), indent=2).encode(), mode=0o600)
+
+
+def hold(
+    names: Sequence[str], hold_file: str, leaving: Sequence[str], *, timeout: float, check: bool
+) -> dict[str, Any]:
+    """Stop containers and return the module's result. Without names no engine is asked.
+
+    :raises ContimgError: when one does not exist, could not come back without the paths, or does not stop.
+    """
+    memory = read_memory(hold_file)
+    if not names and not memory.containers:
+        return _result({}, changed=False)
+    now = containers_of_host()[0]
+    found = {
+        **{name: _found(name, now, leaving) for name in names if name not in memory.containers},
+        **memory.containers,
+    }
+    stop = [name for name in reversed(list(found)) if name in now and now[name].running]
+    found.update({name: _running(found[name]) for name in stop})
+    changed = bool(stop) or found != memory.containers
+    moment = memory.stopped_at
+    if changed and not check:
+        moment = moment or time.time()
+        write_memory(hold_file, Memory(found, moment))
+        for name in stop:
+            _stop(now[name], timeout)
+    return _result(found, changed=changed, stopped=stop, stopped_at=moment)
+
+
+def _found(name: str, now: Mapping[str, Container], leaving: Sequence[str]) -> FoundContainer:
+    container = now.get(name)
+    if container is None:
+        raise ContimgError(
+            "no engine of this host knows this container", path=name, hint="Nothing was touched. Correct its name."
+        )
+    obstacle = obstacle_of(container, leaving)
+    if obstacle:
+        hint = "Nothing was touched. Stop it yourself, and start it yourself when the move is done."
+        raise ContimgError(f"could not come back after the move: it {obstacle}", path=name, hint=hint)
+    return FoundContainer(container.engine, container.id, container.running, container.compose)
+
+
+def _running(found: FoundContainer) -> FoundContainer:
+    """Return that it ran: one that runs again since an earlier hold counts as running."""
+    return replace(found, was_running=True)
+
+
+def _stop(container: Container, timeout: float) -> None:
+    said = run(
+        [container.engine, "stop", "-t", str(int(timeout)), container.id], timeout=timeout + 30, late=_LATE
+    ).stderr
+    now = containers_of_host()[0].get(container.name)
+    if now is not None and now.running:
+        hint = "What was stopped before it stays stopped. Stop it yourself and run again, or release the hold."
+        raise ContimgError(
+            f"did not stop: it is {now.status}; {container.engine} says: {said.strip()}", path=container.name, hint=hint
+        )
+
+
+def plan_release(memory: Memory, now: Mapping[str, Container], leaving: Sequence[str]) -> ReleasePlan:
+    """Decide how each container comes back.
+
+    One that is bound to a path that is left, or is gone, is created again where a project knows how; also one that did not
+    run, which would else come back to the old path some day. What else ran is started.
+    """
+    create = [name for name, found in memory.containers.items() if _must_be_created(found, now.get(name), leaving)]
+    start = [
+        name
+        for name, found in memory.containers.items()
+        if found.was_running and name not in create and not now[name].running
+    ]
+    return ReleasePlan(tuple(create), tuple(start))
+
+
+def _must_be_created(found: FoundContainer, now: Container | None, leaving: Sequence[str]) -> bool:
+    if now is None:
+        return found.was_running
+    return found.compose is not None and bound_to(now, leaving)
+
+
+def release(
+    names: Sequence[str], hold_file: str, leaving: Sequence[str], *, timeout: float, after_hold: bool, check: bool
+) -> dict[str, Any]:
+    """Let containers come back, and return the module's result.
+
+    :param after_hold: in check mode, take what runs now as what a hold would have stopped.
+    :raises ContimgError: when one does not come back; the hold file then stays, for the next run.
+    """
+    memory = read_memory(hold_file)
+    now = containers_of_host()[0] if names or memory.containers else {}
+    if check and after_hold and not memory.containers:
+        memory = Memory({name: _found(name, now, leaving) for name in names})
+        now = {name: replace(one, status="exited") for name, one in now.items()}
+    plan = plan_release(memory, now, leaving)
+    moment = None
+    if memory.containers and not check:
+        _apply_release(plan, memory, timeout)
+        moment = time.time()
+        forget(hold_file)
+    result = _result(
+        memory.containers,
+        changed=bool(memory.containers),
+        started=[name for name in (*plan.create, *plan.start) if memory.containers[name].was_running],
+        stopped_at=memory.stopped_at,
+        started_at=moment,
+    )
+    return {**result, "created": list(plan.create)}
+
+
+def _apply_release(plan: ReleasePlan, memory: Memory, timeout: float) -> None:
+    said = {}
+    services = set()
+    for name in plan.create:
+        found = memory.containers[name]
+        service = found.compose and (found.compose.project, found.compose.service)
+        if service not in services:
+            said[name] = _create(name, found, timeout)
+        services.add(service)
+    for name in plan.start:
+        said[name] = run([memory.containers[name].engine, "start", name], timeout=timeout, late=_LATE).stderr
+    now = containers_of_host()[0]
+    for name, found in memory.containers.items():
+        if found.was_running and not (name in now and now[name].running):
+            status = now[name].status if name in now else "not there"
+            last = " | ".join(said.get(name, "").strip().splitlines()[-3:]) or "nothing"
+            raise ContimgError(
+                f"did not start: it is {status}; {found.engine} says: {last}",
+                path=name,
+                hint=f"See '{found.engine} logs {name}', mend the cause and run again.",
+            )
+
+
+def _create(name: str, found: FoundContainer, timeout: float) -> str:
+    program = compose_program(found.engine)
+    if found.compose is None or not program:
+        hint = "Create it yourself, with the new path, and run again."
+        raise ContimgError("cannot be created again: no compose project or no compose program", path=name, hint=hint)
+    compose = found.compose
+    command = [*program, "--project-name", compose.project]
+    if compose.directory and os.path.dirname(compose.files[0]) != compose.directory:
+        command += ["--project-directory", compose.directory]
+    for option, files in (("--file", compose.files), ("--env-file", compose.environment_files)):
+        command += [part for file in files for part in (option, file)]
+    start = "--detach" if found.was_running else "--no-start"
+    done = run(
+        [*command, "up", start, "--no-deps", "--force-recreate", compose.service], timeout=timeout + 60, late=_LATE
+    )
+    return done.stderr or done.stdout
+
+
+def _result(
+    found: Mapping[str, FoundContainer],
+    *,
+    changed: bool,
+    stopped: Sequence[str] = (),
+    started: Sequence[str] = (),
+    stopped_at: float | None = None,
+    started_at: float | None = None,
+) -> dict[str, Any]:
+    return {
+        "changed": changed,
+        "containers": {
+            name: {
+                "engine": one.engine,
+                "was_running": one.was_running,
+                "stopped": name in stopped,
+                "started": name in started,
+            }
+            for name, one in found.items()
+        },
+        "stopped_at": stopped_at,
+        "started_at": started_at,
+        "diff": diff_of(stopped, started, "running"),
+    }
+
+
+def run_container_hold(values: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """Do what the module's parameters ask for. Raises ContimgError, see :func:`hold` and :func:`release`."""
+    names, hold_file, leaving = values["names"], values["hold_file"], values["leaving"]
+    timeout = float(values["timeout"])
+    if values["state"] == "held":
+        return hold(names, hold_file, leaving, timeout=timeout, check=check)
+    return release(names, hold_file, leaving, timeout=timeout, after_hold=values["after_hold"], check=check)
