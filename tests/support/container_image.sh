@@ -1,11 +1,28 @@
 #!/usr/bin/env bash
-# Build the image of the tests, a Debian 12 with systemd as PID 1, where podman does not hold it yet. No registry is asked:
+# usage: container_image.sh localhost/contimg-systemd:SUITE[-VARIANT]
+# Build an image of the tests, a Debian with systemd as PID 1, where podman does not hold it yet. No registry is asked:
 # mmdebstrap lays the tree, podman imports it. The image carries the hash of this script, so an edit builds it anew.
 set -euo pipefail
 
-image=localhost/contimg-systemd:bookworm
+image=$1
+tag=${image#localhost/contimg-systemd:}
+suite=${tag%%-*}
+variant=${tag#"$suite"}
 packages=systemd,systemd-sysv,dbus,python3,rsync,sqlite3,acl,attr,procps,strace
 PATH=$PATH:/usr/sbin:/sbin
+
+refuse() {
+  echo "There is no recipe for the image $image: $1." >&2
+  exit 2
+}
+case $suite in
+  bullseye | bookworm | trixie) ;;
+  *) refuse "its suite is none of bullseye, bookworm and trixie" ;;
+esac
+case $variant in
+  '') ;;
+  *) refuse "its variant is unknown" ;;
+esac
 
 bash "$(dirname "$0")/system_packages.sh" podman=podman runc=runc mmdebstrap=mmdebstrap
 
@@ -15,5 +32,5 @@ built=$(podman image inspect --format '{{index .Labels "contimg.recipe"}}' "$ima
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mmdebstrap --quiet --variant=minbase --include="$packages" bookworm "$work/root.tar"
+mmdebstrap --quiet --variant=minbase --include="$packages" "$suite" "$work/root.tar"
 podman import --quiet --change "LABEL contimg.recipe=$recipe" --change 'CMD ["/sbin/init"]' "$work/root.tar" "$image"

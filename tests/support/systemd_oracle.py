@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Oracle"]
 
-_IMAGE = "localhost/contimg-systemd:bookworm"
+_IMAGE = f"localhost/contimg-systemd:{os.environ.get('CONTIMG_SUITE', 'bookworm')}"
 _UNIT = """\
 [Service]
 Type=oneshot
