@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 # A thousand of the cases asked for are this many.
 PER_THOUSAND = 40 if int(os.environ.get("CONTIMG_FAULT_POINTS", "12")) else 1000
-# What systemd itself puts into the environment of a process.
-_OWN = {b"LANG", b"PATH", b"INVOCATION_ID", b"SYSTEMD_EXEC_PID"}
+# What systemd itself puts into the environment of a process; the last three since 254 and later.
+_OWN = {b"LANG", b"PATH", b"INVOCATION_ID", b"SYSTEMD_EXEC_PID", b"USER"}
+_OWN |= {b"MEMORY_PRESSURE_WATCH", b"MEMORY_PRESSURE_WRITE"}
 _PIECES = [
     b"A",
     b"B",

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import tempfile
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ _UNIT = """\
 [Service]
 Type=oneshot
 EnvironmentFile=/oracle/in/%i
-StandardOutput=truncate:/oracle/out/%i
+StandardOutput=file:/oracle/out/%i
 ExecStart=/usr/bin/env -0
 """
 _BATCH = 250
+_BOOT_SECONDS = 60
 _BASH = 'for i in $(seq 0 "$1"); do env -i bash --norc -c "set -a; . /oracle/in/$i; env -0" >/oracle/out/$i; done'
 
 
@@ -45,7 +47,7 @@ class Oracle:
         ]
         run = ["podman", "run", "--detach", "--rm", "--systemd=always", "--network=none", *mounts, _IMAGE, "/sbin/init"]
         self._container = subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
-        self._execute("systemctl", "is-system-running", "--wait")
+        self._wait_until_booted()
         return self
 
     def __exit__(
@@ -69,9 +71,16 @@ class Oracle:
         self._execute("bash", "-c", _BASH, "bash", str(len(files) - 1))
         return self._answers(len(files))
 
-    def _execute(self, *command: str) -> None:
+    def _wait_until_booted(self) -> None:
+        # Before it can be asked at all, systemctl fails at once instead of waiting.
+        deadline = time.monotonic() + _BOOT_SECONDS
+        while self._execute("systemctl", "is-system-running", "--wait") not in (b"running\n", b"degraded\n"):
+            assert time.monotonic() < deadline, "systemd has not booted"
+            time.sleep(0.2)
+
+    def _execute(self, *command: str) -> bytes:
         # The answers say what happened: a unit that systemd refuses to start is one of them.
-        subprocess.run(["podman", "exec", self._container, *command], check=False, capture_output=True)
+        return subprocess.run(["podman", "exec", self._container, *command], check=False, capture_output=True).stdout
 
     def _write(self, files: Sequence[bytes]) -> None:
         for number, content in enumerate(files):
