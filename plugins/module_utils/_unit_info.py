@@ -53,7 +53,7 @@ _ASSIGNMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|\$\'((?:[^\'\\]|\\.)*)\'|(\S+)', 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 _STAMPS = "/var/lib/systemd/timers"
 # The first version in which a stamp was seen to end what counts from the boot; before, such a timer may fire.
-_STAMP_ENDS_BOOT = 252
+_STAMP_ENDS_BOOT = 247
 
 
 @dataclass(frozen=True)
