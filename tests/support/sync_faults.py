@@ -233,15 +233,18 @@ def environment() -> dict[str, str]:
     }
 
 
-def list_calls(base: pathlib.Path, names: str, **changed: Any) -> list[Call]:
-    """Copy, and return each call of these names that the copy itself made, not the interpreter that starts."""
+def list_calls(base: pathlib.Path, names: str, *, about: str = "", **changed: Any) -> list[Call]:
+    """Copy, and return each call of these names that the copy itself made, not the interpreter that starts.
+
+    :param about: what stands in the arguments of those that are returned.
+    """
     outcome = run_traced(base, names + ",access,faccessat,faccessat2", **changed)
     assert outcome.code == 0, outcome
     with open(f"{base}.trace", encoding="utf-8", errors="replace") as log:
-        return calls_of(log, names)
+        return calls_of(log, names, about=about)
 
 
-def calls_of(log: Iterator[str] | Any, names: str) -> list[Call]:
+def calls_of(log: Iterator[str] | Any, names: str, *, about: str = "") -> list[Call]:
     """Return the calls of a log, in their order. A thread that the copy starts counts anew from its own start."""
     wanted = set(names.split(","))
     counts: dict[tuple[str, str], int] = {}
@@ -258,7 +261,7 @@ def calls_of(log: Iterator[str] | Any, names: str) -> list[Call]:
             before = {name: count for (_thread, name), count in counts.items()}
         elif name in wanted:
             counts[thread, name] = counts.get((thread, name), 0) + 1
-            if begun and counts[thread, name] > before.get(name, 0):
+            if begun and counts[thread, name] > before.get(name, 0) and about in rest:
                 points[Call(name, counts[thread, name])] = None
     return list(points)
 
