@@ -1,0 +1,96 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy of what is its owner's alone, looked at after any call: nobody else may open anything of it, not for a moment."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+    Call,
+    copy,
+    first_version,
+    list_calls,
+    sample,
+    second_version,
+)
+
+if TYPE_CHECKING:
+    import pathlib
+
+# How many points are tried of all that there are, of each kind; 0 is every one.
+POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "3"))
+#: What makes a name, and what changes who may open it.
+CALLS = {
+    "openat": "O_CREAT",
+    "mkdirat,mknodat,linkat,fchmod,chmod,fchown,chown,renameat,rename,setxattr,fsetxattr": "",
+}
+
+
+def prepare(base: pathlib.Path) -> None:
+    """Make a second pass ready for files and folders that only their owner may read."""
+    first_version(base)
+    hide(base / "src")
+    copy(base)
+    second_version(base)
+    hide(base / "src")
+
+
+def hide(root: pathlib.Path) -> None:
+    for path in [root, *root.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def exposed(root: pathlib.Path) -> list[str]:
+    """Return the names of a tree that others than their owner may open."""
+    return [
+        f"{path.name} {stat.filemode(path.lstat().st_mode)}"
+        for path in [root, *root.rglob("*")]
+        if not path.is_symlink() and stat.S_IMODE(path.lstat().st_mode) & 0o077
+    ]
+
+
+def exposed_after(base: pathlib.Path, call: Call, prelude: str = "") -> list[str]:
+    """Return what others may open at the destination of a copy that is stopped after a call."""
+    prepare(base)
+    found: list[str] = []
+    outcome = stopped_at(base, call, lambda: found.extend(exposed(base / "dest")), prelude=prelude)
+    assert outcome.code == 0, outcome
+    return found + exposed(base / "dest")
+
+
+@pytest.mark.parametrize("names", CALLS)
+def test_nobody_else_may_open_what_is_being_copied(tmp_path: pathlib.Path, names: str) -> None:
+    base = tmp_path / "base"
+    prepare(base)
+    calls = list_calls(base, names, about=CALLS[names])
+    assert len(calls) > 20
+    found = {call: seen for call in sample(calls, POINTS) if (seen := exposed_after(base, call))}
+    assert found == {}
+
+
+# A mutant: it makes its files as they come, and takes them from all others afterwards.
+LATE = """
+import os
+_open = os.open
+def _late(path, flags, mode=0o777, **named):
+    made = _open(path, flags, 0o666 if flags & os.O_CREAT else mode, **named)
+    if flags & os.O_CREAT:
+        os.fchmod(made, mode)
+    return made
+os.open = _late
+"""
+
+
+def test_a_copy_that_sets_the_mode_after_it_has_made_a_file_is_caught(tmp_path: pathlib.Path) -> None:
+    base = tmp_path / "base"
+    prepare(base)
+    calls = list_calls(base, "openat", about="O_CREAT|O_EXCL", prelude=LATE)
+    assert any(exposed_after(base, call, LATE) for call in reversed(calls))
