@@ -6,23 +6,18 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
-    Outcome,
-    copy,
     digest_of,
-    found_differences,
-    is_told,
     list_calls,
     prepare,
-    rows,
     run_traced,
     sample,
 )
+from ansible_collections.dsa110.contimg.tests.support.sync_judge import judge
 
 if TYPE_CHECKING:
     import pathlib
@@ -35,27 +30,6 @@ CALLS = (
     "fsetxattr,flistxattr,fgetxattr,setxattr,llistxattr,listxattr,ioctl,fadvise64,flock,fdatasync"
 )
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "ENOMEM", "EINTR")
-SAID = re.compile(r"^\S.*: .*(\[errno (\d+|None)\]|SQLite says)", re.DOTALL)
-
-
-def judge(base: pathlib.Path, outcome: Outcome, before: str) -> str:
-    """Return what is wrong after a call has failed, if anything, and finish the copy."""
-    said = outcome.said
-    wrong = [
-        (outcome.code not in (0, 1), f"ended with {outcome.code}: {said}"),
-        (outcome.code == 0 and found_differences(base) != [], "claims success, and the copy differs"),
-        (outcome.code == 1 and not SAID.search(said), f"says neither where nor what: {said}"),
-        (digest_of(base / "src") != before, "has changed the source"),
-        (rows(base / "dest") not in (5, 9), "has torn the database"),
-    ]
-    copy(base)
-    wrong += [
-        (found_differences(base) != [], f"the next run leaves {found_differences(base)}"),
-        (rows(base / "dest") != 9, "the next run leaves old rows"),
-        (not is_told(base), "the manifest of the next run is wrong"),
-        (bool(copy(base)["changed"]), "the third run changes something"),
-    ]
-    return "; ".join(words for is_so, words in wrong if is_so)
 
 
 KINDS = [(error, lasting, workers) for workers in (1, 2) for error in ERRORS for lasting in ("", "+")]
