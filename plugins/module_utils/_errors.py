@@ -70,7 +70,8 @@ class failing:  # noqa: N801 (it reads as the word that it is in a with statemen
     A class and no generator: a copy enters it several times for each file.
 
     :param doing: the action in the infinitive, for example ``read the write-ahead log``.
-    :param path: what it was being done to; an error that names a file of its own keeps that name.
+    :param path: what it was being done to. An error that names a file of its own keeps that name; a name in a folder that
+        was held open is told beside the path, which alone says where that is.
     :raises ContimgError: with ``errno`` (its symbolic name is in the message) where the system gave one.
     """
 
@@ -82,14 +83,22 @@ class failing:  # noqa: N801 (it reads as the word that it is in a with statemen
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, OSError):
-            named = error.filename if isinstance(error.filename, (str, bytes)) else self.path
-            what = f"could not {self.doing}: {error.strerror or error} [errno {error.errno}]"
-            raise ContimgError(what, path=named, hint=self.hint, errno=error.errno) from error
+            raise self._failed(error) from error
         if isinstance(error, sqlite3.Error):
             raise self._said(str(error)) from error
         if isinstance(error, UnicodeDecodeError):
             # Python's sqlite3 raises it when SQLite's own message quotes a damaged name or statement.
             raise self._said(display(bytes(error.object))) from error
+
+    def _failed(self, error: OSError) -> ContimgError:
+        what, path = f"could not {self.doing}: {error.strerror or error} [errno {error.errno}]", self.path
+        if isinstance(error.filename, (str, bytes)):
+            named = os.fsencode(error.filename)
+            if b"/" in named:
+                path = named
+            elif named != os.fsencode(path).rpartition(b"/")[2]:
+                what += f" at '{display(named)}'"
+        return ContimgError(what, path=path, hint=self.hint, errno=error.errno)
 
     def _said(self, words: str) -> ContimgError:
         return ContimgError(f"could not {self.doing}: SQLite says '{words}'", path=self.path, hint=self.hint)

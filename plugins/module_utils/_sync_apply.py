@@ -46,6 +46,13 @@ _NOTED = 1000  # records that are kept before they go to the ledger
 _VANISHED = (errno.ENOENT, errno.ESTALE)
 _UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 _EXTRA = "not in the source"
+_DOING = {
+    "remove": "remove it at the destination",
+    "folder": "make the folder at the destination",
+    "link": "make the hard link at the destination",
+    "special": "make it at the destination",
+    "metadata": "set the metadata at the destination",
+}
 
 
 class Applier:
@@ -82,7 +89,7 @@ class Applier:
         }
         hint = "The source is unchanged. Mend the cause and run again: the copy goes on where it stopped."
         for action in filter(chosen, actions):
-            with failing(f"{action.kind} at the destination", action.path or b".", hint):
+            with failing(_DOING[action.kind], action.path or b".", hint):
                 try:
                     steps[action.kind](action)
                 except OSError as error:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sqlite3
 from typing import TYPE_CHECKING
@@ -43,6 +44,25 @@ def test_a_system_error_keeps_its_own_file_and_errno(tmp_path: pathlib.Path) -> 
         (tmp_path / "none").read_bytes()
     assert caught.value.path == str(tmp_path / "none")
     assert caught.value.details == {"errno": errno.ENOENT}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "told"),
+    [
+        ("b", "/a/b", r"^/a/b: .*\[errno 2\]\.$"),
+        (b"b", b"a/b", r"^a/b: .*\[errno 2\]\.$"),
+        (".new", "/a/b", r"^/a/b: .*\[errno 2\] at '\.new'\.$"),
+    ],
+)
+def test_a_name_in_a_folder_that_is_held_does_not_stand_for_the_path(
+    tmp_path: pathlib.Path, name: str | bytes, path: str | bytes, told: str
+) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(ContimgError, match=told), failing("open it", path):
+            os.unlink(name, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def test_an_sqlite_error_names_the_database() -> None:
