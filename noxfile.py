@@ -57,7 +57,7 @@ def unit(session: nox.Session) -> None:
     _link_collection()
     JUNIT.mkdir(parents=True, exist_ok=True)
     session.run("bash", "tests/support/system_packages.sh", *JUDGES)
-    samples = [f"tests/faults/test_sync_{name}.py" for name in ("kill", "errors", "full", "power", "changes", "swaps")]
+    samples = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/faults/test_sync_*.py"))
     where = session.posargs or ["tests/unit", *samples]
     session.run("pytest", "-q", "-n", "2", f"--junitxml={JUNIT / 'unit.xml'}", *where)
 

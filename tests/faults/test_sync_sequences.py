@@ -1,0 +1,83 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Random sequences of edits, copies and copies that are killed at a random call: each ends as a clean copy does."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Written
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, parent_of
+from ansible_collections.dsa110.contimg.tests.support.sync_sequences import SEQUENCES, Sequence
+
+# How many sequences are tried; 0 is as many as are asked for.
+POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "15"))
+COUNT = POINTS or 1_000
+# A killed process loses nothing that it has written, wherever that stands: memory is the quickest.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def try_sequences(count: int) -> dict[str, int]:
+    """Try so many sequences; return how many were tried, and how many copies were killed in them."""
+    done = {"sequences": 0, "killed": 0}
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=bool(POINTS),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(SEQUENCES)
+    def try_one(steps: list[tuple[Any, ...]]) -> None:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+            sequence = Sequence(pathlib.Path(folder) / "base")
+            for step in steps:
+                sequence.do(*step)
+            sequence.copy()
+            done["sequences"] += 1
+            done["killed"] += sequence.killed
+
+    try_one()
+    return done
+
+
+def test_any_sequence_ends_as_a_clean_copy_does() -> None:
+    done = try_sequences(COUNT)
+    print(done)
+    assert done["sequences"] >= COUNT
+    assert done["killed"] >= COUNT // 3
+
+
+def in_place(placing: Placing, one: Written) -> None:
+    """A mutant: it writes to what stands there."""
+    folder, name = placing._folders[parent_of(one.action.path)], name_of(one.action.path)
+    source = os.open(one.temporary, os.O_RDONLY, dir_fd=folder)
+    target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=folder)
+    os.pwrite(target, os.read(source, 1 << 20), 0)
+    os.unlink(one.temporary, dir_fd=folder)
+    os.close(source)
+    os.close(target)
+
+
+def test_a_copy_that_writes_in_place_is_caught(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequence = Sequence(tmp_path / "base")
+    sequence.do("replace", "a", 1)
+    sequence.copy()
+    sequence.do("replace", "a", 2)
+    monkeypatch.setattr(Placing, "rename", in_place)
+    with pytest.raises(AssertionError, match="a is torn"):
+        crash_everywhere(sequence)
+
+
+def crash_everywhere(sequence: Sequence) -> None:
+    for ordinal in range(1, 100):
+        sequence.crash(1, ordinal)
