@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+    Call,
     digest_of,
     list_calls,
     prepare,
@@ -69,3 +70,30 @@ def test_a_flush_that_fails_fails_the_copy(tmp_path: pathlib.Path) -> None:
         outcome = run_traced(base, "fsync", "-e", f"inject=fsync:error=EIO:when={call.ordinal}")
         assert outcome.code == 1, (call, outcome)
         assert "Input/output error [errno 5]" in outcome.said, (call, outcome)
+
+
+# A mutant: it goes on without the times that it could not set.
+IGNORES = """
+import os
+_utime = os.utime
+def utime(*arguments, **named):
+    try:
+        _utime(*arguments, **named)
+    except OSError:
+        pass
+os.utime = utime
+"""
+
+
+def test_a_copy_that_ignores_an_error_is_caught(tmp_path: pathlib.Path) -> None:
+    base = tmp_path / "base"
+    prepare(base)
+    assert any(wrong_without_times(base, call) for call in list_calls(base, "utimensat")[::-1])
+
+
+def wrong_without_times(base: pathlib.Path, call: Call) -> str:
+    """Return what is wrong with a copy that could not set a time and ignores that."""
+    prepare(base)
+    before = digest_of(base / "src")
+    inject = f"inject=utimensat:error=EIO:when={call.ordinal}"
+    return judge(base, run_traced(base, "utimensat", "-e", inject, prelude=IGNORES), before)

@@ -34,3 +34,25 @@ def test_a_full_disk_fails_the_copy_and_the_next_run_finishes(
     assert done["found"] == []
     assert 1 in done["codes"]
     assert len(done["codes"]) == len(limits)
+
+
+# A mutant: it takes what had no room for written.
+LOSES = """
+import errno, os
+_pwrite = os.pwrite
+def pwrite(file, data, at):
+    try:
+        return _pwrite(file, data, at)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return len(data)
+os.pwrite = pwrite
+"""
+
+
+def test_a_copy_that_goes_on_without_room_is_caught(tmp_path: pathlib.Path) -> None:
+    values = {"workers": 1, "verify": "none", "manifest": str(tmp_path / "manifest")}  # where there is room
+    done = copy_to_full(tmp_path, limits=["size=1000k"], asks=False, prelude=LOSES, **values)
+    assert done["codes"] == [0]
+    assert "claims success, and the copy differs" in done["found"][0]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     NEW_BIG,
     OLD_BIG,
@@ -59,3 +61,29 @@ def test_a_copy_killed_before_any_call_loses_and_tears_nothing(tmp_path: pathlib
             check(base)
         except AssertionError as error:
             raise AssertionError(f"killed before {name} number {ordinal}") from error
+
+
+# A mutant: it writes to what stands there.
+IN_PLACE = """
+import os
+_rename = os.rename
+def rename(old, new, *, src_dir_fd=None, dst_dir_fd=None):
+    if new != b"big":
+        return _rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+    source, target = os.open(old, os.O_RDONLY, dir_fd=src_dir_fd), os.open(new, os.O_WRONLY, dir_fd=dst_dir_fd)
+    for start in range(0, os.fstat(source).st_size, 400_000):
+        os.pwrite(target, os.pread(source, 400_000, start), start)
+    os.unlink(old, dir_fd=src_dir_fd)
+os.rename = rename
+"""
+
+
+def test_a_copy_that_writes_in_place_is_caught(tmp_path: pathlib.Path) -> None:
+    base = tmp_path / "base"
+    prepare(base)
+    writes = list_calls(base, "pwrite64", about=", 400000, 400000)", prelude=IN_PLACE)
+    assert len(writes) == 1
+    prepare(base)
+    run_traced(base, "pwrite64", "-e", f"inject=pwrite64:signal=KILL:when={writes[0].ordinal}", prelude=IN_PLACE)
+    with pytest.raises(AssertionError):
+        check(base)

@@ -29,13 +29,17 @@ _ENOUGH = "remount,size=64m,nr_inodes=9999"
 _CAUSES = ("errno", "space", "inodes", "SQLite says")
 
 
-def copy_to_full(folder: pathlib.Path, *, limits: list[str], asks: bool, workers: int) -> dict[str, Any]:
+def copy_to_full(
+    folder: pathlib.Path, *, limits: list[str], asks: bool, prelude: str = "", **values: Any
+) -> dict[str, Any]:
     """Return the exit codes of copies to ever larger file systems, and what was found wrong.
 
     :param limits: options of a tmpfs.
     :param asks: whether the copy learns beforehand how much room there is.
+    :param values: parameters of the copy.
     """
-    return in_namespace(__name__, {"folder": str(folder), "limits": limits, "asks": asks, "workers": workers})
+    preludes = prelude + ("" if asks else _BELIEVES)
+    return in_namespace(__name__, {"folder": str(folder), "limits": limits, "prelude": preludes, "values": values})
 
 
 def main() -> None:
@@ -45,16 +49,16 @@ def main() -> None:
     (folder / "mnt").mkdir()
     codes, found = [], []
     for limit in wanted["limits"]:
-        code, wrong = _tried(folder, limit, "" if wanted["asks"] else _BELIEVES, wanted["workers"])
+        code, wrong = _tried(folder, limit, wanted["prelude"], wanted["values"])
         codes.append(code)
         found += [f"{limit}: {wrong}"] if wrong else []
     print(json.dumps({"codes": codes, "found": found}))
 
 
-def _tried(folder: pathlib.Path, limit: str, prelude: str, workers: int) -> tuple[int, str]:
+def _tried(folder: pathlib.Path, limit: str, prelude: str, values: dict[str, Any]) -> tuple[int, str]:
     base, mount_point = folder / "base", folder / "mnt"
     dest = mount_point / "dest"
-    where: dict[str, Any] = {"dest": str(dest), "workers": workers}
+    where: dict[str, Any] = {"dest": str(dest), **values}
     faults.first_version(base)
     faults.second_version(base)
     before = faults.digest_of(base / "src")
