@@ -212,8 +212,8 @@ class _Pass:
             for action in self.plan.actions:
                 if action.backup:
                     back_up_file(context.target, action.path, options.backup_dir)
-            self._prove_unchanged()
-            Applier(context, self.trees.source).apply(self.plan.actions)
+            proved = self._prove_unchanged()
+            Applier(context, self.trees.source, proved).apply(self.plan.actions)
             self._note_linked()
             self._write()
 
@@ -235,8 +235,8 @@ class _Pass:
             databases=self.trees.databases,
         )
 
-    def _prove_unchanged(self) -> None:
-        """Read back what needs no copy and was never proved."""
+    def _prove_unchanged(self) -> dict[bytes, Known]:
+        """Read back what needs no copy and was never proved; return what is not noted before its attributes are set."""
         proved = {}
         for path in self._unproved():
             source = self.trees.source[self.plan.unchanged[path]]
@@ -250,7 +250,9 @@ class _Pass:
                     flags |= VERIFIED
                 target = self._identity(path)
             proved[path] = Known(source.identity, target, bytes.fromhex(digest), flags)
-        self.trees.ledger.append(proved)
+        attributes = {step.path for step in self.plan.actions if step.kind == "metadata"}
+        self.trees.ledger.append({path: known for path, known in proved.items() if path not in attributes})
+        return {path: known for path, known in proved.items() if path in attributes}
 
     def _identity(self, path: bytes) -> bytes:
         with folder_of(self._there(), path) as (folder, name):

@@ -36,7 +36,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of, folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
 
@@ -59,10 +59,11 @@ class Applier:
     """Does the steps of a plan.
 
     :param entries: the source's entries by path.
+    :param proved: what is known of files that need no copy, to be noted when they have their attributes.
     """
 
-    def __init__(self, context: Context, entries: Mapping[bytes, Entry]) -> None:
-        self.context, self.entries = context, entries
+    def __init__(self, context: Context, entries: Mapping[bytes, Entry], proved: Mapping[bytes, Known]) -> None:
+        self.context, self.entries, self.proved = context, entries, proved
         self._linked: dict[bytes, tuple[Known, list[bytes]]] = {}  # by the first name of a file: all of them
         self._noted: dict[bytes, Known] = {}
 
@@ -72,29 +73,59 @@ class Applier:
         :raises ContimgError: naming the path; what was not reached is as it was.
         """
         steps = [action for action in actions if not action.database]
-        self._each(steps, lambda step: step.kind in ("remove", "folder") and step.reason != _EXTRA)
+        self._each([step for step in steps if step.kind in ("remove", "folder") and step.reason != _EXTRA])
         make_copies(self.context, actions, self.entries)
-        self._each(steps, lambda step: step.kind in ("link", "special") or step.reason == _EXTRA)
+        specials = [step for step in steps if step.kind == "special"]
+        for start in range(0, len(specials), _NOTED):
+            self._specials(specials[start : start + _NOTED])
+        files = [step for step in steps if step.kind == "metadata" and self._is_file(step)]
+        self._intend_metadata(files)
+        self._each(files)  # before a file gets further names, which are noted as it then is
+        self._intend_links([step for step in steps if step.kind == "link"])
+        self._each([step for step in steps if step.kind == "link" or step.reason == _EXTRA])
         self._note_links()
-        self._each(steps, lambda step: step.kind == "metadata")
+        self._each([step for step in steps if step.kind == "metadata" and not self._is_file(step)])
         self.context.ledger.append(self._noted)
 
-    def _each(self, actions: Sequence[Action], chosen: Callable[[Action], bool]) -> None:
-        steps = {
-            "remove": self._remove,
-            "folder": self._folder,
-            "link": self._link,
-            "special": self._special,
-            "metadata": self._metadata,
-        }
+    def _is_file(self, action: Action) -> bool:
+        return action.source in self.entries and self.entries[action.source].is_file
+
+    def _each(self, actions: Iterable[Action], step: Callable[[Action], None] | None = None) -> None:
+        steps = {"remove": self._remove, "folder": self._folder, "link": self._link, "metadata": self._metadata}
         hint = "The source is unchanged. Mend the cause and run again: the copy goes on where it stopped."
-        for action in filter(chosen, actions):
+        for action in actions:
             with failing(_DOING[action.kind], action.path or b".", hint):
                 try:
-                    steps[action.kind](action)
+                    (step or steps[action.kind])(action)
                 except OSError as error:
                     if not (self.context.live and error.errno in _VANISHED):
                         raise
+
+    def _specials(self, actions: Sequence[Action]) -> None:
+        """Make them, note what is about to get its name, and give them their names."""
+        made: dict[bytes, tuple[bytes, Known]] = {}
+        self._each(actions, lambda action: self._make_special(action, made))
+        self.context.ledger.append({path: known for path, (_temporary, known) in made.items()})
+        self._each(
+            [action for action in actions if action.path in made],
+            lambda action: self._place_special(action, made[action.path][0]),
+        )
+
+    def _intend_links(self, actions: Sequence[Action]) -> None:
+        """A further name is that of a file which is already known under another one."""
+        firsts = {action.path: self._noted_of(action.first) for action in actions}
+        self.context.ledger.append({path: known.intended() for path, known in firsts.items() if known is not None})
+
+    def _intend_metadata(self, actions: Sequence[Action]) -> None:
+        """With another time a file would not be known again."""
+        sources = {action.path: self.entries[action.source] for action in actions}
+        known = {path: self._noted_of(path) for path in sources}
+        self.context.ledger.append(
+            {path: one.intended(times_of=sources[path]) for path, one in known.items() if one is not None}
+        )
+
+    def _noted_of(self, path: bytes) -> Known | None:
+        return self._noted.get(path) or self.proved.get(path) or self.context.ledger.get(path)
 
     def _remove(self, action: Action) -> None:
         with folder_of(self.context.target, action.path) as (folder, name):
@@ -134,7 +165,7 @@ class Applier:
     def _count_link(self, action: Action, status: os.stat_result) -> None:
         """A further name moves the ctime of all names on both sides: they are noted when the last one is there."""
         known, names = self._linked.get(action.first) or (None, [action.first])
-        known = known or self.context.ledger.get(action.first) or self._known(action.source)
+        known = known or self._noted_of(action.first) or self._known(action.source)
         now = known._replace(target=entry_of(b"", status).identity, flags=known.flags | PLACED)
         names.append(action.path)
         self._linked[action.first] = (now, names)
@@ -144,9 +175,9 @@ class Applier:
             for name in names:
                 self._note(name, known)
 
-    def _special(self, action: Action) -> None:
+    def _make_special(self, action: Action, made: dict[bytes, tuple[bytes, Known]]) -> None:
         with folder_of(self.context.source, action.source) as (sources, source):
-            with folder_of(self.context.target, action.path) as (folder, name):
+            with folder_of(self.context.target, action.path) as (folder, _name):
                 entry, temporary = self.entries[action.source], temporary_name()
                 try:
                     self._make(folder, temporary, entry)
@@ -160,9 +191,15 @@ class Applier:
                     folder, temporary, entry.kind
                 ) as new:
                     self._set(model, new)
-                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-                os.fsync(folder)
-                self._note_placed(action, os.stat(name, dir_fd=folder, follow_symlinks=False))
+                status = os.stat(temporary, dir_fd=folder, follow_symlinks=False)
+                known = self._known(action.source)._replace(target=entry_of(b"", status).identity)
+                made[action.path] = (temporary, known.intended())
+
+    def _place_special(self, action: Action, temporary: bytes) -> None:
+        with folder_of(self.context.target, action.path) as (folder, name):
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+            self._note_placed(action, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
     def _make(self, folder: int, name: bytes, entry: Entry) -> None:
         if entry.target:
@@ -193,10 +230,7 @@ class Applier:
 
     def _note_placed(self, action: Action, status: os.stat_result) -> None:
         there = entry_of(action.path, status)
-        if there.is_file:
-            known = self._noted.get(action.path) or self.context.ledger.get(action.path)
-        else:
-            known = self._known(action.source)
+        known = self._noted_of(action.path) if there.is_file else self._known(action.source)
         if known is not None:
             self._note(action.path, known._replace(target=there.identity))
 

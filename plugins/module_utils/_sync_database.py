@@ -24,6 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import co
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written, temporary_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import NO_DIGEST, Known
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     create_name,
@@ -71,8 +72,8 @@ def _require_still(context: Context, written: Sequence[Written]) -> None:
 
 class _Replacement:
     def __init__(self, context: Context, folder: int, path: bytes, written: Sequence[Written]) -> None:
-        self.wishes, self.folder = context.wishes, folder
-        self.name = name_of(path)
+        self.context, self.wishes, self.folder = context, context.wishes, folder
+        self.path, self.name = path, name_of(path)
         self.new = {name_of(one.action.path): one for one in written}
         self.logs = [self.name + suffix for suffix in SIDECAR_SUFFIXES if self.name + suffix in self.new]
 
@@ -127,6 +128,7 @@ class _Replacement:
             if self._size(copy + b"-wal"):  # SQLite takes a log that it cannot look at for none
                 raise OSError(errno.EIO, "SQLite did not take the log in", members[self.name])
             self._copy_metadata(members[self.name], copy)
+            self._note_intent(copy)
             os.rename(copy, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
             os.fsync(self.folder)
         except sqlite3.DatabaseError as error:
@@ -137,6 +139,11 @@ class _Replacement:
             for suffix in (b"", *SIDECAR_SUFFIXES):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(copy + suffix, dir_fd=self.folder)
+
+    def _note_intent(self, copy: bytes) -> None:
+        """A run after a crash has to know it as its own."""
+        there = entry_of(self.path, os.stat(copy, dir_fd=self.folder, follow_symlinks=False)).identity
+        self.context.ledger.append({self.path: Known(there, there, NO_DIGEST, 0)})
 
     def _copy(self, source: bytes, target: bytes) -> None:
         with open(open_name(self.folder, source), "rb") as reader:

@@ -69,6 +69,14 @@ class Known(NamedTuple):
         """Tell whether both sides look like what they were; where this is racy, only their content proves it."""
         return bool(self.flags & PLACED) and self.source == source.identity and self.target == target.identity
 
+    def intended(self, *, times_of: Entry | None = None) -> Known:
+        """Return it as what is about to be put there.
+
+        :param times_of: the entry whose time it will have then.
+        """
+        target = self.target if times_of is None else _with_time(self.target, times_of.identity)
+        return self._replace(target=target, flags=self.flags & ~PLACED)
+
     def packed(self) -> bytes:
         """Return it as a ledger keeps it."""
         return self.source + self.target + self.sha256 + bytes([self.flags])
@@ -76,6 +84,10 @@ class Known(NamedTuple):
 
 def _content_facts(identity: bytes) -> bytes:
     return identity[12:28] + identity[36:44]
+
+
+def _with_time(identity: bytes, other: bytes) -> bytes:
+    return identity[:20] + other[20:28] + identity[28:]
 
 
 def is_same_content(one: Entry, other: Entry) -> bool:
@@ -95,7 +107,7 @@ class Ledger:
         """Read a ledger; one that does not exist is empty. Raises ContimgError when it is none."""
         self.path = path
         self._records: dict[bytes, bytes] = {}
-        self._intents: dict[bytes, bytes] = {}  # what a dead run was about to rename, and perhaps did
+        self._intents: dict[bytes, list[bytes]] = {}  # what dead runs were about to put there, and perhaps did
         self._end = 0
         if kind_of(path):
             with failing("read the ledger", path), open(path, "rb") as file:
@@ -121,7 +133,11 @@ class Ledger:
 
     def _remember(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         for path, record in records:
-            (self._records if record[_FLAGS] & PLACED else self._intents)[path] = record
+            if record[_FLAGS] & PLACED:
+                self._records[path] = record
+                self._intents.pop(path, None)
+            else:
+                self._intents.setdefault(path, []).append(record)
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._records or path in self._intents
@@ -129,8 +145,9 @@ class Ledger:
     def is_ours(self, there: Entry) -> bool:
         """Tell whether a name at the destination is what a pass put there: inode, size and mtime, which a write moves."""
         wanted = _content_facts(there.identity)
-        found = (records.get(there.path) for records in (self._records, self._intents))
-        return any(record is not None and _content_facts(record[IDENTITY:_DIGEST]) == wanted for record in found)
+        placed = self._records.get(there.path)
+        found = [*([] if placed is None else [placed]), *self._intents.get(there.path, [])]
+        return any(_content_facts(record[IDENTITY:_DIGEST]) == wanted for record in found)
 
     def paths(self) -> set[bytes]:
         """Return every path that is known."""

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, parent_of
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import sample
 from ansible_collections.dsa110.contimg.tests.support.sync_sequences import SEQUENCES, Sequence
 
 # How many sequences are tried; 0 is as many as are asked for.
@@ -55,6 +56,28 @@ def test_any_sequence_ends_as_a_clean_copy_does() -> None:
     print(done)
     assert done["sequences"] >= COUNT
     assert done["killed"] >= COUNT // 3
+
+
+# What was once found: a copy did not know what a killed one had put there, once the source had changed again, or needed
+# two runs to note what it had done.
+CRASH = ("crash", 1, 0)
+FOUND: dict[str, list[tuple[Any, ...]]] = {
+    "link": [("link", "a", "b"), CRASH, ("replace", "a", 1)],
+    "hard link": [("replace", "a", 1), ("link_hard", "b", "a"), CRASH, ("replace", "b", 2)],
+    "time": [("replace", "a", 1), ("copy",), ("replace", "a", 1), CRASH, ("replace", "a", 2)],
+    "time alone": [("replace", "a", 1), ("copy",), ("replace", "a", 1), CRASH],
+    "folded log": [("commit", 1), ("copy",), ("commit", 1), CRASH, ("drop",), ("commit", 0)],
+    "mode": [("replace", "a", 1), ("copy",), ("link_hard", "b", "a"), ("change_mode", "a", 2), ("copy",)],
+}
+
+
+@pytest.mark.parametrize("steps", FOUND.values(), ids=FOUND)
+def test_a_copy_knows_what_a_killed_one_has_put_there(tmp_path: pathlib.Path, steps: list[tuple[Any, ...]]) -> None:
+    for ordinal in sample(range(1, 100), POINTS and 4) if CRASH in steps else [0]:
+        sequence = Sequence(tmp_path / str(ordinal))
+        for step in steps:
+            sequence.do(*(step if step != CRASH else ("crash", 1, ordinal)))
+        sequence.copy()
 
 
 def in_place(placing: Placing, one: Written) -> None:

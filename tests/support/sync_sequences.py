@@ -58,10 +58,12 @@ class Sequence:
         before = digest_of(self.src)
         copy(self.base, workers=workers)
         assert digest_of(self.src) == before, "the source has changed"
-        assert found_differences(self.base) == []
-        assert _rows(self.dest) == _rows(self.src)
+        left = found_differences(self.base)
+        assert not left, f"leaves {left}"
+        assert _rows(self.dest) == _rows(self.src), "the rows differ"
         assert is_told(self.base), "the manifest is wrong"
-        assert not copy(self.base)["changed"], "the next run changes something"
+        again = copy(self.base)
+        assert not again["changed"], f"the next run changes something: {again['actions']}"
 
     def crash(self, workers: int, ordinal: int) -> None:
         """Kill a copy before one of its calls: each file is then wholly old or wholly new."""

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of what a ledger knows as its own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import NO_DIGEST, PLACED, Known, Ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of
+
+if TYPE_CHECKING:
+    import pathlib
+
+
+def made(path: pathlib.Path) -> Entry:
+    path.write_text(path.name)
+    return entry_of(b"a", os.stat(path))
+
+
+def known(entry: Entry, flags: int) -> dict[bytes, Known]:
+    return {b"a": Known(entry.identity, entry.identity, NO_DIGEST, flags)}
+
+
+def test_what_any_killed_run_has_perhaps_put_there_is_ours(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "ledger")
+    first, second, foreign = (made(tmp_path / name) for name in ("first", "second", "foreign"))
+    ledger = Ledger(path)
+    ledger.append(known(first, 0))
+    ledger.append(known(second, 0))
+    for one in (ledger, Ledger(path)):
+        assert [one.is_ours(entry) for entry in (first, second, foreign)] == [True, True, False]
+
+
+def test_what_has_been_replaced_since_is_not_ours(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "ledger")
+    first, second = (made(tmp_path / name) for name in ("first", "second"))
+    ledger = Ledger(path)
+    ledger.append(known(first, 0))
+    ledger.append(known(second, PLACED))
+    for one in (ledger, Ledger(path)):
+        assert [one.is_ours(entry) for entry in (first, second)] == [False, True]
+
+
+def test_a_file_is_ours_with_the_time_that_it_was_about_to_get(tmp_path: pathlib.Path) -> None:
+    before = made(tmp_path / "a")
+    made(tmp_path / "model")
+    os.utime(tmp_path / "model", (5, 5))
+    model = entry_of(b"a", os.stat(tmp_path / "model"))
+    ledger = Ledger(str(tmp_path / "ledger"))
+    ledger.append(known(before, PLACED))
+    os.utime(tmp_path / "a", (5, 5))
+    after = entry_of(b"a", os.stat(tmp_path / "a"))
+    assert not ledger.is_ours(after)
+    ledger.append({b"a": known(before, PLACED)[b"a"].intended(times_of=model)})
+    assert (ledger.is_ours(after), ledger.is_ours(before)) == (True, True)
