@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import format_manifest, hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import format_manifest, hash_file, moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     Wishes,
     extended_attributes,
@@ -279,11 +279,17 @@ class _Pass:
         made = {step.path for step in self.plan.actions if step.kind != "remove"}
         removed = {step.path for step in self.plan.actions if step.kind == "remove"} - made
         ledger = self.trees.ledger
-        ledger.rewrite(without=removed)
+        ledger.rewrite(without=removed | self._former_files())
         if not self.options.live:
             foreign = self.trees.gone | set(self.plan.kept) | {path + b"-wal" for path in self.plan.kept}
             digests = {path: digest for path, digest in ledger.digests().items() if path not in foreign}
             replace_file(self.options.manifest, format_manifest(digests), mode=0o644)
+
+    def _former_files(self) -> set[bytes]:
+        """What a killed run has made of a file, a link for example, is as it should be: only the file is still noted."""
+        others = (path for path, entry in self.trees.source.items() if not entry.is_file)
+        targets = {moved(path, self.options.decisions.rename) for path in others}
+        return targets & set(self.trees.ledger.digests())
 
 
 def _report(options: Options, pass_: _Pass, *, changed: bool, seconds: float) -> dict[str, Any]:

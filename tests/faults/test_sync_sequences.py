@@ -63,6 +63,7 @@ def test_any_sequence_ends_as_a_clean_copy_does() -> None:
 CRASH = ("crash", 1, 0)
 FOUND: dict[str, list[tuple[Any, ...]]] = {
     "link": [("link", "a", "b"), CRASH, ("replace", "a", 1)],
+    "link alone": [("replace", "a", 1), ("copy",), ("link", "a", "b"), CRASH],
     "hard link": [("replace", "a", 1), ("link_hard", "b", "a"), CRASH, ("replace", "b", 2)],
     "time": [("replace", "a", 1), ("copy",), ("replace", "a", 1), CRASH, ("replace", "a", 2)],
     "time alone": [("replace", "a", 1), ("copy",), ("replace", "a", 1), CRASH],
