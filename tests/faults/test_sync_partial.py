@@ -29,15 +29,20 @@ if TYPE_CHECKING:
 
 # How many are tried of all that there are, of each kind; 0 is every one.
 POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "1"))
-#: Each call really moves a part of the bytes, but for the four of a number, which a pipe never splits.
+#: Each call really moves a part of the bytes, but for the four of a number, which a pipe never splits. A device gives blocks.
 PARTIAL = """
-import os, random
+import fcntl, os, random
 _random = random.Random(SEED)
 _read, _preadv, _write, _pwrite = os.read, os.preadv, os.write, os.pwrite
 def _part(size):
     return size if size <= 4 else _random.randint(1, size)
 os.read = lambda file, size: _read(file, _part(size))
-os.preadv = lambda file, into, at: _preadv(file, [into[0][:_part(len(into[0]))]], at)
+def preadv(file, into, at):
+    size = _part(len(into[0]))
+    if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT:
+        size = (size + 4095) // 4096 * 4096
+    return _preadv(file, [into[0][:size]], at)
+os.preadv = preadv
 os.write = lambda file, data: _write(file, memoryview(data)[:_part(len(data))])
 os.pwrite = lambda file, data, at: _pwrite(file, memoryview(data)[:_part(len(data))], at)
 """
