@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pathlib
 
 # How many points are tried of all that there are, of each kind; 0 is every one.
-POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "3"))
+POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "2"))
 #: What makes a name, and what changes who may open it.
 CALLS = {
     "openat": "O_CREAT",
