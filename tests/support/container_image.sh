@@ -21,6 +21,7 @@ case $suite in
 esac
 case $variant in
   '') ;;
+  -podman) packages+=,podman,podman-compose,runc ;;
   *) refuse "its variant is unknown" ;;
 esac
 

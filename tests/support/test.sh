@@ -8,7 +8,7 @@ sessions=(lint docs unit playbooks sanity molecule)
 failed=()
 for session in "${sessions[@]}"; do
   arguments=()
-  # The stories of a rollback, a retirement and of interruptions take long: `make molecule` tells them too.
+  # The stories of containers, a rollback, a retirement and of interruptions take long: `make molecule` tells them too.
   [[ $session == molecule ]] && arguments=(-- default modules phases references split)
   nox --no-venv -f noxfile.py -s "$session" "${arguments[@]}" || failed+=("$session")
 done
