@@ -73,6 +73,7 @@ class Applier:
         :raises ContimgError: naming the path; what was not reached is as it was.
         """
         steps = [action for action in actions if not action.database]
+        self._intend_removals([step for step in steps if step.kind == "remove"])
         self._each([step for step in steps if step.kind in ("remove", "folder") and step.reason != _EXTRA])
         make_copies(self.context, actions, self.entries)
         specials = [step for step in steps if step.kind == "special"]
@@ -110,6 +111,11 @@ class Applier:
             [action for action in actions if action.path in made],
             lambda action: self._place_special(action, made[action.path][0]),
         )
+
+    def _intend_removals(self, actions: Sequence[Action]) -> None:
+        """The manifest names what is removed: it is then older than the ledger, and a run after a crash writes it anew."""
+        there = {action.path: self._noted_of(action.path) for action in actions}
+        self.context.ledger.append({path: known.intended() for path, known in there.items() if known is not None})
 
     def _intend_links(self, actions: Sequence[Action]) -> None:
         """A further name is that of a file which is already known under another one."""

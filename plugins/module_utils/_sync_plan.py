@@ -266,7 +266,7 @@ class _Planner:
         spared |= {folder for path in spared | renamed for folder in _ancestors(path)} | set(self.sidecars)
         debris = {step.path for step in self._debris()}
         extras = set(self.trees.target) - set(self.trees.source) - set(self.targets) - spared - debris
-        return [Action("remove", path, "not in the source") for path in sorted(extras, reverse=True)]
+        return [Action("remove", path, "not in the source") for path in sorted(extras, key=_removal, reverse=True)]
 
     def _same_metadata(self, entry: Entry, there: Entry) -> bool:
         wanted, found, wishes = entry.status, there.status, self.decisions.wishes
@@ -278,6 +278,12 @@ class _Planner:
             and ("mode" in self.losses or stat.S_IMODE(wanted.mode) == stat.S_IMODE(found.mode))
             and abs(wanted.mtime_ns - found.mtime_ns) < coarse
         )
+
+
+def _removal(path: bytes) -> tuple[bytes, bool]:
+    """Sort a database above its logs: without them it would be an older one, and a log without it holds nothing."""
+    stem = next((path[: -len(suffix)] for suffix in SIDECAR_SUFFIXES if path.endswith(suffix)), path)
+    return stem, stem == path
 
 
 def _ancestors(path: bytes) -> Iterator[bytes]:

@@ -68,6 +68,7 @@ FOUND: dict[str, list[tuple[Any, ...]]] = {
     "time": [("replace", "a", 1), ("copy",), ("replace", "a", 1), CRASH, ("replace", "a", 2)],
     "time alone": [("replace", "a", 1), ("copy",), ("replace", "a", 1), CRASH],
     "folded log": [("commit", 1), ("copy",), ("commit", 1), CRASH, ("drop",), ("commit", 0)],
+    "removed database": [("commit", 0), ("copy",), ("drop",), CRASH],
     "mode": [("replace", "a", 1), ("copy",), ("link_hard", "b", "a"), ("change_mode", "a", 2), ("copy",)],
 }
 
