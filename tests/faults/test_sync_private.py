@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -48,22 +49,33 @@ def hide(root: pathlib.Path) -> None:
             path.chmod(0o700 if path.is_dir() else 0o600)
 
 
-def exposed(root: pathlib.Path) -> list[str]:
-    """Return the names of a tree that others than their owner may open."""
-    return [
-        f"{path.name} {stat.filemode(path.lstat().st_mode)}"
-        for path in [root, *root.rglob("*")]
-        if not path.is_symlink() and stat.S_IMODE(path.lstat().st_mode) & 0o077
-    ]
+def exposed(root: pathlib.Path) -> list[pathlib.Path]:
+    """Return what of a tree others than its owner may open."""
+    found = [path for path in [root, *root.rglob("*")] if not path.is_symlink()]
+    return [path for path in found if stat.S_IMODE(path.lstat().st_mode) & 0o077]
 
 
 def exposed_after(base: pathlib.Path, call: Call, prelude: str = "") -> list[str]:
-    """Return what others may open at the destination of a copy that is stopped after a call."""
+    """Return what others may open at the destination of a copy that is stopped after a call.
+
+    What was empty then, and has no name when the copy has ended, tried what the file system can, and never held anything.
+    """
     prepare(base)
-    found: list[str] = []
-    outcome = stopped_at(base, call, lambda: found.extend(exposed(base / "dest")), prelude=prelude)
-    assert outcome.code == 0, outcome
-    return found + exposed(base / "dest")
+    seen: dict[str, int] = {}
+
+    def look() -> None:
+        for path in exposed(base / "dest"):
+            seen[f"{path.name} {stat.filemode(path.lstat().st_mode)}"] = os.open(path, os.O_PATH)
+
+    with contextlib.ExitStack() as held:
+        outcome = stopped_at(base, call, look, prelude=prelude)
+        for descriptor in seen.values():
+            held.callback(os.close, descriptor)
+        assert outcome.code == 0, outcome
+        told = [
+            what for what, descriptor in seen.items() if os.fstat(descriptor).st_size or os.fstat(descriptor).st_nlink
+        ]
+    return told + [path.name for path in exposed(base / "dest")]
 
 
 @pytest.mark.parametrize("names", CALLS)
