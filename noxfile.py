@@ -69,7 +69,7 @@ def faults(session: nox.Session) -> None:
     JUNIT.mkdir(parents=True, exist_ok=True)
     session.run("bash", "tests/support/system_packages.sh", *JUDGES)
     session.run("bash", "tests/support/container_image.sh", "localhost/contimg-systemd:bookworm")
-    where = session.posargs or ["tests/faults"]
+    where = session.posargs or ["tests/faults", "tests/playbooks/test_deaths.py"]
     command = ["pytest", "-q", "-n", "2", f"--junitxml={JUNIT / 'faults.xml'}", *where]
     session.run("bash", "tests/support/in_cgroup2.sh", *command, env={"CONTIMG_FAULT_POINTS": "0"})
 

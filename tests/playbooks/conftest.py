@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import signal
 import stat
 import subprocess
 import sys
@@ -57,6 +58,34 @@ class Host:
 
     def play(self, name: str, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
         """Run a playbook; keyword arguments override the host's variables."""
+        command = self._command(name, *options, **variables)
+        return subprocess.run(command, check=False, capture_output=True, text=True, env=self._environment())
+
+    def die(self, name: str, known: set[str], *, every: int) -> str:
+        """Run a playbook and kill it, with all that it runs, when it begins the n-th task that it has never begun.
+
+        :param known: the tasks that were begun in former runs; those of this one are added.
+        :return: the task in which it died, nothing where it came to its end.
+        """
+        running = subprocess.Popen(
+            self._command(name), text=True, env=self._environment(), stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert running.stdout is not None
+        new, said = 0, []
+        for line in running.stdout:
+            said.append(line)
+            task = line.rpartition("]")[0]
+            if line.startswith("TASK [") and task not in known:
+                known.add(task)
+                new += 1
+                if new == every:
+                    os.killpg(running.pid, signal.SIGKILL)
+                    running.wait()
+                    return task
+        assert running.wait() == 0, "".join(said)
+        return ""
+
+    def _command(self, name: str, *options: str, **variables: object) -> list[str]:
         inventory = {
             "contimg": {
                 "hosts": {
@@ -71,8 +100,7 @@ class Host:
         }
         path = self.root / "inventory.json"
         path.write_text(json.dumps(inventory))
-        command = [*self.inside, "ansible-playbook", "-i", str(path), f"dsa110.contimg.{name}", *options]
-        return subprocess.run(command, check=False, capture_output=True, text=True, env=self._environment())
+        return [*self.inside, "ansible-playbook", "-i", str(path), f"dsa110.contimg.{name}", *options]
 
     def _environment(self) -> dict[str, str]:
         return {
