@@ -119,10 +119,14 @@ class _Trial:
     def _differs(self, words: str) -> list[tuple[bool, str]]:
         if not (self.base / "dest").exists():
             return [(True, f"{words}: nothing is there")]
-        differences = faults.found_differences(self.base)
-        return [
-            (bool(differences), f"{words}: {differences}"),
-            (faults.rows(self.base / "dest") != 9, f"{words}: the database"),
-            (not faults.is_told(self.base), f"{words}: the manifest"),
-            (bool(faults.copy(self.base, check=True, **self.values)["changed"]), f"{words}: another run has work"),
-        ]
+        try:
+            differences = faults.found_differences(self.base)
+            checks = [
+                (bool(differences), str(differences)),
+                (faults.rows(self.base / "dest") != 9, "the database"),
+                (not faults.is_told(self.base), "the manifest"),
+                (bool(faults.copy(self.base, check=True, **self.values)["changed"]), "another run has work"),
+            ]
+        except ContimgError as error:  # what was lost cannot even be read
+            checks = [(True, error.message)]
+        return [(is_so, f"{words}: {what}") for is_so, what in checks]
