@@ -10,13 +10,13 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host, log_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, log_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["ContainerTail", "FileTail", "JournalTail", "compiled", "matching"]
 
@@ -38,16 +38,19 @@ class JournalTail:
 
 
 class ContainerTail:
-    """What a container has written from a moment on, in seconds since the epoch; one that was created again is another one."""
+    """What a container has written from a moment on, in seconds since the epoch; one that was created again is another one.
 
-    def __init__(self, name: str, since: float) -> None:
+    :param there: tells which container has the name now.
+    """
+
+    def __init__(self, name: str, since: float, there: Callable[[], Container | None]) -> None:
         self.source = f"container {name}"
-        self._name, self._since = name, since
+        self._since, self._there = since, there
         self._id, self._read = "", 0
 
     def lines(self) -> list[str]:
         """Return what has come since the last call."""
-        container = containers_of_host()[0].get(self._name)
+        container = self._there()
         if container is None:
             return []
         lines = log_of(container, self._since)

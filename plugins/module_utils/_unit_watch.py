@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, containers_of_host
@@ -134,22 +135,31 @@ class _Watch:
         files = sorted({*options.log_files, *logs_of_units(options.names)})
         self._tails: list[ContainerTail | FileTail | JournalTail] = [
             *(JournalTail(name, options.since) for name in options.names),
-            *(ContainerTail(name, options.since) for name in options.containers),
+            *(ContainerTail(name, options.since, partial(self._container, name)) for name in options.containers),
         ]
         self._tails += [FileTail(path, options.log_offsets.get(path)) for path in files]
-        self._before = self._now = _look(options)
+        self._before = self._now = self._standing()
         self.matches: list[Mapping[str, str]] = []
         self.wrong: list[str] = []
         self.opened: dict[str, list[str]] = {name: [] for name in options.names}
 
     def look(self) -> bool:
         """Look at units, logs and open files; tell whether anything is wrong."""
-        self._now = _look(self.options)
+        self._now = self._standing()
         self.matches += matching(self._tails, self.options.pattern)
         self._look_at_files()
         self.wrong = troubles(self._before, self._now)
         self.wrong += [f"{match['source']} says: {match['line']}" for match in self.matches]
         return bool(self.wrong)
+
+    def _standing(self) -> dict[str, Seen]:
+        """Ask systemd and the engines, once for all that is looked at now."""
+        self._there = containers_of_host()[0] if self.options.containers else {}
+        containers = {f"container {name}": _seen_container(self._container(name)) for name in self.options.containers}
+        return {**_seen_units(self.options.names), **containers}
+
+    def _container(self, name: str) -> Container | None:
+        return self._there.get(name)
 
     def look_last(self) -> None:
         """Ask for health, and look once more at what the answers make the units open and write."""
@@ -189,15 +199,13 @@ class _Watch:
         }
 
 
-def _look(options: WatchOptions) -> dict[str, Seen]:
-    seen = {
+def _seen_units(names: Sequence[str]) -> dict[str, Seen]:
+    return {
         name: Seen(
             facts["ActiveState"], facts["SubState"], int(facts["NRestarts"] or 0), facts["Result"], facts["Type"]
         )
-        for name, facts in show(options.names, _PROPERTIES).items()
+        for name, facts in show(names, _PROPERTIES).items()
     }
-    there = containers_of_host()[0] if options.containers else {}
-    return {**seen, **{f"container {name}": _seen_container(there.get(name)) for name in options.containers}}
 
 
 def _seen_container(container: Container | None) -> Seen:
