@@ -278,18 +278,19 @@ class _Pass:
     def _write(self) -> None:
         made = {step.path for step in self.plan.actions if step.kind != "remove"}
         removed = {step.path for step in self.plan.actions if step.kind == "remove"} - made
-        ledger = self.trees.ledger
-        ledger.rewrite(without=removed | self._former_files())
+        digests = self.trees.ledger.digests()
+        unnoted = removed | (self._targets_of_others() & digests.keys())
+        self.trees.ledger.rewrite(without=unnoted)
         if not self.options.live:
-            foreign = self.trees.gone | set(self.plan.kept) | {path + b"-wal" for path in self.plan.kept}
-            digests = {path: digest for path, digest in ledger.digests().items() if path not in foreign}
-            replace_file(self.options.manifest, format_manifest(digests), mode=0o644)
+            kept = {path + suffix for path in self.plan.kept for suffix in (b"", b"-wal")}
+            foreign = unnoted | self.trees.gone | kept
+            told = {path: digest for path, digest in digests.items() if path not in foreign}
+            replace_file(self.options.manifest, format_manifest(told), mode=0o644)
 
-    def _former_files(self) -> set[bytes]:
-        """What a killed run has made of a file, a link for example, is as it should be: only the file is still noted."""
+    def _targets_of_others(self) -> set[bytes]:
+        """Return the places of what is no file. Where a killed run has made it of one, a link say, the file is still noted."""
         others = (path for path, entry in self.trees.source.items() if not entry.is_file)
-        targets = {moved(path, self.options.decisions.rename) for path in others}
-        return targets & set(self.trees.ledger.digests())
+        return {moved(path, self.options.decisions.rename) for path in others}
 
 
 def _report(options: Options, pass_: _Pass, *, changed: bool, seconds: float) -> dict[str, Any]:
