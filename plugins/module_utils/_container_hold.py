@@ -41,7 +41,6 @@ class FoundContainer:
     """A container as it was found before the hold."""
 
     engine: str
-    id: str
     was_running: bool
     compose: Compose | None = None
 
@@ -131,7 +130,7 @@ def _found(name: str, now: Mapping[str, Container], leaving: Sequence[str]) -> F
     if obstacle:
         hint = "Nothing was touched. Stop it yourself, and start it yourself when the move is done."
         raise ContimgError(f"could not come back after the move: it {obstacle}", path=name, hint=hint)
-    return FoundContainer(container.engine, container.id, container.running, container.compose)
+    return FoundContainer(container.engine, container.running, container.compose)
 
 
 def _running(found: FoundContainer) -> FoundContainer:

@@ -247,8 +247,9 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     mapped = [Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"]) for one in values["databases"]]
     located = locate(values["src"], values["dest"], mapped)
-    compared = {name: values[name] for name in ("relations", "integrity")}
-    judged = guard(located, values["decisions"], values["ours"], **compared)
+    judged = guard(
+        located, values["decisions"], values["ours"], relations=values["relations"], integrity=values["integrity"]
+    )
     moving = [one for one in judged if one["action"] not in ("absent", "undecided")]
     return {
         "databases": judged,

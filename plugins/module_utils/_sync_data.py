@@ -82,9 +82,8 @@ class DataCopier:
             content = _read_all(target, size + 1)
             self._progress(len(content))
             return hashlib.sha256(content).digest()
-        with contextlib.suppress(
-            OSError
-        ):  # where the file system cannot, the page cache has been told to forget the file
+        # Where the file system cannot do this, the page cache has been told to forget the file.
+        with contextlib.suppress(OSError):
             fcntl.fcntl(target, fcntl.F_SETFL, os.O_DIRECT)
         return self._digest(_blocks(target, size, whole=True))
 

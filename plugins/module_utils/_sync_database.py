@@ -72,7 +72,7 @@ def _require_still(context: Context, written: Sequence[Written]) -> None:
 
 class _Replacement:
     def __init__(self, context: Context, folder: int, path: bytes, written: Sequence[Written]) -> None:
-        self.context, self.wishes, self.folder = context, context.wishes, folder
+        self.context, self.folder = context, folder
         self.path, self.name = path, name_of(path)
         self.new = {name_of(one.action.path): one for one in written}
         self.logs = [self.name + suffix for suffix in SIDECAR_SUFFIXES if self.name + suffix in self.new]
@@ -152,6 +152,6 @@ class _Replacement:
 
     def _copy_metadata(self, source: bytes, target: bytes) -> None:
         with open(open_name(self.folder, source), "rb") as model, open(open_name(self.folder, target), "rb") as copy:
-            set_metadata(copy.fileno(), os.fstat(model.fileno()), self.wishes)
-            copy_extended_attributes(model.fileno(), copy.fileno(), losses=self.wishes.losses)
+            set_metadata(copy.fileno(), os.fstat(model.fileno()), self.context.wishes)
+            copy_extended_attributes(model.fileno(), copy.fileno(), losses=self.context.wishes.losses)
             os.fsync(copy.fileno())

@@ -180,7 +180,7 @@ def test_the_files_of_a_project_that_name_a_path_are_told(
 
 def found(*, was_running: bool = True, compose: Compose | None = None) -> FoundContainer:
     """Return a container as a hold has found it."""
-    return FoundContainer("podman", "1", was_running, compose)
+    return FoundContainer("podman", was_running, compose)
 
 
 def test_what_is_bound_is_created_again_and_all_else_that_ran_is_started() -> None:
