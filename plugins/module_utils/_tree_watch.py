@@ -53,8 +53,10 @@ def watch_trees(
 ) -> tuple[Holders, list[dict[str, str]]]:
     """Return who had files of the trees open, seen again and again for some time, and what changed meanwhile.
 
-    With ``seconds=0`` it looks once. A holder that was seen writing at any time is kept as such.
+    With ``seconds=0`` it looks once, and nothing is compared. A holder that was seen writing at any time is kept as such.
     """
+    if not seconds:
+        return find_holders(paths, writers_only=writers_only), []
     before = tree_moment(paths)
     end = time.monotonic() + seconds
     seen = find_holders(paths, writers_only=writers_only)

@@ -57,7 +57,7 @@ inside:
   type: list
   elements: dict
 changes:
-  description: What changed meanwhile, each with C(path) and C(what).
+  description: What changed while it was watched, each with C(path) and C(what). Nothing where it looked once.
   returned: success
   type: list
   elements: dict

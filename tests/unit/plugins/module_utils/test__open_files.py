@@ -235,3 +235,12 @@ def test_a_writer_that_comes_and_goes_is_caught(file: pathlib.Path) -> None:
         holders, changes = watch_trees([str(tree)], seconds=2, writers_only=True)
     assert [one.mode for one in holders.holders if one.pid == pid] == ["write"]
     assert [one["path"] for one in changes] == [str(file)]
+
+
+def test_one_look_compares_nothing_even_while_a_writer_is_at_work(file: pathlib.Path) -> None:
+    with running("told()\nheld = open(path, 'a', 1)\nwhile True: held.write('x\\n')", file) as pid:
+        before = tree_moment([str(file)])
+        holders, changes = watch_trees([str(file.parents[1])], seconds=0)
+    assert tree_changes(before, tree_moment([str(file)]))
+    assert pid in {one.pid for one in holders.holders}
+    assert changes == []
