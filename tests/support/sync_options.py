@@ -26,7 +26,7 @@ def sync_values(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
         "on_conflict": "fail",
         "decisions": {},
         "allow_loss": [],
-        "workers": 2,
+        "workers": 4,
         "bandwidth_limit": 0,
         **changed,
     }

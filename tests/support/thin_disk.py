@@ -67,6 +67,7 @@ class _Trial:
         self.disk.flush()
         subprocess.run(["fstrim", str(self.disk.mount_point)], check=True)
         self.before = faults.digest_of(self.base / "src")
+        self._refuse_pages()
         space = os.statvfs(thin)
         self._resize((space.f_blocks - space.f_bfree) * space.f_frsize + (room << 10))
         self.outcome = faults.run_traced(self.base, "execve", prelude=wanted["prelude"], **self.values)
@@ -78,6 +79,12 @@ class _Trial:
             content = image.read()
             image.seek(0)
             image.write(content)
+
+    def _refuse_pages(self) -> None:
+        """A page is written or refused. Of a larger request the loop device reports success where only its start was written."""
+        device = os.stat(self.disk.mount_point).st_dev
+        queue = pathlib.Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue")
+        (queue / "max_sectors_kb").write_text("4")
 
     def _resize(self, size: int) -> None:
         subprocess.run(["mount", "-o", f"remount,size={size}", str(self.thin)], check=True)
