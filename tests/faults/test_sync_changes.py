@@ -15,17 +15,15 @@ from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stoppe
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     NEW_BIG,
     OLD_BIG,
-    Call,
-    Outcome,
     add_rows,
     copy,
     found_differences,
     is_told,
-    list_calls,
     prepare,
     rows,
     sample,
 )
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, Outcome, list_calls
 
 if TYPE_CHECKING:
     import pathlib

@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
-    Call,
-    digest_of,
-    list_calls,
-    prepare,
-    run_traced,
-    sample,
-)
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import digest_of, prepare, sample
 from ansible_collections.dsa110.contimg.tests.support.sync_judge import judge
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, list_calls, run_traced
 
 if TYPE_CHECKING:
     import pathlib

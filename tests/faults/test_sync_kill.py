@@ -16,11 +16,10 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     copy,
     digest_of,
     found_differences,
-    list_calls,
     prepare,
     rows,
-    run_traced,
 )
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import list_calls, run_traced
 
 if TYPE_CHECKING:
     import pathlib

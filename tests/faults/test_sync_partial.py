@@ -12,17 +12,15 @@ import pytest
 
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     NEW_BIG,
-    Outcome,
     copy,
     digest_of,
     found_differences,
     is_told,
-    list_calls,
     prepare,
     rows,
-    run_traced,
 )
 from ansible_collections.dsa110.contimg.tests.support.sync_judge import judge
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import Outcome, list_calls, run_traced
 
 if TYPE_CHECKING:
     import pathlib

@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
-    Call,
-    copy,
-    first_version,
-    list_calls,
-    sample,
-    second_version,
-)
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, sample, second_version
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, list_calls
 
 if TYPE_CHECKING:
     import pathlib

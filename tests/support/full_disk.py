@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.dsa110.contimg.tests.support import sync_faults as faults
 from ansible_collections.dsa110.contimg.tests.support.power_loss import in_namespace
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import run_traced
 
 __all__ = ["copy_to_full", "main"]
 
@@ -64,7 +65,7 @@ def _tried(folder: pathlib.Path, limit: str, prelude: str, values: dict[str, Any
     before = faults.digest_of(base / "src")
     subprocess.run(["mount", "-t", "tmpfs", "-o", limit, "tmpfs", str(mount_point)], check=True)
     try:
-        said = faults.run_traced(base, "execve", prelude=prelude, **where)
+        said = run_traced(base, "execve", prelude=prelude, **where)
         wrong = [
             (said.code not in (0, 1), f"ended with {said.code}: {said.said}"),
             (said.code == 1 and not any(cause in said.said for cause in _CAUSES), f"names no cause: {said.said}"),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.tests.support import sync_faults as faults
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, environment, list_calls, run_traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +59,8 @@ def in_namespace(module: str, wanted: dict[str, Any]) -> dict[str, Any]:
     program = f"from {module} import main; main()"
     as_root = [] if os.geteuid() == 0 else ["sudo", "-n", "--preserve-env"]
     command = [*as_root, "unshare", "-m", "--propagation", "private", sys.executable, "-c", program]
-    environment = {**faults.environment(), "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
-    done = subprocess.run([*command, json.dumps(wanted)], env=environment, capture_output=True, text=True, check=False)
+    variables = {**environment(), "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+    done = subprocess.run([*command, json.dumps(wanted)], env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -123,15 +124,15 @@ class _Trial:
         self.disk.flush()
         self.before = faults.digest_of(self.base / "src")
 
-    def calls(self) -> list[faults.Call]:
+    def calls(self) -> list[Call]:
         self.prepare()
-        return faults.list_calls(self.base, CALLS, **self.values)
+        return list_calls(self.base, CALLS, **self.values)
 
-    def killed(self, call: faults.Call, flag: int) -> str:
+    def killed(self, call: Call, flag: int) -> str:
         """Return what a power loss before a call has broken, if anything."""
         self.prepare()
         inject = f"inject={call.name}:signal=KILL:when={call.ordinal}"
-        outcome = faults.run_traced(self.base, call.name, "-e", inject, prelude=self.prelude, **self.values)
+        outcome = run_traced(self.base, call.name, "-e", inject, prelude=self.prelude, **self.values)
         if outcome.code == 0 and not self.prelude:
             return f"was not killed: {outcome}"
         self.disk.lose_power(flag)
@@ -140,7 +141,7 @@ class _Trial:
     def finished(self, flag: int) -> str:
         """Return what a power loss has broken after a copy that reported success, if anything."""
         self.prepare()
-        outcome = faults.run_traced(self.base, "execve", prelude=self.prelude, **self.values)
+        outcome = run_traced(self.base, "execve", prelude=self.prelude, **self.values)
         if outcome.code:
             return f"failed: {outcome}"
         self.disk.lose_power(flag)

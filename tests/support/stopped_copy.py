@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import Call, Outcome, command_of, environment
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, Outcome, Running, traced
 
 if TYPE_CHECKING:
     import pathlib
@@ -33,50 +32,39 @@ def stopped_at(
     It must have been stopped, but where several processes share the work: which of them makes a call is a matter of time.
     ``fired`` tells.
     """
-    log = f"{base}.trace"
     inject = ["-e", f"trace={call.name}", "-e", f"inject={call.name}:signal=STOP:when={call.ordinal}"]
-    command = ["strace", "-f", "-qq", "-o", log, *inject, *command_of(base, prelude=prelude, **changed)]
-    if os.path.exists(log):
-        os.unlink(log)
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE) as process:
-        stopped = _await_stop(process, log)
+    with traced(base, *inject, prelude=prelude, **changed) as copy:
+        stopped = _await_stop(copy)
         assert stopped or changed.get("workers", 1) > 1, "was not stopped"
         try:
             if stopped:
                 change()
         finally:
-            _go_on(process, log)
-        _none, said = process.communicate()
-    return Outcome(process.returncode, said.decode(errors="replace"), stopped)
+            _go_on(copy)
+    return copy.outcome._replace(fired=stopped)
 
 
-def _go_on(process: subprocess.Popen[bytes], log: str) -> None:
+def _go_on(copy: Running) -> None:
     """Let the copy go on to its end. Each thread counts for itself, so that another one may be stopped, too."""
     patience, going = time.monotonic() + _PATIENCE, 0
-    while process.poll() is None:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            stops = _INJECTED.findall(file.read())
+    while not copy.has_ended():
+        stops = _INJECTED.findall(copy.told())
         if len(stops) > going:
             os.kill(int(stops[-1]), signal.SIGCONT)
             going = len(stops)
         if time.monotonic() > patience:
-            process.kill()
             raise AssertionError("does not end")
-        time.sleep(0.01)
+        time.sleep(0.002)
 
 
-def _await_stop(process: subprocess.Popen[bytes], log: str) -> bool:
+def _await_stop(copy: Running) -> bool:
     """Tell whether it was stopped before it ended."""
     patience = time.monotonic() + _PATIENCE
     while time.monotonic() < patience:
-        ended = process.poll() is not None
-        if os.path.exists(log):
-            with open(log, encoding="utf-8", errors="replace") as file:
-                stopped = _STOPPED.search(file.read())
-            if stopped:
-                return True
+        ended = copy.has_ended()
+        if _STOPPED.search(copy.told()):
+            return True
         if ended:
             return False
-        time.sleep(0.005)
-    process.kill()
-    raise AssertionError("was not stopped in time")
+        time.sleep(0.002)
+    raise AssertionError("was neither stopped nor did it end")

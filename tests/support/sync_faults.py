@@ -1,20 +1,18 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small tree with all that a copy treats differently, and a copy of it in a process whose system calls fail."""
+"""A small tree with all that a copy treats differently, and what is to be seen of a copy of it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, read_manifest
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
@@ -24,49 +22,25 @@ from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = [
     "NEW_BIG",
     "OLD_BIG",
-    "Call",
-    "Outcome",
     "add_rows",
-    "calls_of",
-    "command_of",
     "copy",
     "digest_of",
-    "environment",
     "first_version",
     "found_differences",
     "is_told",
-    "list_calls",
     "prepare",
     "rows",
-    "run_traced",
     "sample",
     "second_version",
     "values_of",
 ]
 
 OLD_BIG, NEW_BIG = b"old" * 400_000, b"new" * 500_000
-_BEGINS = "/contimg-work-begins"
-# What is said goes through a call that no suite makes fail. Only the copy's own errors are no traceback.
-_RUN = f"""
-import json, os, sys, traceback
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
-os.access({_BEGINS!r}, os.F_OK)
-try:
-    synchronize(options_from(json.loads(sys.argv[1])), check=False)
-    code, said = 0, "done"
-except ContimgError as error:
-    code, said = 1, error.message
-except BaseException:
-    code, said = 3, traceback.format_exc()
-os.writev(2, [said.encode()])
-os._exit(code)
-"""
 _ROWS = """
 import os, sqlite3, sys
 c = sqlite3.connect(sys.argv[1])
@@ -76,23 +50,7 @@ c.execute("CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY)")
 c.commit()
 os._exit(0)
 """
-_CALL = re.compile(r"^(\d+) +([a-z0-9_]+)\((.*)")
 _databases: dict[str, dict[str, bytes]] = {}
-
-
-class Call(NamedTuple):
-    """A system call of a copy: ``ordinal`` counts those of its name in one thread, from the program's start."""
-
-    name: str
-    ordinal: int
-
-
-class Outcome(NamedTuple):
-    """How a copy ended, what it said, and whether a fault was injected into one of its calls."""
-
-    code: int
-    said: str
-    fired: bool = False
 
 
 def values_of(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
@@ -201,69 +159,6 @@ def is_told(base: pathlib.Path) -> bool:
     with open_root(str(base / "dest")) as root:
         files = [path for path, entry in scan(root).items() if entry.is_file]
         return read_manifest(f"{base}/dest.sha256") == {path: hash_file(root, path) for path in files}
-
-
-def command_of(base: pathlib.Path, *, prelude: str = "", **changed: Any) -> list[str]:
-    """Return the command of a copy. The interpreter itself, since a version manager's shim would be traced, too."""
-    return [os.path.realpath(sys.executable), "-c", prelude + _RUN, json.dumps(values_of(base, **changed))]
-
-
-def run_traced(base: pathlib.Path, names: str, *inject: str, prelude: str = "", **changed: Any) -> Outcome:
-    """Copy under ``strace``; the log stands beside ``base``."""
-    log = ["strace", "-f", "-qq", "-o", f"{base}.trace", "-e", f"trace={names}", *inject]
-    done = subprocess.run(
-        [*log, *command_of(base, prelude=prelude, **changed)],
-        check=False,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        timeout=120,
-    )
-    with open(f"{base}.trace", "rb") as trace:
-        fired = b"(INJECTED)" in trace.read()
-    return Outcome(done.returncode, done.stderr.decode(errors="replace"), fired)
-
-
-def environment() -> dict[str, str]:
-    """One order of dictionaries and no byte-code, so that every run makes the same calls."""
-    return {
-        **os.environ,
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-
-
-def list_calls(base: pathlib.Path, names: str, *, about: str = "", **changed: Any) -> list[Call]:
-    """Copy, and return each call of these names that the copy itself made, not the interpreter that starts.
-
-    :param about: what stands in the arguments of those that are returned.
-    """
-    outcome = run_traced(base, names + ",access,faccessat,faccessat2", **changed)
-    assert outcome.code == 0, outcome
-    with open(f"{base}.trace", encoding="utf-8", errors="replace") as log:
-        return calls_of(log, names, about=about)
-
-
-def calls_of(log: Iterator[str] | Any, names: str, *, about: str = "") -> list[Call]:
-    """Return the calls of a log, in their order. A thread that the copy starts counts anew from its own start."""
-    wanted = set(names.split(","))
-    counts: dict[tuple[str, str], int] = {}
-    before: dict[str, int] = {}
-    points: dict[Call, None] = {}
-    begun = False
-    for line in log:
-        match = _CALL.match(line)
-        if match is None:
-            continue
-        thread, name, rest = match.groups()
-        if _BEGINS in rest:
-            begun = True
-            before = {name: count for (_thread, name), count in counts.items()}
-        elif name in wanted:
-            counts[thread, name] = counts.get((thread, name), 0) + 1
-            if begun and counts[thread, name] > before.get(name, 0) and about in rest:
-                points[Call(name, counts[thread, name])] = None
-    return list(points)
 
 
 def sample(points: Sequence[Any], count: int) -> list[Any]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
-    Outcome,
     copy,
     digest_of,
     found_differences,
     is_told,
     rows,
 )
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import Outcome
 
 if TYPE_CHECKING:
     import pathlib

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.tests.support import sync_faults as faults
 from ansible_collections.dsa110.contimg.tests.support.power_loss import Disk, in_namespace
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import run_traced
 
 __all__ = ["copy_to_thin", "main"]
 
@@ -70,7 +71,7 @@ class _Trial:
         self._refuse_pages()
         space = os.statvfs(thin)
         self._resize((space.f_blocks - space.f_bfree) * space.f_frsize + (room << 10))
-        self.outcome = faults.run_traced(self.base, "execve", prelude=wanted["prelude"], **self.values)
+        self.outcome = run_traced(self.base, "execve", prelude=wanted["prelude"], **self.values)
         self._resize(_ENOUGH)
 
     def _fill(self) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import command_of, copy, environment
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import command_of, environment
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
 if TYPE_CHECKING:
