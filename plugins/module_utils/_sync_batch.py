@@ -118,7 +118,7 @@ def temporary_name() -> bytes:
 def prepare(context: Context, actions: Sequence[Action]) -> list[Packed]:
     """Write every file, flush it and read it back; return what :func:`unpacked` takes.
 
-    :raises ContimgError: naming the file. No file of the batch is left then.
+    :raises ContimgError: naming the file. Whoever asked for the batch removes what is left of it.
     """
     with _Batch(context, actions) as batch:
         batch.read_ahead()
@@ -146,7 +146,7 @@ def unpacked(packed: Iterable[Packed], actions: Sequence[Action]) -> list[Writte
 
 
 class _Batch:
-    """Holds the folders and files of a batch; closes them at its end and, after a failure, removes what it made."""
+    """Holds the folders and files of a batch, and closes them at its end."""
 
     def __init__(self, context: Context, actions: Sequence[Action]) -> None:
         self.context, self.actions = context, actions
@@ -178,13 +178,9 @@ class _Batch:
             if not (self.context.live and error.details.get("errno") in _VANISHED):
                 raise
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         for one in self.written:
-            if error[0] is None:
-                os.close(one.descriptor)
-            else:
-                with contextlib.suppress(OSError):
-                    self._discard(one)
+            os.close(one.descriptor)
         self._stack.close()
 
     def _discard(self, one: _Open) -> None:

@@ -9,13 +9,15 @@ Large files wait for the disk, small ones for the processor; they are begun in t
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._forked import forked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, prepare, unpacked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_database import replace_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS, open_below, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,13 +62,26 @@ def make_copies(context: Context, actions: Sequence[Action], entries: Mapping[by
             return prepare(context, copies)
 
     context.progress.expect(len(works))
-    with contextlib.closing(forked(work, len(works), context.workers)) as answers:
-        for index, packed in answers:
-            written = unpacked(packed, works[index].copies)
-            if works[index].database:
-                replace_database(context, works[index].database, written, works[index].stale)
-            else:
-                place(context, written)
+    try:
+        with contextlib.closing(forked(work, len(works), context.workers)) as answers:
+            for index, packed in answers:
+                written = unpacked(packed, works[index].copies)
+                if works[index].database:
+                    replace_database(context, works[index].database, written, works[index].stale)
+                else:
+                    place(context, written)
+    except BaseException:
+        _clear_away(context, {parent_of(copy.path) for work in works for copy in work.copies})
+        raise
+
+
+def _clear_away(context: Context, folders: Iterable[bytes]) -> None:
+    """Remove what all processes, which have ended, have left without a name. What stays is debris for the next run."""
+    for path in folders:
+        with contextlib.suppress(OSError, ContimgError), open_below(context.target, path, os.O_DIRECTORY) as folder:
+            for name in map(os.fsencode, os.listdir(folder)):
+                if name.startswith(DEBRIS):
+                    os.unlink(name, dir_fd=folder)
 
 
 def _databases(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[_Work]:

@@ -17,7 +17,7 @@ import fcntl
 import hashlib
 import mmap
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -113,13 +113,16 @@ class DataCopier:
         """Hash blocks in their order, each while it is written and the next one is read."""
         digest = hashlib.sha256()
         pending: list[Future[None]] = []
-        for block, position, is_data in blocks:
-            for one in pending:
-                one.result()
-            pending = [self._threads.submit(digest.update, block)]
-            if write is not None and is_data:
-                pending.append(self._threads.submit(write, block, position))
-            self._progress(len(block) if is_data else 0)
+        try:
+            for block, position, is_data in blocks:
+                for one in pending:
+                    one.result()
+                pending = [self._threads.submit(digest.update, block)]
+                if write is not None and is_data:
+                    pending.append(self._threads.submit(write, block, position))
+                self._progress(len(block) if is_data else 0)
+        finally:
+            wait(pending)  # after an error the file is closed, and its descriptor may soon be another's
         for one in pending:
             one.result()
         return digest.digest()

@@ -39,7 +39,7 @@ __all__ = ["Placing", "place"]
 
 
 class Placing:
-    """Holds the folders of some files; at its end, after a failure, it removes those that have no name yet."""
+    """Holds the folders of some files that are about to get their names."""
 
     def __init__(self, context: Context, written: Sequence[Written]) -> None:
         self.context, self.written = context, written
@@ -55,12 +55,8 @@ class Placing:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        with self._stack:
-            if error[0] is not None:
-                for one in self.written:
-                    with contextlib.suppress(OSError):
-                        os.unlink(one.temporary, dir_fd=self._folders[parent_of(one.action.path)])
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
 
     def rename(self, one: Written) -> None:
         """Give a file its name. Raises ContimgError."""

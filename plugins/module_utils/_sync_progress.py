@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import signal
 import time
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
@@ -34,7 +33,6 @@ class Progress:
         self.files = self.size = 0
         self.owner = os.getpid()
         self.started = time.monotonic()
-        self._stopped = False
         self.expect(1)
 
     def expect(self, works: int) -> None:
@@ -44,28 +42,23 @@ class Progress:
         self._work = 0
 
     def begin(self, work: int) -> None:
-        """Count for this piece of work from now on. A forked process that is told to end does so when it counts next."""
+        """Count for this piece of work from now on."""
         self._work = work
-        if os.getpid() != self.owner:
-            signal.signal(signal.SIGTERM, self._stop)
-
-    def _stop(self, _number: int, _frame: object) -> None:
-        self._stopped = True  # not at once: what it has made must be known before it can be removed
 
     def add(self, size: int, files: int = 0) -> None:
-        """Note what was done. Waits where that was more than the limit allows. Leaves the process when nobody wants it."""
+        """Note what was done. Waits where that was more than the limit allows. Leaves a process whose run was killed."""
         self._sizes[self._work] += size
         self._counts[self._work] += files
-        self._leave_unwanted()
+        self._leave_orphaned()
         while self.limit and sum(self._sizes) / self.limit > self._elapsed():
             time.sleep(_TICK)
-            self._leave_unwanted()
+            self._leave_orphaned()
         if self.path and self._elapsed() - self._told[0] / 1000 >= _EVERY:
             self.tell("copy")
 
-    def _leave_unwanted(self) -> None:
-        """Leave a process that was told to end, or whose run was killed: the next run waits for its lock."""
-        if self._stopped or self.owner not in (os.getpid(), os.getppid()):
+    def _leave_orphaned(self) -> None:
+        """Leave a process whose run was killed: the next run waits for its lock."""
+        if self.owner not in (os.getpid(), os.getppid()):
             raise SystemExit
 
     def _elapsed(self) -> float:

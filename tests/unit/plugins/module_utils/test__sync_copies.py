@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.dsa110.contimg.plugins.module_utils import _sync_copies
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy
 from ansible_collections.dsa110.contimg.tests.support.traced_copy import command_of, environment
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SMALL_FILES = 600
@@ -66,6 +69,23 @@ def test_a_batch_that_fails_leaves_no_file_without_a_name(base: Path) -> None:
     assert said.startswith(("a:", "z:"))
     assert "Traceback" not in said
     assert debris(base) == []
+    finish(base)
+
+
+def test_a_batch_whose_answer_comes_after_a_failure_leaves_nothing_either(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(work: Callable[[int], Any], count: int, _workers: int) -> Iterator[tuple[int, Any]]:
+        answers = [work(index) for index in range(count)]
+        assert len(debris(base)) == SMALL_FILES + 2
+        yield 0, answers[0]
+        raise ContimgError("failed")
+
+    monkeypatch.setattr(_sync_copies, "forked", failing)
+    with pytest.raises(ContimgError, match="failed"):
+        copy(base)
+    assert debris(base) == []
+    monkeypatch.undo()
     finish(base)
 
 
