@@ -12,18 +12,13 @@ import pytest
 
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import digest_of, prepare, sample
 from ansible_collections.dsa110.contimg.tests.support.sync_judge import judge
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, list_calls, run_traced
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import CALLS, Call, list_calls, run_traced
 
 if TYPE_CHECKING:
     import pathlib
 
 # How many points are tried of all that there are, of each kind; 0 is every one.
 POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "2"))
-CALLS = (
-    "openat,read,pread64,preadv,write,pwrite64,lseek,newfstatat,fstat,statx,close,fsync,ftruncate,rename,renameat,"
-    "mkdirat,linkat,symlinkat,mknodat,unlinkat,unlink,fchmod,chmod,fchown,chown,utimensat,getdents64,readlinkat,"
-    "fsetxattr,flistxattr,fgetxattr,setxattr,llistxattr,listxattr,ioctl,fadvise64,flock,fdatasync"
-)
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "ENOMEM", "EINTR")
 
 

@@ -24,8 +24,14 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import values_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Call", "Outcome", "Running", "command_of", "environment", "list_calls", "run_traced", "traced"]
+__all__ = ["CALLS", "Call", "Outcome", "Running", "command_of", "environment", "list_calls", "run_traced", "traced"]
 
+#: What a copy asks of the system.
+CALLS = (
+    "openat,read,pread64,preadv,write,pwrite64,lseek,newfstatat,fstat,statx,close,fsync,ftruncate,rename,renameat,"
+    "mkdirat,linkat,symlinkat,mknodat,unlinkat,unlink,fchmod,chmod,fchown,chown,utimensat,getdents64,readlinkat,"
+    "fsetxattr,flistxattr,fgetxattr,setxattr,llistxattr,listxattr,ioctl,fadvise64,flock,fdatasync"
+)
 # What is said goes through a call that no suite makes fail. Only the copy's own errors are no traceback.
 _COPY = """
 import ctypes, json, os, signal, sys, traceback
