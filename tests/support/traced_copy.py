@@ -159,6 +159,7 @@ def traced(base: pathlib.Path, *options: str, prelude: str = "", **changed: Any)
             yield running
             strace.communicate(timeout=_PATIENCE)
         except BaseException:
+            _servers.pop(prelude).kill()  # what it would tell next is of this copy
             with contextlib.suppress(ProcessLookupError):
                 os.kill(copy, signal.SIGKILL)
             raise
