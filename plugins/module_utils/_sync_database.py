@@ -112,10 +112,25 @@ class _Replacement:
             os.fsync(self.folder)
 
     def _fold(self, members: dict[bytes, bytes]) -> None:
-        """Put a copy of a database that has taken in its log in the database's place.
+        """Put a copy of a database that has taken in its log in the database's place, unless SQLite cannot make sense of it.
+
+        That is then due to what an unproved copy taken live left, or to a source that nobody can open either. Of a log that
+        cannot be read SQLite says the same: so it is read here, and SQLite is asked again.
 
         :param members: the database and its logs, final name to the name where each stands now.
         """
+        for _attempt in range(2):
+            try:
+                self._fold_once(members)
+            except sqlite3.DatabaseError as error:
+                if any(word in str(error) for word in _TROUBLE):
+                    raise
+            else:
+                return
+            for name in members.values():
+                self._read(name)
+
+    def _fold_once(self, members: dict[bytes, bytes]) -> None:
         copy = temporary_name()
         placed = {source: copy + name[len(self.name) :] for name, source in members.items()}
         try:
@@ -131,14 +146,16 @@ class _Replacement:
             self._note_intent(copy)
             os.rename(copy, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
             os.fsync(self.folder)
-        except sqlite3.DatabaseError as error:
-            # Any other is due to what an unproved copy taken live left, or to a source that nobody can open either.
-            if any(word in str(error) for word in _TROUBLE):
-                raise
         finally:
             for suffix in (b"", *SIDECAR_SUFFIXES):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(copy + suffix, dir_fd=self.folder)
+
+    def _read(self, name: bytes) -> None:
+        with open(open_name(self.folder, name), "rb") as file:
+            position = 0
+            while part := os.pread(file.fileno(), 1 << 20, position):  # as SQLite reads
+                position += len(part)
 
     def _note_intent(self, copy: bytes) -> None:
         """A run after a crash has to know it as its own."""

@@ -61,6 +61,20 @@ def test_a_flush_that_fails_fails_the_copy(tmp_path: pathlib.Path) -> None:
         assert "Input/output error [errno 5]" in outcome.said, (call, outcome)
 
 
+def test_a_log_that_cannot_be_read_is_not_taken_for_a_damaged_one(tmp_path: pathlib.Path) -> None:
+    base = tmp_path / "base"
+    prepare(base)
+    reads = list_calls(base, "pread64")
+    assert len(reads) > 10
+    for call in reads:
+        for lasting in ("", "+"):
+            prepare(base)
+            before = digest_of(base / "src")
+            outcome = run_traced(base, "pread64", "-e", f"inject=pread64:error=EIO:when={call.ordinal}{lasting}")
+            assert outcome.fired
+            assert judge(base, outcome, before) == "", (call, lasting)
+
+
 # A mutant: it goes on without the times that it could not set.
 IGNORES = """
 import os
