@@ -133,7 +133,8 @@ class _Trial:
         self.prepare()
         inject = f"inject={call.name}:signal=KILL:when={call.ordinal}"
         outcome = run_traced(self.base, call.name, "-e", inject, prelude=self.prelude, **self.values)
-        if outcome.code == 0 and not self.prelude:
+        # Which of two processes makes a call is a matter of time.
+        if outcome.code == 0 and not self.prelude and self.values["workers"] == 1:
             return f"was not killed: {outcome}"
         self.disk.lose_power(flag)
         return self.wrong() or self.unfinished()
