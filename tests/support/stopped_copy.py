@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -49,9 +50,10 @@ def _go_on(copy: Running) -> None:
     patience, going = time.monotonic() + _PATIENCE, 0
     while not copy.has_ended():
         stops = _INJECTED.findall(copy.told())
-        if len(stops) > going:
-            os.kill(int(stops[-1]), signal.SIGCONT)
-            going = len(stops)
+        for stopped in stops[going:]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(stopped), signal.SIGCONT)
+        going = len(stops)
         if time.monotonic() > patience:
             raise AssertionError("does not end")
         time.sleep(0.002)

@@ -57,6 +57,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 for line in sys.stdin:
     child = os.fork()
     if not child:
+        os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1))
         print(os.getpid(), flush=True)
         signal.sigwait({signal.SIGUSR1})
@@ -161,7 +162,7 @@ def traced(base: pathlib.Path, *options: str, prelude: str = "", **changed: Any)
         except BaseException:
             _servers.pop(prelude).kill()  # what it would tell next is of this copy
             with contextlib.suppress(ProcessLookupError):
-                os.kill(copy, signal.SIGKILL)
+                os.killpg(copy, signal.SIGKILL)
             raise
     code = int(server.stdout.readline())
     running.outcome = Outcome(code, _said(server.stderr.fileno()), "(INJECTED)" in running.told())
