@@ -114,23 +114,16 @@ class _Replacement:
     def _fold(self, members: dict[bytes, bytes]) -> None:
         """Put a copy of a database that has taken in its log in the database's place, unless SQLite cannot make sense of it.
 
-        That is then due to what an unproved copy taken live left, or to a source that nobody can open either. Of a log that
-        cannot be read SQLite says the same: so it is read here, and SQLite is asked again.
+        That is then due to what an unproved copy taken live left, or to a source that nobody can open either. A read that
+        failed once may look the same, so SQLite is asked twice.
 
         :param members: the database and its logs, final name to the name where each stands now.
         """
-        for _attempt in range(2):
-            try:
-                self._fold_once(members)
-            except sqlite3.DatabaseError as error:
-                if any(word in str(error) for word in _TROUBLE):
-                    raise
-            else:
-                return
-            for name in members.values():
-                self._read(name)
+        if not self._fold_once(members):
+            self._fold_once(members)
 
-    def _fold_once(self, members: dict[bytes, bytes]) -> None:
+    def _fold_once(self, members: dict[bytes, bytes]) -> bool:
+        """Tell whether SQLite could make sense of it."""
         copy = temporary_name()
         placed = {source: copy + name[len(self.name) :] for name, source in members.items()}
         try:
@@ -146,13 +139,22 @@ class _Replacement:
             self._note_intent(copy)
             os.rename(copy, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
             os.fsync(self.folder)
+        except sqlite3.DatabaseError as error:
+            if any(word in str(error) for word in _TROUBLE):
+                raise
+            for name in placed.values():  # of a log that cannot be read SQLite says that it is malformed
+                self._read(name)
+            return False
+        else:
+            return True
         finally:
             for suffix in (b"", *SIDECAR_SUFFIXES):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(copy + suffix, dir_fd=self.folder)
 
     def _read(self, name: bytes) -> None:
-        with open(open_name(self.folder, name), "rb") as file:
+        """Raise OSError where SQLite, which may have removed it, could not read it to its end."""
+        with contextlib.suppress(FileNotFoundError), open(open_name(self.folder, name), "rb") as file:
             position = 0
             while part := os.pread(file.fileno(), 1 << 20, position):  # as SQLite reads
                 position += len(part)
