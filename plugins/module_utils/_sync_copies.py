@@ -65,14 +65,18 @@ def make_copies(context: Context, actions: Sequence[Action], entries: Mapping[by
     try:
         with contextlib.closing(forked(work, len(works), context.workers)) as answers:
             for index, packed in answers:
-                written = unpacked(packed, works[index].copies)
-                if works[index].database:
-                    replace_database(context, works[index].database, written, works[index].stale)
-                else:
-                    place(context, written)
+                _give_names(context, works[index], packed)
     except BaseException:
         _clear_away(context, {parent_of(copy.path) for work in works for copy in work.copies})
         raise
+
+
+def _give_names(context: Context, work: _Work, packed: Iterable[Packed]) -> None:
+    written = unpacked(packed, work.copies)
+    if work.database:
+        replace_database(context, work.database, written, work.stale)
+    else:
+        place(context, written)
 
 
 def _clear_away(context: Context, folders: Iterable[bytes]) -> None:

@@ -187,8 +187,7 @@ def _read_all(descriptor: int, size: int) -> bytes:
 
 def _write(target: int, content: memoryview, position: int) -> None:
     while content:
-        aligned = len(content) // _ALIGNED * _ALIGNED
-        done = _tolerantly(os.pwrite, target, content[: aligned or None], position)
+        done = _tolerantly(os.pwrite, target, content, position)
         content, position = content[done:], position + done
 
 
