@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ansible_collections.dsa110.contimg.tests.support.kill_points import environment
 from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import prepare, sample
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, command_of, environment, list_calls
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, command_of, list_calls
 
 if TYPE_CHECKING:
     import pathlib

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["CALLS", "kill_at", "kill_points"]
+__all__ = ["CALLS", "environment", "kill_at", "kill_points", "numbered_calls"]
 
 #: System calls that change a file system or make it durable, and those that read what they act on.
 CALLS = (
@@ -31,20 +31,25 @@ def kill_points(command: Sequence[str], log: pathlib.Path, *, after: str) -> lis
     An interpreter's own start is the same for every program: ``after`` is a path that only the work itself names. strace
     counts in each thread of its own, so a point is the n-th call of whichever thread comes to it first.
     """
-    subprocess.run(_traced(log, ["-e", f"trace={CALLS}"], command), check=True, env=_environment())
-    counted: dict[tuple[str, str], int] = {}
+    subprocess.run(_traced(log, ["-e", f"trace={CALLS}"], command), check=True, env=environment())
     points: dict[tuple[str, int], None] = {}
     begun = False
-    for line in log.read_text(errors="replace").splitlines():
-        match = _CALL.match(line)
-        if match is None:
-            continue
-        thread, name, rest = match.groups()
-        counted[thread, name] = counted.get((thread, name), 0) + 1
-        begun = begun or after in rest
+    for name, ordinal, arguments in numbered_calls(log.read_text(errors="replace").splitlines()):
+        begun = begun or after in arguments
         if begun:
-            points[name, counted[thread, name]] = None
+            points[name, ordinal] = None
     return list(points)
+
+
+def numbered_calls(log: Iterable[str]) -> Iterator[tuple[str, int, str]]:
+    """Yield name, ordinal and the rest of each call in a log of strace; each thread counts its own from its start."""
+    counted: dict[tuple[str, str], int] = {}
+    for line in log:
+        match = _CALL.match(line)
+        if match is not None:
+            thread, name, rest = match.groups()
+            counted[thread, name] = counted.get((thread, name), 0) + 1
+            yield name, counted[thread, name], rest
 
 
 def kill_at(command: Sequence[str], log: pathlib.Path, point: tuple[str, int]) -> bool:
@@ -56,7 +61,7 @@ def kill_at(command: Sequence[str], log: pathlib.Path, point: tuple[str, int]) -
         check=False,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=_environment(),
+        env=environment(),
     )
     return done.returncode in (-9, 137)
 
@@ -65,7 +70,7 @@ def _traced(log: pathlib.Path, options: Sequence[str], command: Sequence[str]) -
     return ["strace", "-f", "-qq", "-o", str(log), *options, *command]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """One order of dictionaries and no byte-code, so that every run makes the same calls."""
     return {
         **os.environ,

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.tests.support import sync_faults as faults
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, environment, list_calls, run_traced
+from ansible_collections.dsa110.contimg.tests.support.kill_points import environment
+from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, list_calls, run_traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,18 +13,18 @@ import contextlib
 import json
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.dsa110.contimg.tests.support.kill_points import environment, numbered_calls
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["CALLS", "Call", "Outcome", "Running", "command_of", "environment", "list_calls", "run_traced", "traced"]
+__all__ = ["CALLS", "Call", "Outcome", "Running", "command_of", "list_calls", "run_traced", "traced"]
 
 #: What a copy asks of the system.
 CALLS = (
@@ -67,7 +67,6 @@ for line in sys.stdin:
 )
 _PATIENCE = 120.0  # seconds
 _servers: dict[str, subprocess.Popen[str]] = {}
-_CALL = re.compile(r"^(\d+) +([a-z0-9_]+)\((.*)")
 
 
 class Call(NamedTuple):
@@ -115,20 +114,10 @@ def _interpreter() -> str:
     return os.path.realpath(sys.executable)
 
 
-def environment() -> dict[str, str]:
-    """One order of dictionaries and no byte-code, so that every run makes the same calls."""
-    return {
-        **os.environ,
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-
-
 def _server(prelude: str) -> subprocess.Popen[str]:
     """Return the interpreter that has loaded the copy. It ends with this one, whose pipe it reads, or for another prelude."""
     if prelude not in _servers:
-        for _old, server in _servers.items():
+        for server in _servers.values():
             server.communicate()
         _servers.clear()
         command = [_interpreter(), "-c", prelude + _MANY]
@@ -192,18 +181,5 @@ def list_calls(base: pathlib.Path, names: str, *, about: str = "", **changed: An
     outcome = run_traced(base, names, **changed)
     assert outcome.code == 0, outcome
     with open(f"{base}.trace", encoding="utf-8", errors="replace") as log:
-        return _calls_of(log, about=about)
-
-
-def _calls_of(log: Iterable[str], *, about: str = "") -> list[Call]:
-    """Return the calls of a log, in their order. A thread that the copy starts counts anew from its own start."""
-    counts: dict[tuple[str, str], int] = {}
-    points: dict[Call, None] = {}
-    for line in log:
-        match = _CALL.match(line)
-        if match is not None:
-            thread, name, rest = match.groups()
-            counts[thread, name] = counts.get((thread, name), 0) + 1
-            if about in rest:
-                points[Call(name, counts[thread, name])] = None
-    return list(points)
+        points = (Call(name, ordinal) for name, ordinal, arguments in numbered_calls(log) if about in arguments)
+        return list(dict.fromkeys(points))
