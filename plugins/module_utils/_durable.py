@@ -17,7 +17,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import co
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["back_up", "ensure_private_directory", "open_directory", "replace_file", "sync_directory"]
 
@@ -55,13 +55,20 @@ def ensure_private_directory(path: str) -> bool:
 
 
 def replace_file(
-    path: str, content: bytes, *, mode: int = 0o600, owner: int = -1, group: int = -1, like: str | None = None
+    path: str,
+    content: bytes | Iterable[bytes],
+    *,
+    mode: int = 0o600,
+    owner: int = -1,
+    group: int = -1,
+    like: str | None = None,
 ) -> None:
     """Put ``content`` at ``path``: temp file beside it, fsync, rename, fsync of the folder.
 
     The temp file is made ``O_EXCL`` with mode 0600 and gets its owner and mode before the rename, so that
     nobody ever reads a secret through it.
 
+    :param content: as a whole, or in parts where it may be large.
     :param owner: numeric user id, -1 leaves the process's own.
     :param group: numeric group id, -1 leaves the process's own.
     :param like: a file whose ACLs and extended attributes the new one gets.
@@ -73,7 +80,8 @@ def replace_file(
         folder_path
     ) as folder:
         try:
-            _write_new(folder, temporary, content, mode=mode, owner=owner, group=group, like=like)
+            parts = [content] if isinstance(content, bytes) else content
+            _write_new(folder, temporary, parts, mode=mode, owner=owner, group=group, like=like)
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
@@ -82,10 +90,12 @@ def replace_file(
         os.fsync(folder)
 
 
-def _write_new(folder: int, name: str, content: bytes, *, mode: int, owner: int, group: int, like: str | None) -> None:
+def _write_new(
+    folder: int, name: str, content: Iterable[bytes], *, mode: int, owner: int, group: int, like: str | None
+) -> None:
     descriptor = create_name(folder, name)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+        file.writelines(content)
         file.flush()
         if (owner, group) != (-1, -1):
             os.fchown(descriptor, owner, group)

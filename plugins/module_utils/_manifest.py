@@ -16,19 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
     from typing import Any
 
-__all__ = ["audit", "format_manifest", "hash_file", "is_shared_memory", "moved", "parse_manifest", "read_manifest"]
+__all__ = ["audit", "hash_file", "is_shared_memory", "manifest_line", "moved", "parse_manifest", "read_manifest"]
 
 _NAMED = 100  # paths that a report lists of each kind
 _CHUNK = 1 << 20
 _ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 
 
-def format_manifest(digests: Mapping[bytes, str]) -> bytes:
-    """Return the manifest of files by path, sorted, with names escaped as GNU ``sha256sum`` escapes them."""
-    return b"".join(_line(path, digests[path]) for path in sorted(digests))
-
-
-def _line(path: bytes, digest: str) -> bytes:
+def manifest_line(path: bytes, digest: str) -> bytes:
+    """Return the line of a file, its name escaped as GNU ``sha256sum`` escapes it."""
     name = path
     for plain, escaped in _ESCAPES:
         name = name.replace(plain, escaped)

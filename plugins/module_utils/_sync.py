@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import format_manifest, hash_file, moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, manifest_line, moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     Wishes,
     extended_attributes,
@@ -33,6 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import
     require_space,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees, compare
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import divide
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
     DATABASE,
@@ -42,12 +43,21 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     Known,
     Ledger,
     is_racy,
+    portions,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import make_plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Decisions, Plan, Questions
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import (
+    Action,
+    Decisions,
+    Plan,
+    Questions,
+    pack,
+    unpack,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_target import made_target, open_target
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    Entry,
     entry_of,
     folder_of,
     open_root,
@@ -109,11 +119,14 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
         require_readable(source, pass_.trees.source.values())
         require_owner(options.dest, pass_.trees.source.values(), wishes=options.decisions.wishes)
         require_space(options.dest, pass_.plan, pass_.trees.source)
-        changed = pass_.has_work()
-        if changed and not check:
+        report = _report(options, pass_)
+        if report["changed"] and not check:
             pass_.run(progress)
         progress.tell("done")
-        return _report(options, pass_, changed=changed, seconds=time.monotonic() - started)
+        seconds = time.monotonic() - started
+        report["stats"]["verified"] = pass_.verified
+        rate = round(pass_.copied_bytes / max(seconds, 0.001))
+        return {**report, "duration": round(seconds, 3), "throughput": rate}
 
 
 class _Pass:
@@ -135,9 +148,14 @@ class _Pass:
             options.decisions,
             Questions(self._same_content, self._same_attributes, self._relation),
         )
-        self.copies = [step for step in self.plan.actions if step.kind == "copy"]
-        self.copied_bytes = sum(self.trees.source[step.source].size for step in self.copies)
+        self.copied, self.copied_bytes = self._count_copies()
+        self.removed = {step.path for step in self.plan.actions if step.kind == "remove"}
+        self.removed.difference_update(step.path for step in self.plan.actions if step.kind != "remove")
         self._refuse_conflicts()
+
+    def _count_copies(self) -> tuple[int, int]:
+        sizes = [self.trees.source[step.source].size for step in self.plan.actions if step.kind == "copy"]
+        return len(sizes), sum(sizes)
 
     def _refuse_conflicts(self) -> None:
         if self.plan.conflicts:
@@ -203,7 +221,7 @@ class _Pass:
     def run(self, progress: Progress) -> None:
         """Apply, verify, remember."""
         options = self.options
-        progress.files, progress.size = len(self.copies), self.copied_bytes * (2 if options.verify else 1)
+        progress.files, progress.size = self.copied, self.copied_bytes * (2 if options.verify else 1)
         with contextlib.ExitStack() as stack:
             if self.target is None:
                 self.target = stack.enter_context(made_target(options.dest))
@@ -213,14 +231,30 @@ class _Pass:
                 if action.backup:
                     back_up_file(context.target, action.path, options.backup_dir)
             proved = self._prove_unchanged()
-            Applier(context, self.trees.source, proved).apply(self.plan.actions)
+            works = divide(self.plan.actions, self.trees.source)
+            self._forget_copies()
+            Applier(context, self.trees.source, proved).apply(self.plan.actions, works)
             self._note_linked()
             self._write()
+
+    def _forget_copies(self) -> None:
+        """Let go of the entries and steps of copies: works hold their own, and a first copy may have hundreds of thousands.
+
+        The others are packed and made anew when all are gone: where these few stayed, they would keep the memory around them.
+        """
+        copied = {step.source for step in self.plan.actions if step.kind == "copy"}
+        entries = pack(entry for path, entry in self.trees.source.items() if path not in copied)
+        actions = pack(step for step in self.plan.actions if step.kind != "copy")
+        copied.clear()
+        self.trees.source.clear()
+        self.plan = replace(self.plan, actions=())
+        self.trees.source.update((entry.path, entry) for entry in unpack(Entry, entries))
+        self.plan = replace(self.plan, actions=tuple(unpack(Action, actions)))
 
     def _context(self, data: DataCopier, progress: Progress) -> Context:
         options = self.options
         if options.verify:
-            self.verified = len(self.copies)
+            self.verified = self.copied
         return Context(
             source=self.source,
             target=self._there(),
@@ -237,22 +271,24 @@ class _Pass:
 
     def _prove_unchanged(self) -> dict[bytes, Known]:
         """Read back what needs no copy and was never proved; return what is not noted before its attributes are set."""
-        proved = {}
-        for path in self._unproved():
-            source = self.trees.source[self.plan.unchanged[path]]
-            known = self.trees.ledger.get(path)
-            digest = self.plan.equal.get(path) or (known.sha256.hex() if known else "")
-            flags = PLACED | (RACY if is_racy(source, self.started_ns) else 0)
-            flags |= DATABASE if source.path in self.trees.databases else 0
-            with failing("read the copy back", path):
-                if self.options.verify:
-                    self._prove(path, digest)
-                    flags |= VERIFIED
-                target = self._identity(path)
-            proved[path] = Known(source.identity, target, bytes.fromhex(digest), flags)
         attributes = {step.path for step in self.plan.actions if step.kind == "metadata"}
-        self.trees.ledger.append({path: known for path, known in proved.items() if path not in attributes})
-        return {path: known for path, known in proved.items() if path in attributes}
+        unproved = self._unproved()
+        for some in portions([path for path in unproved if path not in attributes]):
+            self.trees.ledger.append({path: self._proof(path) for path in some})
+        return {path: self._proof(path) for path in unproved if path in attributes}
+
+    def _proof(self, path: bytes) -> Known:
+        source = self.trees.source[self.plan.unchanged[path]]
+        known = self.trees.ledger.get(path)
+        digest = self.plan.equal.get(path) or (known.sha256.hex() if known else "")
+        flags = PLACED | (RACY if is_racy(source, self.started_ns) else 0)
+        flags |= DATABASE if source.path in self.trees.databases else 0
+        with failing("read the copy back", path):
+            if self.options.verify:
+                self._prove(path, digest)
+                flags |= VERIFIED
+            target = self._identity(path)
+        return Known(source.identity, target, bytes.fromhex(digest), flags)
 
     def _identity(self, path: bytes) -> bytes:
         with folder_of(self._there(), path) as (folder, name):
@@ -276,16 +312,13 @@ class _Pass:
         self.verified += 1
 
     def _write(self) -> None:
-        made = {step.path for step in self.plan.actions if step.kind != "remove"}
-        removed = {step.path for step in self.plan.actions if step.kind == "remove"} - made
-        digests = self.trees.ledger.digests()
-        unnoted = removed | (self._targets_of_others() & digests.keys())
-        self.trees.ledger.rewrite(without=unnoted)
+        ledger = self.trees.ledger
+        unnoted = self.removed | {path for path in self._targets_of_others() if ledger.digest(path)}
+        ledger.rewrite(without=unnoted)
         if not self.options.live:
             kept = {path + suffix for path in self.plan.kept for suffix in (b"", b"-wal")}
-            foreign = unnoted | self.trees.gone | kept
-            told = {path: digest for path, digest in digests.items() if path not in foreign}
-            replace_file(self.options.manifest, format_manifest(told), mode=0o644)
+            told = ledger.files(without=unnoted | self.trees.gone | kept)
+            replace_file(self.options.manifest, (manifest_line(*file) for file in told), mode=0o644)
 
     def _targets_of_others(self) -> set[bytes]:
         """Return the places of what is no file. Where a killed run has made it of one, a link say, the file is still noted."""
@@ -293,16 +326,16 @@ class _Pass:
         return {moved(path, self.options.decisions.rename) for path in others}
 
 
-def _report(options: Options, pass_: _Pass, *, changed: bool, seconds: float) -> dict[str, Any]:
+def _report(options: Options, pass_: _Pass) -> dict[str, Any]:
+    """Return what a plan says; a run adds what it has proved, and how long it took."""
     plan, trees = pass_.plan, pass_.trees
     return {
-        "changed": changed,
+        "changed": pass_.has_work(),
         "stats": {
             "files": trees.files,
             "bytes": trees.size,
-            "copied": len(pass_.copies),
+            "copied": pass_.copied,
             "skipped": len(plan.unchanged) + trees.settled,
-            "verified": pass_.verified,
             "removed": sum(step.kind == "remove" for step in plan.actions),
             "kept": len(plan.kept),
         },
@@ -315,8 +348,6 @@ def _report(options: Options, pass_: _Pass, *, changed: bool, seconds: float) ->
         "conflicts": [display(path) for path in plan.kept[:_SHOWN]],
         "manifest": options.manifest,
         "source_digest": trees.digest,
-        "duration": round(seconds, 3),
-        "throughput": round(pass_.copied_bytes / max(seconds, 0.001)),
         "identical": not plan.actions,
         "diff": plan.diff(),
     }

@@ -27,10 +27,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
     NO_DIGEST,
     PLACED,
+    PORTION,
     RACY,
     VERIFIED,
     Known,
     is_racy,
+    portions,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of, folder_of
@@ -38,11 +40,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import Work
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
 
 __all__ = ["Applier"]
 
-_NOTED = 1000  # records that are kept before they go to the ledger
 _VANISHED = (errno.ENOENT, errno.ESTALE)
 _UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 _EXTRA = "not in the source"
@@ -58,7 +60,7 @@ _DOING = {
 class Applier:
     """Does the steps of a plan.
 
-    :param entries: the source's entries by path.
+    :param entries: the source's entries by path, those of files to copy excepted.
     :param proved: what is known of files that need no copy, to be noted when they have their attributes.
     """
 
@@ -67,21 +69,21 @@ class Applier:
         self._linked: dict[bytes, tuple[Known, list[bytes]]] = {}  # by the first name of a file: all of them
         self._noted: dict[bytes, Known] = {}
 
-    def apply(self, actions: Sequence[Action]) -> None:
+    def apply(self, actions: Sequence[Action], works: Sequence[Work]) -> None:
         """Do all steps in their order.
 
+        :param works: the copies among them.
         :raises ContimgError: naming the path; what was not reached is as it was.
         """
         steps = [action for action in actions if not action.database]
         self._intend_removals([step for step in steps if step.kind == "remove"])
         self._each([step for step in steps if step.kind in ("remove", "folder") and step.reason != _EXTRA])
-        make_copies(self.context, actions, self.entries)
-        specials = [step for step in steps if step.kind == "special"]
-        for start in range(0, len(specials), _NOTED):
-            self._specials(specials[start : start + _NOTED])
-        files = [step for step in steps if step.kind == "metadata" and self._is_file(step)]
-        self._intend_metadata(files)
-        self._each(files)  # before a file gets further names, which are noted as it then is
+        make_copies(self.context, works)
+        for some in portions([step for step in steps if step.kind == "special"]):
+            self._specials(some)
+        for some in portions([step for step in steps if step.kind == "metadata" and self._is_file(step)]):
+            self._intend_metadata(some)
+            self._each(some)  # before a file gets further names, which are noted as it then is
         self._intend_links([step for step in steps if step.kind == "link"])
         self._each([step for step in steps if step.kind == "link" or step.reason == _EXTRA])
         self._note_links()
@@ -242,7 +244,7 @@ class Applier:
 
     def _note(self, path: bytes, known: Known) -> None:
         self._noted[path] = known
-        if len(self._noted) >= _NOTED:
+        if len(self._noted) >= PORTION:
             self.context.ledger.append(self._noted)
             self._noted.clear()
 

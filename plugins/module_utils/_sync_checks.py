@@ -72,17 +72,21 @@ def require_readable(root: int, entries: Iterable[Entry]) -> None:
 
 def require_space(dest: str, plan: Plan, entries: Mapping[bytes, Entry]) -> None:
     """Check that all that a plan writes has room. Raises ContimgError with both figures in bytes."""
-    new = [entries[action.source].status for action in plan.actions if action.kind in ("copy", "special", "folder")]
-    needed = sum(min(status.blocks * _BLOCK, status.size + _BLOCK) for status in new if stat.S_ISREG(status.mode))
+    inodes = needed = 0
+    for action in plan.actions:
+        if action.kind in ("copy", "special", "folder"):
+            status = entries[action.source].status
+            inodes += 1
+            needed += min(status.blocks * _BLOCK, status.size + _BLOCK) if stat.S_ISREG(status.mode) else 0
     space = os.statvfs(existing_parent(dest))
     free = space.f_bavail * space.f_frsize
     if space.f_blocks and needed > free:  # some file systems do not say how large they are
         raise ContimgError(
             f"has not enough space: {needed} bytes are needed, {free} are free", path=dest, hint=_UNTOUCHED
         )
-    if space.f_files and len(new) > space.f_favail:
+    if space.f_files and inodes > space.f_favail:
         raise ContimgError(
-            f"has not enough inodes: {len(new)} are needed, {space.f_favail} are free", path=dest, hint=_UNTOUCHED
+            f"has not enough inodes: {inodes} are needed, {space.f_favail} are free", path=dest, hint=_UNTOUCHED
         )
 
 

@@ -17,43 +17,57 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._forked import fork
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, prepare, unpacked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_database import replace_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, pack, unpack
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS, open_below, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Packed
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
-__all__ = ["make_copies"]
+__all__ = ["Work", "divide", "make_copies"]
 
 _BATCH_FILES = 256  # each is held open
 _BATCH_BYTES = 16 << 20
 _LARGE = 4 << 20
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
     """What is prepared at a time.
 
     :ivar size: bytes.
+    :ivar files: how many there are.
+    :ivar packed: their steps, see :attr:`copies`.
     :ivar database: the database, at the destination, whose members these are.
     :ivar stale: what stands there and does not belong to it.
     """
 
     size: int
-    copies: tuple[Action, ...]
+    files: int
+    packed: bytes
     database: bytes = b""
     stale: tuple[bytes, ...] = ()
 
+    @property
+    def copies(self) -> list[Action]:
+        """Their steps."""
+        return unpack(Action, self.packed)
 
-def make_copies(context: Context, actions: Sequence[Action], entries: Mapping[bytes, Entry]) -> None:
-    """Do the copies of a plan, and what belongs to their databases.
+
+def divide(actions: Sequence[Action], entries: Mapping[bytes, Entry]) -> list[Work]:
+    """Return the copies of a plan, and what belongs to their databases, in the order in which they are begun.
 
     :param entries: the source's entries by path.
+    """
+    return _in_turn([*_databases(actions, entries), *_batches(actions, entries)])
+
+
+def make_copies(context: Context, works: Sequence[Work]) -> None:
+    """Do the copies of a plan.
+
     :raises ContimgError: naming the file. Each then has its old or its new content.
     """
-    works = _in_turn([*_databases(actions, entries), *_batches(actions, entries)])
 
     def work(index: int) -> list[Packed]:
         context.progress.begin(index)
@@ -71,7 +85,7 @@ def make_copies(context: Context, actions: Sequence[Action], entries: Mapping[by
         raise
 
 
-def _give_names(context: Context, work: _Work, packed: Iterable[Packed]) -> None:
+def _give_names(context: Context, work: Work, packed: Iterable[Packed]) -> None:
     written = unpacked(packed, work.copies)
     if work.database:
         replace_database(context, work.database, written, work.stale)
@@ -88,7 +102,7 @@ def _clear_away(context: Context, folders: Iterable[bytes]) -> None:
                     os.unlink(name, dir_fd=folder)
 
 
-def _databases(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[_Work]:
+def _databases(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[Work]:
     members: dict[bytes, list[Action]] = {}
     for action in actions:
         if action.database:
@@ -96,10 +110,10 @@ def _databases(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Ite
     for database, found in members.items():
         copies = tuple(action for action in found if action.kind == "copy")
         stale = tuple(action.path for action in found if action.kind == "remove")
-        yield _Work(sum(_size(copy, entries) for copy in copies), copies, database, stale)
+        yield _work(copies, sum(_size(copy, entries) for copy in copies), database, stale)
 
 
-def _batches(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[_Work]:
+def _batches(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[Work]:
     """Split all other copies into batches of a bounded number of files and bytes."""
     batch: list[Action] = []
     total = 0
@@ -108,27 +122,31 @@ def _batches(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Itera
             continue
         size = _size(action, entries)
         if batch and (len(batch) >= _BATCH_FILES or total + size > _BATCH_BYTES):
-            yield _Work(total, tuple(batch))
+            yield _work(batch, total)
             batch, total = [], 0
         batch.append(action)
         total += size
     if batch:
-        yield _Work(total, tuple(batch))
+        yield _work(batch, total)
+
+
+def _work(copies: Sequence[Action], size: int, database: bytes = b"", stale: tuple[bytes, ...] = ()) -> Work:
+    return Work(size, len(copies), pack(copies), database, stale)
 
 
 def _size(action: Action, entries: Mapping[bytes, Entry]) -> int:
     return entries[action.source].size
 
 
-def _in_turn(works: Sequence[_Work]) -> list[_Work]:
+def _in_turn(works: Sequence[Work]) -> list[Work]:
     """Order works so that large files and small ones advance together; the largest comes first."""
-    large = sorted((work for work in works if work.size > _LARGE * len(work.copies)), key=lambda work: -work.size)
-    small = [work for work in works if work.size <= _LARGE * len(work.copies)]
+    large = sorted((work for work in works if work.size > _LARGE * work.files), key=lambda work: -work.size)
+    small = [work for work in works if work.size <= _LARGE * work.files]
     placed = [*_with_shares(large), *_with_shares(small)]
     return [work for _share, work in sorted(placed, key=lambda one: one[0])]
 
 
-def _with_shares(works: Sequence[_Work]) -> Iterator[tuple[float, _Work]]:
+def _with_shares(works: Sequence[Work]) -> Iterator[tuple[float, Work]]:
     """Yield each work with the share of all bytes that comes before it."""
     total, done = sum(work.size for work in works) or 1, 0
     for work in works:

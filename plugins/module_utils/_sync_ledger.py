@@ -13,19 +13,32 @@ placed is its own. A block has a checksum: a torn one, and what follows it, coun
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file, sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["DATABASE", "NO_DIGEST", "PLACED", "RACY", "VERIFIED", "Known", "Ledger", "is_racy", "is_same_content"]
+__all__ = [
+    "DATABASE",
+    "NO_DIGEST",
+    "PLACED",
+    "PORTION",
+    "RACY",
+    "VERIFIED",
+    "Known",
+    "Ledger",
+    "is_racy",
+    "is_same_content",
+    "portions",
+]
 
 #: The destination has it under its name. Without this it was about to be renamed, and its ctime is unknown.
 PLACED = 1
@@ -38,6 +51,9 @@ DATABASE = 8
 #: The digest of what has no content.
 NO_DIGEST = bytes(32)
 
+#: How many names are noted at a time: a tree may have hundreds of thousands.
+PORTION = 1000
+
 _MAGIC = b"contimg ledger 3\n"
 _BLOCK = struct.Struct("<III")  # records, bytes, CRC-32
 _RACY_NANOSECONDS = 20_000_000  # two ticks of the coarsest kernel clock
@@ -45,6 +61,7 @@ _DIGEST = 2 * IDENTITY
 _FLAGS = _DIGEST + 32
 _SIZE = _FLAGS + 1
 _UNTRUSTED = RACY | DATABASE
+_Value = TypeVar("_Value")
 
 
 class Known(NamedTuple):
@@ -98,6 +115,12 @@ def is_same_content(one: Entry, other: Entry) -> bool:
 def is_racy(source: Entry, started_ns: int) -> bool:
     """Tell whether a source changed so shortly before a pass, or in it, that a later change might not show."""
     return source.status.ctime_ns >= started_ns - _RACY_NANOSECONDS
+
+
+def portions(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
+    """Split what is to be noted."""
+    for start in range(0, len(values), PORTION):
+        yield values[start : start + PORTION]
 
 
 class Ledger:
@@ -195,17 +218,31 @@ class Ledger:
                 self._end = file.tell()
 
     def rewrite(self, *, without: set[bytes]) -> None:
-        """Write all that is known in one block, and durably, leaving out some paths. Raises ContimgError."""
+        """Write all that is known once, and durably, leaving out some paths. Raises ContimgError."""
         for path in without:
             self._records.pop(path, None)
-        block = _packed(self._records) if self._records else b""
-        replace_file(self.path, _MAGIC + block, mode=0o600)
-        self._end = len(_MAGIC) + len(block)
+        replace_file(self.path, self._blocks(), mode=0o600)
 
-    def digests(self) -> dict[bytes, str]:
-        """Return the digest of each file that stands at the destination, by its path."""
-        found = ((path, record[_DIGEST:_FLAGS], record[_FLAGS]) for path, record in self._records.items())
-        return {path: digest.hex() for path, digest, flags in found if flags & PLACED and digest != NO_DIGEST}
+    def _blocks(self) -> Iterator[bytes]:
+        self._end = len(_MAGIC)
+        yield _MAGIC
+        records = iter(self._records.items())
+        for some in iter(lambda: dict(itertools.islice(records, PORTION)), {}):
+            block = _packed(some)
+            self._end += len(block)
+            yield block
+
+    def digest(self, path: bytes) -> str:
+        """Return the digest of a file that stands at the destination, empty for what has no content or is not known."""
+        digest = self._records.get(path, b"")[_DIGEST:_FLAGS]
+        return "" if digest == NO_DIGEST else digest.hex()
+
+    def files(self, *, without: Container[bytes]) -> Iterator[tuple[bytes, str]]:
+        """Yield each file that stands at the destination with its digest, sorted, leaving out some paths."""
+        for path in sorted(self._records):
+            digest = self.digest(path)
+            if digest and path not in without:
+                yield path, digest
 
 
 def _packed(records: Mapping[bytes, bytes]) -> bytes:

@@ -99,7 +99,7 @@ class _Planner:
         touched = {parent_of(step.path) for step in steps if step.kind != "metadata"}
         touched |= {step.path for step in steps if step.kind == "folder"}
         settled = (path for path in touched if path in self.trees.ledger and path not in self.trees.gone)
-        again = [self._touch(path) for path in {*settled, *touched & set(self.targets)}]
+        again = [self._touch(path) for path in {*settled, *touched & self.targets.keys()}]
         whole = {step.path: step for step in [*again, *later]}
         return sorted(whole.values(), key=lambda step: (-step.path.count(b"/") - bool(step.path), step.path))
 
@@ -265,7 +265,7 @@ class _Planner:
         renamed = {path for path, source in self.targets.items() if path != source}
         spared |= {folder for path in spared | renamed for folder in _ancestors(path)} | set(self.sidecars)
         debris = {step.path for step in self._debris()}
-        extras = set(self.trees.target) - set(self.trees.source) - set(self.targets) - spared - debris
+        extras = self.trees.target.keys() - self.trees.source.keys() - self.targets.keys() - spared - debris
         return [Action("remove", path, "not in the source") for path in sorted(extras, key=_removal, reverse=True)]
 
     def _same_metadata(self, entry: Entry, there: Entry) -> bool:

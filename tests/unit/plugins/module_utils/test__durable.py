@@ -45,6 +45,11 @@ def test_a_failed_replace_leaves_the_old_content_and_no_debris(
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_content_may_come_in_parts(tmp_path: pathlib.Path) -> None:
+    replace_file(str(tmp_path / "file"), (bytes([number]) for number in range(3)))
+    assert (tmp_path / "file").read_bytes() == b"\0\1\2"
+
+
 def test_a_missing_folder_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ContimgError, match="errno 2"):
         replace_file(str(tmp_path / "none" / "file"), b"")

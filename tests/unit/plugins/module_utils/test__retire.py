@@ -20,7 +20,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _retire
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import format_manifest
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import manifest_line
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire import RetireOptions, retire, retire_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_archive import archive_path, require_archived
 
@@ -54,7 +54,7 @@ class Moved:
         for suffix in ("", "-wal"):
             (self.dest / "db" / f"products.sqlite3{suffix}").rename(self.dest / f"products.sqlite3{suffix}")
         digests = {os.fsencode(name.replace("db/", "")): hashlib.sha256(FILES[name]).hexdigest() for name in FILES}
-        (root / "new.sha256").write_bytes(format_manifest(digests))
+        (root / "new.sha256").write_bytes(b"".join(manifest_line(*file) for file in sorted(digests.items())))
         self.moved_at = time.time() + 1
 
     def options(self, **more: Any) -> RetireOptions:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -118,3 +119,22 @@ def test_progress_is_told_in_all_phases(base: Path) -> None:
     assert 0 < seen["copy"]["bytes"] < last["bytes"]
     assert 0 < seen["copy"]["rate"] < 4 * 15_000_000
     assert seen["copy"]["seconds_left"] > 0
+
+
+def peak_memory(base: Path, files: int) -> int:
+    """Return the bytes that a first copy of so many files needs beside the interpreter's."""
+    for number in range(files):
+        path = base / "src" / f"folder {number // 100}" / f"{number}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    tracemalloc.start()
+    copy(base)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def test_a_first_copy_of_200_000_files_needs_less_than_150_mebibytes(tmp_path: Path) -> None:
+    small, large = (peak_memory(tmp_path / str(files), files) for files in (1500, 3000))
+    of_each = (large - small) / 1500
+    assert 200_000 * of_each < (150 - 25) * 1024**2  # the interpreter and the modules need 22

@@ -8,7 +8,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import NO_DIGEST, PLACED, Known, Ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
+    NO_DIGEST,
+    PLACED,
+    PORTION,
+    Known,
+    Ledger,
+    portions,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of
 
 if TYPE_CHECKING:
@@ -42,6 +49,21 @@ def test_what_has_been_replaced_since_is_not_ours(tmp_path: pathlib.Path) -> Non
     ledger.append(known(second, PLACED))
     for one in (ledger, Ledger(path)):
         assert [one.is_ours(entry) for entry in (first, second)] == [False, True]
+
+
+def test_a_ledger_of_many_files_is_read_back_whole_and_goes_on(tmp_path: pathlib.Path) -> None:
+    path, entry = str(tmp_path / "ledger"), made(tmp_path / "file")
+    one = known(entry, PLACED)[b"a"]
+    names = {b"%d" % number for number in range(2 * PORTION + 1)}
+    ledger = Ledger(path)
+    for some in portions(sorted(names)):
+        ledger.append(dict.fromkeys(some, one))
+    for _turn in range(2):
+        ledger.rewrite(without={b"0", b"unknown"})
+        ledger.append({b"a": one})
+        ledger = Ledger(path)
+        assert ledger.paths() == names - {b"0"} | {b"a"}
+        assert ledger.get(b"a") == ledger.get(b"1") == one
 
 
 def test_a_file_is_ours_with_the_time_that_it_was_about_to_get(tmp_path: pathlib.Path) -> None:
