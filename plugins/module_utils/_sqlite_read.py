@@ -188,9 +188,14 @@ def _has_hot_journal(path: str) -> bool:
     """Tell whether SQLite would open the journal: its writer, who would hold the reserved lock, is gone."""
     if not _holds_bytes(path + "-journal"):
         return False
-    with failing("ask for the lock of the database", path), open(path, "rb") as file:
+    with failing("ask for the lock of the database", path), _opened(path) as file:
         answer = fcntl.fcntl(file.fileno(), _OFD_GETLK, _lock(fcntl.F_RDLCK, _RESERVED_LOCK))
     return bool(struct.unpack_from("h", answer)[0] == fcntl.F_UNLCK)
+
+
+def _opened(path: str) -> IO[bytes]:
+    """Open a file for reading. Where it is a FIFO, nobody is waited for."""
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
 
 
 def _lock(kind: int, start: int, length: int = 1) -> bytes:
@@ -205,7 +210,7 @@ def _checkpoints_kept_away(path: str) -> Iterator[None]:
     if not os.path.exists(shm):
         yield
         return
-    with failing("open the shared memory of the database", shm), open(shm, "rb") as file:
+    with failing("open the shared memory of the database", shm), _opened(shm) as file:
         hint = "Try again later."
         _insist(lambda: _take(file, _CHECKPOINT_LOCK), path, "is locked by a checkpoint that does not end", hint)
         yield
@@ -217,7 +222,7 @@ def _writers_kept_away(path: str) -> Iterator[None]:
 
     As a lock of the open file, for SQLite's own is lost as soon as this process closes the file anywhere.
     """
-    with failing("lock the database for reading", path), open(path, "rb") as file:
+    with failing("lock the database for reading", path), _opened(path) as file:
         hint = "Try again later, or stop its writers first."
         _insist(lambda: _take_shared(file), path, "is locked by a writer", hint)
         yield
@@ -283,7 +288,7 @@ def _moment(path: str) -> tuple[object, ...]:
     journal = path + "-journal"
     times = [os.stat(name) for name in (path, journal) if os.path.exists(name)]
     header = b""
-    with contextlib.suppress(FileNotFoundError), open(path + "-wal", "rb") as log:
+    with contextlib.suppress(FileNotFoundError), _opened(path + "-wal") as log:
         header = log.read(_WAL_HEADER_BYTES)
     return (header, *((status.st_mtime_ns, status.st_ctime_ns, status.st_size) for status in times))
 

@@ -148,14 +148,11 @@ class _Pass:
             options.decisions,
             Questions(self._same_content, self._same_attributes, self._relation),
         )
-        self.copied, self.copied_bytes = self._count_copies()
+        sizes = [self.trees.source[step.source].size for step in self.plan.actions if step.kind == "copy"]
+        self.copied, self.copied_bytes = len(sizes), sum(sizes)
         self.removed = {step.path for step in self.plan.actions if step.kind == "remove"}
         self.removed.difference_update(step.path for step in self.plan.actions if step.kind != "remove")
         self._refuse_conflicts()
-
-    def _count_copies(self) -> tuple[int, int]:
-        sizes = [self.trees.source[step.source].size for step in self.plan.actions if step.kind == "copy"]
-        return len(sizes), sum(sizes)
 
     def _refuse_conflicts(self) -> None:
         if self.plan.conflicts:
@@ -238,17 +235,23 @@ class _Pass:
             self._write()
 
     def _forget_copies(self) -> None:
-        """Let go of the entries and steps of copies: works hold their own, and a first copy may have hundreds of thousands.
+        """Let go of what only works still need, which hold their own: a first copy may have hundreds of thousands of files.
 
-        The others are packed and made anew when all are gone: where these few stayed, they would keep the memory around them.
+        Few entries and steps are left then. They are packed, and made anew when all are gone: scattered among the others they
+        would keep the memory of these.
         """
-        copied = {step.source for step in self.plan.actions if step.kind == "copy"}
-        entries = pack(entry for path, entry in self.trees.source.items() if path not in copied)
+        source, target = self.trees.source, self.trees.target
+        if 2 * self.copied < len(source):
+            return
+        for step in self.plan.actions:
+            if step.kind == "copy":
+                del source[step.source]
+                target.pop(step.path, None)
+        entries = pack(source.values())
         actions = pack(step for step in self.plan.actions if step.kind != "copy")
-        copied.clear()
-        self.trees.source.clear()
+        source.clear()
         self.plan = replace(self.plan, actions=())
-        self.trees.source.update((entry.path, entry) for entry in unpack(Entry, entries))
+        source.update((entry.path, entry) for entry in unpack(Entry, entries))
         self.plan = replace(self.plan, actions=tuple(unpack(Action, actions)))
 
     def _context(self, data: DataCopier, progress: Progress) -> Context:

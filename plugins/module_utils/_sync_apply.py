@@ -76,7 +76,8 @@ class Applier:
         :raises ContimgError: naming the path; what was not reached is as it was.
         """
         steps = [action for action in actions if not action.database]
-        self._intend_removals([step for step in steps if step.kind == "remove"])
+        for some in portions([step for step in steps if step.kind == "remove"]):
+            self._intend_removals(some)
         self._each([step for step in steps if step.kind in ("remove", "folder") and step.reason != _EXTRA])
         make_copies(self.context, works)
         for some in portions([step for step in steps if step.kind == "special"]):
@@ -84,7 +85,8 @@ class Applier:
         for some in portions([step for step in steps if step.kind == "metadata" and self._is_file(step)]):
             self._intend_metadata(some)
             self._each(some)  # before a file gets further names, which are noted as it then is
-        self._intend_links([step for step in steps if step.kind == "link"])
+        for some in portions([step for step in steps if step.kind == "link"]):
+            self._intend_links(some)
         self._each([step for step in steps if step.kind == "link" or step.reason == _EXTRA])
         self._note_links()
         self._each([step for step in steps if step.kind == "metadata" and not self._is_file(step)])

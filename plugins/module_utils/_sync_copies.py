@@ -37,8 +37,8 @@ class Work(NamedTuple):
     """What is prepared at a time.
 
     :ivar size: bytes.
-    :ivar files: how many there are.
-    :ivar packed: their steps, see :attr:`copies`.
+    :ivar files: how many these are.
+    :ivar packed: their steps, see :meth:`copies`.
     :ivar database: the database, at the destination, whose members these are.
     :ivar stale: what stands there and does not belong to it.
     """
@@ -49,9 +49,8 @@ class Work(NamedTuple):
     database: bytes = b""
     stale: tuple[bytes, ...] = ()
 
-    @property
     def copies(self) -> list[Action]:
-        """Their steps."""
+        """Return their steps, made anew each time."""
         return unpack(Action, self.packed)
 
 
@@ -71,7 +70,7 @@ def make_copies(context: Context, works: Sequence[Work]) -> None:
 
     def work(index: int) -> list[Packed]:
         context.progress.begin(index)
-        copies, database = works[index].copies, works[index].database
+        copies, database = works[index].copies(), works[index].database
         with failing("copy the files", database or copies[0].source):  # for a call that has no words of its own
             return prepare(context, copies)
 
@@ -81,12 +80,12 @@ def make_copies(context: Context, works: Sequence[Work]) -> None:
             for index, packed in answers:
                 _give_names(context, works[index], packed)
     except BaseException:
-        _clear_away(context, {parent_of(copy.path) for work in works for copy in work.copies})
+        _clear_away(context, {parent_of(copy.path) for work in works for copy in work.copies()})
         raise
 
 
 def _give_names(context: Context, work: Work, packed: Iterable[Packed]) -> None:
-    written = unpacked(packed, work.copies)
+    written = unpacked(packed, work.copies())
     if work.database:
         replace_database(context, work.database, written, work.stale)
     else:

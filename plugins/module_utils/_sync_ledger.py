@@ -143,7 +143,7 @@ class Ledger:
             raise ContimgError("is not the ledger of a copy", path=self.path, hint=hint)
         if len(content) < len(_MAGIC):
             return 0
-        position, view = len(_MAGIC), memoryview(content)  # one block may hold all: it is not copied
+        position, view = len(_MAGIC), memoryview(content)  # a block may be large: it is not copied
         while position + _BLOCK.size <= len(content):
             count, length, checksum = _BLOCK.unpack_from(content, position)
             block = view[position + _BLOCK.size : position + _BLOCK.size + length]
@@ -218,19 +218,18 @@ class Ledger:
                 self._end = file.tell()
 
     def rewrite(self, *, without: set[bytes]) -> None:
-        """Write all that is known once, and durably, leaving out some paths. Raises ContimgError."""
+        """Write all that is known anew, in blocks and durably, leaving out some paths. Raises ContimgError."""
         for path in without:
             self._records.pop(path, None)
         replace_file(self.path, self._blocks(), mode=0o600)
+        with failing("look at the ledger", self.path):
+            self._end = os.stat(self.path).st_size
 
     def _blocks(self) -> Iterator[bytes]:
-        self._end = len(_MAGIC)
         yield _MAGIC
         records = iter(self._records.items())
         for some in iter(lambda: dict(itertools.islice(records, PORTION)), {}):
-            block = _packed(some)
-            self._end += len(block)
-            yield block
+            yield _packed(some)
 
     def digest(self, path: bytes) -> str:
         """Return the digest of a file that stands at the destination, empty for what has no content or is not known."""

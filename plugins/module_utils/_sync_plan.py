@@ -280,10 +280,10 @@ class _Planner:
         )
 
 
-def _removal(path: bytes) -> tuple[bytes, bool]:
+def _removal(path: bytes) -> tuple[bytes, bool, bytes]:
     """Sort a database above its logs: without them it would be an older one, and a log without it holds nothing."""
     stem = next((path[: -len(suffix)] for suffix in SIDECAR_SUFFIXES if path.endswith(suffix)), path)
-    return stem, stem == path
+    return stem, stem == path, path
 
 
 def _ancestors(path: bytes) -> Iterator[bytes]:

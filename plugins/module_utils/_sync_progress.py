@@ -36,7 +36,8 @@ class Progress:
         self.expect(1)
 
     def expect(self, works: int) -> None:
-        """Make room for the counters of so many pieces of work; to be called before processes are forked."""
+        """Make room for the counters of so many pieces of work, at least of one; to be called before processes are forked."""
+        works = max(1, works)
         shared = memoryview(mmap.mmap(-1, _COUNTER * (2 * works + 1))).cast("Q")
         self._told, self._sizes, self._counts = shared[:1], shared[1::2], shared[2::2]
         self._work = 0

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from ansible_collections.dsa110.contimg.plugins.module_utils import _sync_apply, _sync_ledger
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, parent_of
@@ -49,6 +50,13 @@ def try_sequences(count: int) -> dict[str, int]:
 
     try_one()
     return done
+
+
+@pytest.fixture(autouse=True)
+def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is noted together be little: the tree is small, and a copy is to be killed between two portions, too."""
+    for module in (_sync_ledger, _sync_apply):
+        monkeypatch.setattr(module, "PORTION", 2)
 
 
 def test_any_sequence_ends_as_a_clean_copy_does() -> None:

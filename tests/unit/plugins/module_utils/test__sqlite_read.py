@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, open_readonly, sidecars
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.tests.support.kill_points import environment
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make
 
@@ -249,6 +250,32 @@ def test_private_copies_are_removed(tmp_path: pathlib.Path, monkeypatch: pytest.
     (tmp_path / "state").mkdir()
     content_checksum(str(hot_wal(tmp_path / "state")))
     assert list(scratch.iterdir()) == []
+
+
+READ = """
+import sys
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
+try:
+    with open_readonly(sys.argv[1]) as connection:
+        print(connection.execute("SELECT count(*) FROM plain").fetchone()[0])
+except ContimgError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("case", [quiet, quiet_wal, hot_wal, hot_journal])
+def test_a_fifo_beside_a_database_is_not_waited_for(
+    tmp_path: pathlib.Path, case: Callable[[pathlib.Path], pathlib.Path], suffix: str
+) -> None:
+    path = case(tmp_path)
+    beside = tmp_path / f"{path.name}{suffix}"
+    beside.unlink(missing_ok=True)
+    os.mkfifo(beside)
+    command = [sys.executable, "-c", READ, str(path)]
+    read = subprocess.run(command, env=environment(), timeout=30, check=True, stdout=subprocess.PIPE, text=True)
+    assert read.stdout == "10\n" or f"{beside}` is a named pipe. It was not changed." in read.stdout
 
 
 def test_sidecars_are_found(tmp_path: pathlib.Path) -> None:

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -251,3 +253,31 @@ def test_a_path_may_be_longer_than_the_system_takes_at_once(base: Path) -> None:
         assert file.read() == b"two"
     assert os.getxattr(f"/proc/self/fd/{target}", "user.note") == b"1"
     assert [path.read_bytes() for path in (base / "kept").rglob("b")] == [b"other"]
+
+
+def test_a_database_that_is_gone_is_removed_before_its_sidecars_in_one_order(base: Path) -> None:
+    """Five databases: an order that is not asked for would not come about in all by chance."""
+    names = [f"{number}.db{suffix}" for number in range(5) for suffix in ("", "-wal", "-journal")]
+    for name in names:
+        (base / "src" / name).write_bytes(b"")
+    sync(base)
+    for name in names:
+        (base / "src" / name).unlink()
+    done = sync(base, delete=True)
+    removed = [action["path"] for action in done["actions"] if action["action"] == "remove"]
+    assert removed == sorted(names, key=lambda name: (name[0], -names.index(name)), reverse=True)
+
+
+def test_a_name_that_cannot_be_linked_later_is_copied(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (base / "src" / "one").write_text("content")
+    sync(base, allow_loss=["hardlink"])
+    os.link(base / "src" / "one", base / "src" / "two")
+    time.sleep(0.1)  # what has changed just now is not trusted
+
+    def refusing(*_arguments: object, **_named: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refusing)
+    sync(base, allow_loss=["hardlink"])
+    assert (base / "dest" / "two").read_text() == "content"
+    assert not sync(base, allow_loss=["hardlink"])["changed"]

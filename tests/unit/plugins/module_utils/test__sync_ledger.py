@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
     NO_DIGEST,
     PLACED,
@@ -64,6 +68,23 @@ def test_a_ledger_of_many_files_is_read_back_whole_and_goes_on(tmp_path: pathlib
         ledger = Ledger(path)
         assert ledger.paths() == names - {b"0"} | {b"a"}
         assert ledger.get(b"a") == ledger.get(b"1") == one
+
+
+def test_a_ledger_that_could_not_be_written_anew_goes_on(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, entry = str(tmp_path / "ledger"), made(tmp_path / "file")
+    ledger = Ledger(path)
+    ledger.append(dict.fromkeys([b"a", b"b", b"c"], known(entry, PLACED)[b"a"]))
+    monkeypatch.setattr(os, "rename", failing_rename)
+    with pytest.raises(ContimgError, match="could not write the file"):
+        ledger.rewrite(without={b"a"})
+    ledger.append(known(entry, PLACED))
+    assert Ledger(path).paths() == {b"a", b"b", b"c"}
+
+
+def failing_rename(*_arguments: object, **_named: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def test_a_file_is_ours_with_the_time_that_it_was_about_to_get(tmp_path: pathlib.Path) -> None:
