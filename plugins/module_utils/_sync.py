@@ -228,6 +228,7 @@ class _Pass:
                 if action.backup:
                     back_up_file(context.target, action.path, options.backup_dir)
             proved = self._prove_unchanged()
+            self._intend_linked()
             works = divide(self.plan.actions, self.trees.source)
             self._forget_copies()
             Applier(context, self.trees.source, proved).apply(self.plan.actions, works)
@@ -296,6 +297,18 @@ class _Pass:
     def _identity(self, path: bytes) -> bytes:
         with folder_of(self._there(), path) as (folder, name):
             return entry_of(path, os.stat(name, dir_fd=folder, follow_symlinks=False)).identity
+
+    def _intend_linked(self) -> None:
+        """The time that a file is about to get through one of its names is that of the others, too."""
+        entries, ledger = self.trees.source, self.trees.ledger
+        steps = [step for step in self.plan.actions if step.kind == "metadata" and step.source in entries]
+        inodes = {entries[step.source].inode for step in steps}
+        linked = {}
+        for path, source in self.plan.unchanged.items():
+            known, entry = ledger.get(path), entries[source]
+            if known is not None and entry.links > 1 and entry.inode in inodes:
+                linked[path] = known.intended(times_of=entry)
+        ledger.append(linked)
 
     def _note_linked(self) -> None:
         """A name that was added to a file, or taken from it, has moved the ctime of its other names."""

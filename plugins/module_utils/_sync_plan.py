@@ -44,6 +44,7 @@ class _Planner:
         self.sidecars = {path + suffix: path for path in self.databases for suffix in SIDECAR_SUFFIXES}
         self.verdicts: dict[bytes, tuple[str, str]] = {}
         self.rewritten: set[bytes] = set()
+        self.kept_for: dict[tuple[int, int], tuple[int, int]] = {}  # by inode, of files there that have further names
 
     def _destinations(self) -> dict[bytes, bytes]:
         targets: dict[bytes, bytes] = {}
@@ -183,6 +184,8 @@ class _Planner:
             current or (verdict != "replace" and self._is_equal(path, entry.path, there))
         ):
             self.unchanged[path] = entry.path
+            if there.links > 1:
+                self.kept_for[there.inode] = entry.inode
             attributes_hold = current and self._same_metadata(entry, there)  # a ctime shows their change
             return [] if attributes_hold else self._metadata(path, entry)
         self.rewritten.add(path)
@@ -193,8 +196,10 @@ class _Planner:
         return self._conflict(path, action, "differs and is not of this copy")
 
     def _is_shared(self, entry: Entry, there: Entry) -> bool:
-        """A name that the source has for itself must not be changed together with another one."""
-        return there.is_file and there.links > entry.links == 1
+        """A file of the source must not be changed together with another one, whose name is one of the same file there."""
+        if not there.is_file or there.links == 1:
+            return False
+        return entry.links == 1 or self.kept_for.get(there.inode, entry.inode) != entry.inode
 
     def _judge(self, path: bytes) -> None:
         """Decide for a database and its sidecars as one thing, where any of them is not of this copy.

@@ -77,6 +77,14 @@ FOUND: dict[str, list[tuple[Any, ...]]] = {
     "time alone": [("replace", "a", 1), ("copy",), ("replace", "a", 1), CRASH],
     "folded log": [("commit", 1), ("copy",), ("commit", 1), CRASH, ("drop",), ("commit", 0)],
     "removed database": [("commit", 0), ("copy",), ("drop",), CRASH],
+    "further names": [
+        *[("replace", "a", 1), ("link_hard", "b", "a"), ("copy",)],
+        *[("write", "a", 1), CRASH, ("replace", "b", 2)],
+    ],
+    "two of one": [
+        *[("replace", "a", 1), ("link_hard", "b", "a"), ("link_hard", "d/a", "a"), ("copy",)],
+        *[("replace", "a", 1), ("link_hard", "e/f/g", "a"), ("copy",)],
+    ],
     "mode": [("replace", "a", 1), ("copy",), ("link_hard", "b", "a"), ("change_mode", "a", 2), ("copy",)],
 }
 
