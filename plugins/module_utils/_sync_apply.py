@@ -35,7 +35,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     portions,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of, folder_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    Entry,
+    create_special,
+    entry_of,
+    folder_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -190,7 +195,7 @@ class Applier:
             with folder_of(self.context.target, action.path) as (folder, _name):
                 entry, temporary = self.entries[action.source], temporary_name()
                 try:
-                    self._make(folder, temporary, entry)
+                    create_special(folder, temporary, entry)
                 except OSError as error:
                     loss = "symlink" if entry.target else "special"
                     if loss not in self.context.wishes.losses or error.errno not in _UNSUPPORTED:
@@ -210,12 +215,6 @@ class Applier:
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             os.fsync(folder)
             self._note_placed(action, os.stat(name, dir_fd=folder, follow_symlinks=False))
-
-    def _make(self, folder: int, name: bytes, entry: Entry) -> None:
-        if entry.target:
-            os.symlink(entry.target, name, dir_fd=folder)
-        else:
-            os.mknod(name, entry.kind | 0o600, entry.status.rdev, dir_fd=folder)
 
     def _metadata(self, action: Action) -> None:
         with folder_of(self.context.source, action.source) as (sources, source):

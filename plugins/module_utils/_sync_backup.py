@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, sync_directory
@@ -15,11 +16,18 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import ha
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     Wishes,
     copy_extended_attributes,
+    open_handle,
     set_metadata,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import LOSSES
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    create_special,
+    entry_of,
+    folder_of,
+    open_below,
+    open_root,
+)
 
 __all__ = ["back_up_file"]
 
@@ -27,7 +35,7 @@ _TOLERANT = Wishes(losses=frozenset(LOSSES))  # the content is what a backup mus
 
 
 def back_up_file(root: int, path: bytes, backup_dir: str | None) -> None:
-    """Copy a file below a root, with the log or journal that belongs to it, into a new folder of ``backup_dir``.
+    """Copy a file or link below a root, with the log or journal that belongs to it, into a new folder of ``backup_dir``.
 
     :raises ContimgError: when there is no ``backup_dir``, or the copy cannot be written or proved.
     """
@@ -36,10 +44,26 @@ def back_up_file(root: int, path: bytes, backup_dir: str | None) -> None:
         raise ContimgError("would be replaced without a backup", path=path, hint=hint)
     folder = os.path.join(backup_dir, f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.monotonic_ns():x}")
     ensure_private_directory(folder)
-    for suffix in ("", *SIDECARS):
-        _copy_proved(root, path + suffix.encode(), folder, optional=bool(suffix))
+    if not _made_alike(root, path, folder):
+        for suffix in ("", *SIDECARS):
+            _copy_proved(root, path + suffix.encode(), folder, optional=bool(suffix))
     with failing("flush the backup", folder):
         sync_directory(folder)
+
+
+def _made_alike(root: int, path: bytes, backup: str) -> bool:
+    """Back up what has no content. Tell whether it was such."""
+    with failing("back it up", path, "Nothing was replaced."):
+        with folder_of(root, path) as (folder, name), open_root(backup) as backups:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return False
+            link = os.readlink(name, dir_fd=folder) if stat.S_ISLNK(status.st_mode) else b""
+            create_special(backups, name, entry_of(path, status, link))
+            with open_handle(folder, name, status.st_mode) as there, open_handle(backups, name, status.st_mode) as new:
+                set_metadata(new, os.stat(there), _TOLERANT)
+                copy_extended_attributes(there, new, losses=_TOLERANT.losses)
+    return True
 
 
 def _copy_proved(root: int, path: bytes, folder: str, *, optional: bool) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "Status",
     "TreeDigest",
     "create_name",
+    "create_special",
     "entry_of",
     "folder_of",
     "is_excluded",
@@ -203,6 +204,14 @@ def create_name(folder: int, name: bytes | str) -> int:
     """Make a file in a folder that nobody else may open yet, and whose name nobody has taken; see :func:`open_name`."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(name, flags, 0o600, dir_fd=folder)
+
+
+def create_special(folder: int, name: bytes, entry: Entry) -> None:
+    """Make a symbolic link, FIFO, socket or device in a folder, like an entry. Raises OSError."""
+    if entry.target:
+        os.symlink(entry.target, name, dir_fd=folder)
+    else:
+        os.mknod(name, entry.kind | 0o600, entry.status.rdev, dir_fd=folder)
 
 
 @contextlib.contextmanager

@@ -281,3 +281,19 @@ def test_a_name_that_cannot_be_linked_later_is_copied(base: Path, monkeypatch: p
     sync(base, allow_loss=["hardlink"])
     assert (base / "dest" / "two").read_text() == "content"
     assert not sync(base, allow_loss=["hardlink"])["changed"]
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_what_is_no_file_is_backed_up_as_it_is(base: Path, kind: str) -> None:
+    (base / "src" / "one").write_text("content")
+    (base / "dest").mkdir()
+    there = base / "dest" / "one"
+    there.symlink_to("elsewhere") if kind == "link" else os.mkfifo(there, 0o640)
+    os.utime(there, ns=(5, 5), follow_symlinks=False)
+    before = os.lstat(there)
+    sync(base, on_conflict="replace", backup_dir=str(base / "kept"))
+    (backup,) = (base / "kept").glob("*/*")
+    after = os.lstat(backup)
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+    assert kind != "link" or os.readlink(backup) == "elsewhere"
+    assert there.read_text() == "content"
