@@ -329,11 +329,11 @@ class _Pass:
 
     def _write(self) -> None:
         ledger = self.trees.ledger
-        unnoted = self.removed | {path for path in self._targets_of_others() if ledger.digest(path)}
-        ledger.rewrite(without=unnoted)
+        replaced = {path for path in self._targets_of_others() if ledger.digest(path)}
+        ledger.rewrite(removed=self.removed, replaced=replaced)
         if not self.options.live:
             kept = {path + suffix for path in self.plan.kept for suffix in (b"", b"-wal")}
-            told = ledger.files(without=unnoted | self.trees.gone | kept)
+            told = ledger.files(without=self.trees.gone | kept)
             replace_file(self.options.manifest, (manifest_line(*file) for file in told), mode=0o644)
 
     def _targets_of_others(self) -> set[bytes]:

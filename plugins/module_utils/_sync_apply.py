@@ -172,23 +172,25 @@ class Applier:
                     return
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
                 os.fsync(folder)
-                self._count_link(action, os.stat(name, dir_fd=folder, follow_symlinks=False))
+                self._count_link(action)
 
     def _copy_instead(self, action: Action) -> None:
         place(self.context, unpacked(prepare(self.context, [action]), [action]))
 
-    def _count_link(self, action: Action, status: os.stat_result) -> None:
+    def _count_link(self, action: Action) -> None:
         """A further name moves the ctime of all names on both sides: they are noted when the last one is there."""
         known, names = self._linked.get(action.first) or (None, [action.first])
         known = known or self._noted_of(action.first) or self._known(action.source)
-        now = known._replace(target=entry_of(b"", status).identity, flags=known.flags | PLACED)
         names.append(action.path)
-        self._linked[action.first] = (now, names)
+        self._linked[action.first] = (known._replace(flags=known.flags | PLACED), names)
 
     def _note_links(self) -> None:
+        """Note all names of a file as it now stands: what was removed meanwhile may have been a name of it, too."""
         for known, names in self._linked.values():
-            for name in names:
-                self._note(name, known)
+            with failing("look at the link", names[-1]), folder_of(self.context.target, names[-1]) as (folder, name):
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            for path in names:
+                self._note(path, known._replace(target=entry_of(b"", status).identity))
 
     def _make_special(self, action: Action, made: dict[bytes, tuple[bytes, Known]]) -> None:
         with folder_of(self.context.source, action.source) as (sources, source):

@@ -203,7 +203,7 @@ class Ledger:
             return
         records = {path: one.packed() for path, one in known.items()}
         self._remember(records.items())
-        block = _packed(records)
+        block = _packed(list(records.items()))
         with failing("write the ledger", self.path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.path, flags, 0o600)
@@ -217,18 +217,28 @@ class Ledger:
                     sync_directory(os.path.dirname(os.path.abspath(self.path)))
                 self._end = file.tell()
 
-    def rewrite(self, *, without: set[bytes]) -> None:
-        """Write all that is known anew, in blocks and durably, leaving out some paths. Raises ContimgError."""
-        for path in without:
+    def rewrite(self, *, removed: Iterable[bytes], replaced: Iterable[bytes]) -> None:
+        """Write all that is known anew, in blocks and durably.
+
+        What was about to be put somewhere stays: where it is there, and needed nothing more, nobody has noted that.
+
+        :param removed: paths where nothing stands any more.
+        :param replaced: paths of files where something else stands.
+        :raises ContimgError: when it cannot be written.
+        """
+        for path in (*removed, *replaced):
             self._records.pop(path, None)
+        for path in removed:
+            self._intents.pop(path, None)
         replace_file(self.path, self._blocks(), mode=0o600)
         with failing("look at the ledger", self.path):
             self._end = os.stat(self.path).st_size
 
     def _blocks(self) -> Iterator[bytes]:
         yield _MAGIC
-        records = iter(self._records.items())
-        for some in iter(lambda: dict(itertools.islice(records, PORTION)), {}):
+        intents = ((path, record) for path, records in self._intents.items() for record in records)
+        known = itertools.chain(self._records.items(), intents)
+        for some in iter(lambda: list(itertools.islice(known, PORTION)), []):
             yield _packed(some)
 
     def digest(self, path: bytes) -> str:
@@ -244,6 +254,6 @@ class Ledger:
                 yield path, digest
 
 
-def _packed(records: Mapping[bytes, bytes]) -> bytes:
-    block = b"".join(records.values()) + b"\0".join(records)
+def _packed(records: Sequence[tuple[bytes, bytes]]) -> bytes:
+    block = b"".join(record for _path, record in records) + b"\0".join(path for path, _record in records)
     return _BLOCK.pack(len(records), len(block), zlib.crc32(block)) + block

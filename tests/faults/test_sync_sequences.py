@@ -85,6 +85,11 @@ FOUND: dict[str, list[tuple[Any, ...]]] = {
         *[("replace", "a", 1), ("link_hard", "b", "a"), ("link_hard", "d/a", "a"), ("copy",)],
         *[("replace", "a", 1), ("link_hard", "e/f/g", "a"), ("copy",)],
     ],
+    "removed name": [
+        *[("replace", "a", 1), ("link_hard", "e/f/g", "a"), ("copy",)],
+        *[("remove", "e/f/g"), ("link_hard", "d/a", "a"), ("copy",)],
+    ],
+    "link kept": [("link", "b", "a"), CRASH, ("copy",), ("replace", "b", 2)],
     "mode": [("replace", "a", 1), ("copy",), ("link_hard", "b", "a"), ("change_mode", "a", 2), ("copy",)],
 }
 

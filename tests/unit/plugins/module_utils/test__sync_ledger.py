@@ -63,7 +63,7 @@ def test_a_ledger_of_many_files_is_read_back_whole_and_goes_on(tmp_path: pathlib
     for some in portions(sorted(names)):
         ledger.append(dict.fromkeys(some, one))
     for _turn in range(2):
-        ledger.rewrite(without={b"0", b"unknown"})
+        ledger.rewrite(removed=[b"0", b"unknown"], replaced=[])
         ledger.append({b"a": one})
         ledger = Ledger(path)
         assert ledger.paths() == names - {b"0"} | {b"a"}
@@ -78,7 +78,7 @@ def test_a_ledger_that_could_not_be_written_anew_goes_on(
     ledger.append(dict.fromkeys([b"a", b"b", b"c"], known(entry, PLACED)[b"a"]))
     monkeypatch.setattr(os, "rename", failing_rename)
     with pytest.raises(ContimgError, match="could not write the file"):
-        ledger.rewrite(without={b"a"})
+        ledger.rewrite(removed=[b"a"], replaced=[])
     ledger.append(known(entry, PLACED))
     assert Ledger(path).paths() == {b"a", b"b", b"c"}
 
@@ -99,3 +99,13 @@ def test_a_file_is_ours_with_the_time_that_it_was_about_to_get(tmp_path: pathlib
     assert not ledger.is_ours(after)
     ledger.append({b"a": known(before, PLACED)[b"a"].intended(times_of=model)})
     assert (ledger.is_ours(after), ledger.is_ours(before)) == (True, True)
+
+
+def test_what_was_about_to_be_put_there_is_known_when_the_ledger_is_written_anew(tmp_path: pathlib.Path) -> None:
+    path, entry = str(tmp_path / "ledger"), made(tmp_path / "file")
+    ledger = Ledger(path)
+    ledger.append(known(entry, 0))
+    ledger.rewrite(removed=[], replaced=[b"a"])
+    assert Ledger(path).is_ours(entry)
+    ledger.rewrite(removed=[b"a"], replaced=[])
+    assert not Ledger(path).is_ours(entry)
