@@ -91,8 +91,7 @@ class failing:  # noqa: N801 (it reads as the word that it is in a with statemen
             raise self._said(display(bytes(error.object))) from error
 
     def _failed(self, error: OSError) -> ContimgError:
-        number = f" [errno {error.errno}]" if error.errno else ""  # Python's own, that of a FIFO say, have none
-        what, path = f"could not {self.doing}: {error.strerror or error}{number}", self.path
+        what, path = f"could not {self.doing}: {error.strerror or error} [errno {error.errno}]", self.path
         if isinstance(error.filename, (str, bytes)):
             named = os.fsencode(error.filename)
             if b"/" in named:
