@@ -23,10 +23,10 @@ __all__ = [
     "Handle",
     "Wishes",
     "copy_extended_attributes",
+    "copy_metadata",
     "extended_attributes",
     "group_id",
     "open_handle",
-    "set_metadata",
     "user_id",
 ]
 
@@ -76,7 +76,17 @@ def open_handle(folder: int, name: bytes, mode: int) -> Iterator[Handle]:
         os.close(descriptor)
 
 
-def set_metadata(target: Handle, status: os.stat_result, wishes: Wishes) -> None:
+def copy_metadata(source: Handle, target: Handle, wishes: Wishes, *, status: os.stat_result | None = None) -> None:
+    """Make owner, mode, times and extended attributes of one handle those of another, in the order that keeps them all.
+
+    :param status: of the source, where it was asked for before.
+    :raises OSError: when the target cannot hold what may not be lost.
+    """
+    _set_metadata(target, status or os.stat(source), wishes)
+    copy_extended_attributes(source, target, losses=wishes.losses)
+
+
+def _set_metadata(target: Handle, status: os.stat_result, wishes: Wishes) -> None:
     """Set owner, mode and times of a name: the owner first, since a change of owner clears setuid bits."""
     with _tolerating("owner", wishes.losses):
         owner = status.st_uid if wishes.owner < 0 else wishes.owner

@@ -43,7 +43,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     Known,
     Ledger,
     is_racy,
-    portions,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import make_plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
@@ -58,7 +57,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_target import made_target, open_target
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
-    entry_of,
+    entry_at,
     folder_of,
     open_root,
     require_folder,
@@ -66,6 +65,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 __all__ = ["Options", "options_from", "synchronize"]
@@ -277,8 +277,7 @@ class _Pass:
         """Read back what needs no copy and was never proved; return what is not noted before its attributes are set."""
         attributes = {step.path for step in self.plan.actions if step.kind == "metadata"}
         unproved = self._unproved()
-        for some in portions([path for path in unproved if path not in attributes]):
-            self.trees.ledger.append({path: self._proof(path) for path in some})
+        self.trees.ledger.append((path, self._proof(path)) for path in unproved if path not in attributes)
         return {path: self._proof(path) for path in unproved if path in attributes}
 
     def _proof(self, path: bytes) -> Known:
@@ -291,35 +290,33 @@ class _Pass:
             if self.options.verify:
                 self._prove(path, digest)
                 flags |= VERIFIED
-            target = self._identity(path)
+            target = entry_at(self._there(), path).identity
         return Known(source.identity, target, bytes.fromhex(digest), flags)
-
-    def _identity(self, path: bytes) -> bytes:
-        with folder_of(self._there(), path) as (folder, name):
-            return entry_of(path, os.stat(name, dir_fd=folder, follow_symlinks=False)).identity
 
     def _intend_linked(self) -> None:
         """The time that a file is about to get through one of its names is that of the others, too."""
-        entries, ledger = self.trees.source, self.trees.ledger
+        entries = self.trees.source
         steps = [step for step in self.plan.actions if step.kind == "metadata" and step.source in entries]
         inodes = {entries[step.source].inode for step in steps}
-        linked = {}
-        for path, source in self.plan.unchanged.items():
-            known, entry = ledger.get(path), entries[source]
-            if known is not None and entry.links > 1 and entry.inode in inodes:
-                linked[path] = known.intended(times_of=entry)
-        ledger.append(linked)
+        linked = ((path, entry, known) for path, entry, known in self._linked() if entry.inode in inodes)
+        self.trees.ledger.append((path, known.intended(times_of=entry)) for path, entry, known in linked)
 
     def _note_linked(self) -> None:
         """A name that was added to a file, or taken from it, has moved the ctime of its other names."""
-        linked = {}
+        noted = []
+        for path, _entry, known in self._linked():
+            with failing("look at the copy", path):
+                noted.append((path, known._replace(target=entry_at(self._there(), path).identity)))
+        self.trees.ledger.append(noted)
+
+    def _linked(self) -> Iterator[tuple[bytes, Entry, Known]]:
+        """Yield each name that needs no copy of a file with several, with its entry in the source and what is known of it."""
         for path, source in self.plan.unchanged.items():
-            known = self.trees.ledger.get(path)
-            links = max(self.trees.source[source].links, self.trees.target[path].links)
-            if known is not None and links > 1:
-                with failing("look at the copy", path):
-                    linked[path] = known._replace(target=self._identity(path))
-        self.trees.ledger.append(linked)
+            entry = self.trees.source[source]
+            if max(entry.links, self.trees.target[path].links) > 1:
+                known = self.trees.ledger.get(path)
+                if known is not None:
+                    yield path, entry, known
 
     def _prove(self, path: bytes, digest: str) -> None:
         if hash_file(self._there(), path, from_device=True) != digest:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
-    copy_extended_attributes,
+    copy_metadata,
     open_handle,
-    set_metadata,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import (
     Context,
@@ -38,6 +37,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
     create_special,
+    entry_at,
     entry_of,
     folder_of,
 )
@@ -81,21 +81,19 @@ class Applier:
         :raises ContimgError: naming the path; what was not reached is as it was.
         """
         steps = [action for action in actions if not action.database]
-        for some in portions([step for step in steps if step.kind == "remove"]):
-            self._intend_removals(some)
+        self._intend_removals(step for step in steps if step.kind == "remove")
         self._each([step for step in steps if step.kind in ("remove", "folder") and step.reason != _EXTRA])
         make_copies(self.context, works)
-        for some in portions([step for step in steps if step.kind == "special"]):
+        for some in portions(step for step in steps if step.kind == "special"):
             self._specials(some)
-        for some in portions([step for step in steps if step.kind == "metadata" and self._is_file(step)]):
+        for some in portions(step for step in steps if step.kind == "metadata" and self._is_file(step)):
             self._intend_metadata(some)
             self._each(some)  # before a file gets further names, which are noted as it then is
-        for some in portions([step for step in steps if step.kind == "link"]):
-            self._intend_links(some)
+        self._intend_links(step for step in steps if step.kind == "link")
         self._each([step for step in steps if step.kind == "link" or step.reason == _EXTRA])
         self._note_links()
         self._each([step for step in steps if step.kind == "metadata" and not self._is_file(step)])
-        self.context.ledger.append(self._noted)
+        self.context.ledger.append(self._noted.items())
 
     def _is_file(self, action: Action) -> bool:
         return action.source in self.entries and self.entries[action.source].is_file
@@ -115,28 +113,29 @@ class Applier:
         """Make them, note what is about to get its name, and give them their names."""
         made: dict[bytes, tuple[bytes, Known]] = {}
         self._each(actions, lambda action: self._make_special(action, made))
-        self.context.ledger.append({path: known for path, (_temporary, known) in made.items()})
+        self.context.ledger.append((path, known) for path, (_temporary, known) in made.items())
         self._each(
             [action for action in actions if action.path in made],
             lambda action: self._place_special(action, made[action.path][0]),
         )
 
-    def _intend_removals(self, actions: Sequence[Action]) -> None:
+    def _intend_removals(self, actions: Iterable[Action]) -> None:
         """The manifest names what is removed: it is then older than the ledger, and a run after a crash writes it anew."""
-        there = {action.path: self._noted_of(action.path) for action in actions}
-        self.context.ledger.append({path: known.intended() for path, known in there.items() if known is not None})
+        there = ((action.path, self._noted_of(action.path)) for action in actions)
+        self.context.ledger.append((path, known.intended()) for path, known in there if known is not None)
 
-    def _intend_links(self, actions: Sequence[Action]) -> None:
+    def _intend_links(self, actions: Iterable[Action]) -> None:
         """A further name is that of a file which is already known under another one."""
-        firsts = {action.path: self._noted_of(action.first) for action in actions}
-        self.context.ledger.append({path: known.intended() for path, known in firsts.items() if known is not None})
+        firsts = ((action.path, self._noted_of(action.first)) for action in actions)
+        self.context.ledger.append((path, known.intended()) for path, known in firsts if known is not None)
 
     def _intend_metadata(self, actions: Sequence[Action]) -> None:
         """With another time a file would not be known again."""
-        sources = {action.path: self.entries[action.source] for action in actions}
-        known = {path: self._noted_of(path) for path in sources}
+        there = ((action, self._noted_of(action.path)) for action in actions)
         self.context.ledger.append(
-            {path: one.intended(times_of=sources[path]) for path, one in known.items() if one is not None}
+            (action.path, known.intended(times_of=self.entries[action.source]))
+            for action, known in there
+            if known is not None
         )
 
     def _noted_of(self, path: bytes) -> Known | None:
@@ -187,10 +186,10 @@ class Applier:
     def _note_links(self) -> None:
         """Note all names of a file as it now stands: what was removed meanwhile may have been a name of it, too."""
         for known, names in self._linked.values():
-            with failing("look at the link", names[-1]), folder_of(self.context.target, names[-1]) as (folder, name):
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            with failing("look at the link", names[-1]):
+                target = entry_at(self.context.target, names[-1]).identity
             for path in names:
-                self._note(path, known._replace(target=entry_of(b"", status).identity))
+                self._note(path, known._replace(target=target))
 
     def _make_special(self, action: Action, made: dict[bytes, tuple[bytes, Known]]) -> None:
         with folder_of(self.context.source, action.source) as (sources, source):
@@ -207,7 +206,7 @@ class Applier:
                 with open_handle(sources, source, entry.kind) as model, open_handle(
                     folder, temporary, entry.kind
                 ) as new:
-                    self._set(model, new)
+                    copy_metadata(model, new, self.context.wishes)
                 status = os.stat(temporary, dir_fd=folder, follow_symlinks=False)
                 known = self._known(action.source)._replace(target=entry_of(b"", status).identity)
                 made[action.path] = (temporary, known.intended())
@@ -223,19 +222,14 @@ class Applier:
             with folder_of(self.context.target, action.path) as (folder, name):
                 entry = entry_of(action.source, os.stat(source or b".", dir_fd=sources, follow_symlinks=False))
                 with open_handle(sources, source, entry.kind) as model, open_handle(folder, name, entry.kind) as there:
-                    self._set(model, there)
+                    copy_metadata(model, there, self.context.wishes)
                     if isinstance(there, int):
                         os.fsync(there)
                 self._note_placed(action, os.stat(name or b".", dir_fd=folder, follow_symlinks=False))
 
-    def _set(self, model: int | str, target: int | str) -> None:
-        set_metadata(target, os.stat(model), self.context.wishes)
-        copy_extended_attributes(model, target, losses=self.context.wishes.losses)
-
     def _known(self, source: bytes) -> Known:
         entry = self.entries.get(source)
-        with folder_of(self.context.source, source) as (folder, name):
-            now = entry_of(source, os.stat(name or b".", dir_fd=folder, follow_symlinks=False))
+        now = entry_at(self.context.source, source)
         racy = RACY if is_racy(now, self.context.started_ns) else 0
         return Known((entry or now).identity, b"", NO_DIGEST, PLACED | VERIFIED | racy)
 
@@ -248,7 +242,7 @@ class Applier:
     def _note(self, path: bytes, known: Known) -> None:
         self._noted[path] = known
         if len(self._noted) >= PORTION:
-            self.context.ledger.append(self._noted)
+            self.context.ledger.append(self._noted.items())
             self._noted.clear()
 
 

@@ -15,9 +15,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     Wishes,
-    copy_extended_attributes,
+    copy_metadata,
     open_handle,
-    set_metadata,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import LOSSES
@@ -61,8 +60,7 @@ def _made_alike(root: int, path: bytes, backup: str) -> bool:
             link = os.readlink(name, dir_fd=folder) if stat.S_ISLNK(status.st_mode) else b""
             create_special(backups, name, entry_of(path, status, link))
             with open_handle(folder, name, status.st_mode) as there, open_handle(backups, name, status.st_mode) as new:
-                set_metadata(new, os.stat(there), _TOLERANT)
-                copy_extended_attributes(there, new, losses=_TOLERANT.losses)
+                copy_metadata(there, new, _TOLERANT)
     return True
 
 
@@ -74,8 +72,7 @@ def _copy_proved(root: int, path: bytes, folder: str, *, optional: bool) -> None
                 with os.fdopen(os.dup(source), "rb") as reader:
                     shutil.copyfileobj(reader, file, 1 << 20)
                 file.flush()
-                set_metadata(file.fileno(), os.fstat(source), _TOLERANT)
-                copy_extended_attributes(source, file.fileno(), losses=_TOLERANT.losses)
+                copy_metadata(source, file.fileno(), _TOLERANT)
                 os.fsync(file.fileno())
         except FileNotFoundError:
             if not optional:

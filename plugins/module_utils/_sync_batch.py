@@ -20,11 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
-    Wishes,
-    copy_extended_attributes,
-    set_metadata,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes, copy_metadata
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     DEBRIS,
     Entry,
@@ -233,8 +229,7 @@ class _Batch:
         one = one._replace(descriptor=target)
         try:
             sha256 = self.context.data.copy(source, target, status)
-            set_metadata(target, status, self.context.wishes)
-            copy_extended_attributes(source, target, losses=self.context.wishes.losses)
+            copy_metadata(source, target, self.context.wishes, status=status)
         except BaseException:
             self._discard(one)
             raise

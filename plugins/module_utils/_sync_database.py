@@ -20,7 +20,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_extended_attributes, set_metadata
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_metadata
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written, temporary_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
@@ -162,7 +162,7 @@ class _Replacement:
     def _note_intent(self, copy: bytes) -> None:
         """A run after a crash has to know it as its own."""
         there = entry_of(self.path, os.stat(copy, dir_fd=self.folder, follow_symlinks=False)).identity
-        self.context.ledger.append({self.path: Known(there, there, NO_DIGEST, 0)})
+        self.context.ledger.append([(self.path, Known(there, there, NO_DIGEST, 0))])
 
     def _copy(self, source: bytes, target: bytes) -> None:
         with open(open_name(self.folder, source), "rb") as reader:
@@ -171,6 +171,5 @@ class _Replacement:
 
     def _copy_metadata(self, source: bytes, target: bytes) -> None:
         with open(open_name(self.folder, source), "rb") as model, open(open_name(self.folder, target), "rb") as copy:
-            set_metadata(copy.fileno(), os.fstat(model.fileno()), self.context.wishes)
-            copy_extended_attributes(model.fileno(), copy.fileno(), losses=self.context.wishes.losses)
+            copy_metadata(model.fileno(), copy.fileno(), self.context.wishes)
             os.fsync(copy.fileno())

@@ -24,7 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
 __all__ = [
     "DATABASE",
@@ -117,10 +117,10 @@ def is_racy(source: Entry, started_ns: int) -> bool:
     return source.status.ctime_ns >= started_ns - _RACY_NANOSECONDS
 
 
-def portions(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
+def portions(values: Iterable[_Value]) -> Iterator[list[_Value]]:
     """Split what is to be noted."""
-    for start in range(0, len(values), PORTION):
-        yield values[start : start + PORTION]
+    rest = iter(values)
+    return iter(lambda: list(itertools.islice(rest, PORTION)), [])
 
 
 class Ledger:
@@ -197,13 +197,14 @@ class Ledger:
             return False
         return here[:12] == there[:12]  # mode, owner and group
 
-    def append(self, known: Mapping[bytes, Known]) -> None:
-        """Add durably what a pass has done. Raises ContimgError."""
-        if not known:
-            return
-        records = {path: one.packed() for path, one in known.items()}
-        self._remember(records.items())
-        block = _packed(list(records.items()))
+    def append(self, known: Iterable[tuple[bytes, Known]]) -> None:
+        """Add durably, in blocks, what a pass has done or is about to do. Raises ContimgError."""
+        for some in portions(known):
+            records = [(path, one.packed()) for path, one in some]
+            self._remember(records)
+            self._append(_packed(records))
+
+    def _append(self, block: bytes) -> None:
         with failing("write the ledger", self.path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.path, flags, 0o600)
@@ -237,8 +238,7 @@ class Ledger:
     def _blocks(self) -> Iterator[bytes]:
         yield _MAGIC
         intents = ((path, record) for path, records in self._intents.items() for record in records)
-        known = itertools.chain(self._records.items(), intents)
-        for some in iter(lambda: list(itertools.islice(known, PORTION)), []):
+        for some in portions(itertools.chain(self._records.items(), intents)):
             yield _packed(some)
 
     def digest(self, path: bytes) -> str:

@@ -72,7 +72,7 @@ class Placing:
 
     def note_intent(self) -> None:
         """Note what is about to get its name, so that a run after a crash knows it as its own."""
-        self.context.ledger.append({one.action.path: self._known(one, one.target, 0) for one in self.written})
+        self.context.ledger.append((one.action.path, self._known(one, one.target, 0)) for one in self.written)
 
     def note_done(self) -> None:
         """Note what has its name now. What another process has put in its place meanwhile is not noted."""
@@ -85,7 +85,7 @@ class Placing:
                 there = entry_of(one.action.path, status)
                 if is_same_content(there, one.target):
                     placed[one.action.path] = self._known(one, there, PLACED)
-        self.context.ledger.append(placed)
+        self.context.ledger.append(placed.items())
 
     def _known(self, one: Written, target: Entry, placed: int) -> Known:
         verified = VERIFIED if self.context.verify else 0

@@ -29,6 +29,7 @@ __all__ = [
     "TreeDigest",
     "create_name",
     "create_special",
+    "entry_at",
     "entry_of",
     "folder_of",
     "is_excluded",
@@ -186,6 +187,12 @@ def folder_of(root: int, path: bytes) -> Iterator[tuple[int, bytes]]:
         yield current, name
     finally:
         os.close(current)
+
+
+def entry_at(root: int, path: bytes) -> Entry:
+    """Return what stands at a path below a root; of a link not where it points to. Raises OSError."""
+    with folder_of(root, path) as (folder, name):
+        return entry_of(path, os.stat(name or b".", dir_fd=folder, follow_symlinks=False))
 
 
 def open_name(folder: int, name: bytes, flags: int = os.O_RDONLY) -> int:

@@ -18,7 +18,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     PORTION,
     Known,
     Ledger,
-    portions,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of
 
@@ -31,8 +30,8 @@ def made(path: pathlib.Path) -> Entry:
     return entry_of(b"a", os.stat(path))
 
 
-def known(entry: Entry, flags: int) -> dict[bytes, Known]:
-    return {b"a": Known(entry.identity, entry.identity, NO_DIGEST, flags)}
+def known(entry: Entry, flags: int) -> list[tuple[bytes, Known]]:
+    return [(b"a", Known(entry.identity, entry.identity, NO_DIGEST, flags))]
 
 
 def test_what_any_killed_run_has_perhaps_put_there_is_ours(tmp_path: pathlib.Path) -> None:
@@ -57,14 +56,13 @@ def test_what_has_been_replaced_since_is_not_ours(tmp_path: pathlib.Path) -> Non
 
 def test_a_ledger_of_many_files_is_read_back_whole_and_goes_on(tmp_path: pathlib.Path) -> None:
     path, entry = str(tmp_path / "ledger"), made(tmp_path / "file")
-    one = known(entry, PLACED)[b"a"]
+    [(_path, one)] = known(entry, PLACED)
     names = {b"%d" % number for number in range(2 * PORTION + 1)}
     ledger = Ledger(path)
-    for some in portions(sorted(names)):
-        ledger.append(dict.fromkeys(some, one))
+    ledger.append((name, one) for name in sorted(names))
     for _turn in range(2):
         ledger.rewrite(removed=[b"0", b"unknown"], replaced=[])
-        ledger.append({b"a": one})
+        ledger.append([(b"a", one)])
         ledger = Ledger(path)
         assert ledger.paths() == names - {b"0"} | {b"a"}
         assert ledger.get(b"a") == ledger.get(b"1") == one
@@ -74,8 +72,9 @@ def test_a_ledger_that_could_not_be_written_anew_goes_on(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, entry = str(tmp_path / "ledger"), made(tmp_path / "file")
+    [(_path, one)] = known(entry, PLACED)
     ledger = Ledger(path)
-    ledger.append(dict.fromkeys([b"a", b"b", b"c"], known(entry, PLACED)[b"a"]))
+    ledger.append((name, one) for name in (b"a", b"b", b"c"))
     monkeypatch.setattr(os, "rename", failing_rename)
     with pytest.raises(ContimgError, match="could not write the file"):
         ledger.rewrite(removed=[b"a"], replaced=[])
@@ -97,7 +96,7 @@ def test_a_file_is_ours_with_the_time_that_it_was_about_to_get(tmp_path: pathlib
     os.utime(tmp_path / "a", (5, 5))
     after = entry_of(b"a", os.stat(tmp_path / "a"))
     assert not ledger.is_ours(after)
-    ledger.append({b"a": known(before, PLACED)[b"a"].intended(times_of=model)})
+    ledger.append((path, one.intended(times_of=model)) for path, one in known(before, PLACED))
     assert (ledger.is_ours(after), ledger.is_ours(before)) == (True, True)
 
 
