@@ -79,6 +79,18 @@ def not_enough_space(host: Host) -> None:
     host.inside = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
 
 
+def trailing_slash(host: Host) -> None:
+    host.variables["contimg_state_dest"] = f"{host.dest}/"
+
+
+def second_spellings(host: Host) -> None:
+    host.variables["contimg_run_dir"] = os.path.relpath(host.run_dir)
+    host.variables["contimg_env_files"] = [f"{host.env_file}", f"{host.dest}/../more.env"]
+    host.variables["contimg_databases"] = [
+        {"name": "ingest", "src": ["/ingest.sqlite3"], "dest": "ingest.sqlite3", "environment": []}
+    ]
+
+
 def unreadable_file(host: Host) -> None:
     """Root reads everything, but for what belongs to users whom its namespace does not know."""
     log = host.src / "logs" / "private.log"
@@ -105,6 +117,18 @@ def unreadable_file(host: Host) -> None:
         (not_enough_space, ["data/state", "not enough space"]),
         (unreadable_file, ["logs/private.log", "cannot be read"]),
         (unified_layout, ["pipeline.sqlite3"]),
+        (trailing_slash, ["contimg_state_dest: '", "/data/state/' is not the shortest spelling: write '"]),
+        (
+            second_spellings,
+            [
+                "contimg_run_dir: '",
+                "is relative",
+                "contimg_env_files: '",
+                "holds '..'",
+                "contimg_databases: '/ingest.sqlite3' is absolute",
+                "Correct contimg_run_dir, contimg_env_files, contimg_databases and run again",
+            ],
+        ),
     ],
 )
 def test_bad_input_is_named_before_anything_is_touched(

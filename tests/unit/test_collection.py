@@ -93,6 +93,16 @@ def test_the_spec_of_the_variables_agrees_with_their_defaults() -> None:
     assert wrong == []
 
 
+def test_every_path_among_the_variables_is_checked_for_its_spelling() -> None:
+    options = yaml_file("roles", "contimg", "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
+    known = yaml_file("roles", "contimg", "vars", "main.yml")
+    checked = {**known["contimg_paths"], **known["contimg_path_patterns"], **known["contimg_paths_below"]}
+    paths = {name for name, option in options.items() if "path" in (option["type"], option.get("elements"))}
+    paths |= {name for name, option in options.items() if "/" in str(option.get("default", ""))}
+    assert paths - set(checked) == set()
+    assert set(checked) - set(options) == set()
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_has_a_spec_and_reads_the_variables_of_the_one_role_that_has_them(role: str) -> None:
     assert "main" in yaml_file("roles", role, "meta", "argument_specs.yml")["argument_specs"]
