@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe, quoted, table_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, is_database, open_readonly
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import Relation, relate
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import require_folder, require_separate
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import require_folder
 
 if TYPE_CHECKING:
     import sqlite3

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Mount", "Place", "is_within", "mount_of", "mounts_of", "parse_mounts", "places_of"]
+__all__ = ["Mount", "Place", "is_within", "mount_number", "mount_of", "mounts_of", "parse_mounts", "places_of"]
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -70,6 +70,19 @@ def mounts_of(pid: int | str = "self") -> list[Mount]:
     """Return the mounts that a process sees. Raises OSError when it is gone or may not be looked at."""
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return parse_mounts(file.read())
+
+
+def mount_number(path: str) -> int:
+    """Return the number of the mount that a path lies on, as mountinfo counts them; that of a mount point is the mount's.
+
+    :raises OSError: when the path cannot be looked at.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
+    finally:
+        os.close(descriptor)
 
 
 def mount_of(mounts: Sequence[Mount], path: str) -> Mount | None:

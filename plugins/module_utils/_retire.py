@@ -27,7 +27,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import
     require_unused,
     still_the_same,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, open_root, require_separate
+from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate, require_unmounted
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,7 @@ class RetireOptions:
     archive: str
     compression: str
     accept: tuple[str, ...]
+    exclude: tuple[str, ...]
     tombstone: str
     require_proof: bool
 
@@ -65,7 +67,7 @@ def retire(options: RetireOptions, *, check: bool) -> dict[str, Any]:
     note = _read_note(options.tombstone)
     if note.get("done"):
         return {"changed": False, **note["result"], "tombstone": options.tombstone}
-    require_separate(options.src, options.dest)
+    _require_apart(options, "Nothing was removed.")
     archive = archive_path(options.archive, options.src, options.compression) if options.state == "archived" else ""
     plan = plan_retire(
         options.src,
@@ -85,6 +87,11 @@ def retire(options: RetireOptions, *, check: bool) -> dict[str, Any]:
     return {"changed": True, **result, "tombstone": options.tombstone, "diff": _diff(plan, options, archive)}
 
 
+def _require_apart(options: RetireOptions, state: str) -> None:
+    require_separate(options.src, options.dest, state=state)
+    require_unmounted(options.src, options.dest, exclude=options.exclude, state=state)
+
+
 def _apply(plan: RetirePlan, options: RetireOptions, archive: str, *, resumed: bool) -> None:
     if archive:
         if resumed:
@@ -97,6 +104,7 @@ def _apply(plan: RetirePlan, options: RetireOptions, archive: str, *, resumed: b
             write_archive(archive, options.src, plan.files, plan.folders)
     # Before the first file goes: from here on a file that is missing is no riddle to the next run.
     _write_note(options, _result(plan, archive), done=False)
+    _require_apart(options, "Nothing was removed, but the removal is announced; the next run goes on.")
     _remove(plan, options.src)
 
 
@@ -193,6 +201,7 @@ def retire_options(values: Mapping[str, Any]) -> RetireOptions:
         archive=values["archive"] or "",
         compression=values["compression"],
         accept=tuple(values["accept"]),
+        exclude=tuple(values["exclude"]),
         tombstone=values["tombstone"] or values["src"].rstrip("/") + ".retired",
         require_proof=values["require_proof"],
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, Status, entry_of, open_root, scan
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ def plan_retire(
     with open_root(src) as old, open_root(dest) as new:
         entries, there = scan(old), scan(new)
         names = {moved(path, rename): path for path, entry in entries.items() if entry.is_file}
+        shared = SharedFiles()
+        for name in manifest.keys() & names.keys():
+            shared.add(entries[names[name]], there.get(name))
+        shared.require_none(src, dest, state=_NOTHING)
         with failing("read the old state", src, _NOTHING):
             digests = {name: hash_file(old, names[name]) for name in manifest if name in names}
         changed_since, lost = _compare(new, there, manifest, accept, moved_at)

@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     open_handle,
     user_id,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate, require_unmounted
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file
@@ -61,7 +62,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     folder_of,
     open_root,
     require_folder,
-    require_separate,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def synchronize(options: Options, *, check: bool) -> dict[str, Any]:
 def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
     started, started_ns = time.monotonic(), time.time_ns()
     require_folder(options.src, "source")
-    require_separate(options.src, options.dest)
+    _require_apart(options, "Nothing was touched.")
     if options.require_quiesced:
         require_quiet(options.src, options.dest)
     with open_root(options.src) as source, open_target(options.dest, check=check) as target:
@@ -129,6 +129,11 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
         return {**report, "duration": round(seconds, 3), "throughput": rate}
 
 
+def _require_apart(options: Options, state: str) -> None:
+    require_separate(options.src, options.dest, state=state)
+    require_unmounted(options.src, options.dest, exclude=options.exclude, state=state)
+
+
 class _Pass:
     """Reads both sides, plans, applies and proves."""
 
@@ -143,6 +148,7 @@ class _Pass:
             rename=options.decisions.rename,
             verified=options.verify,
         )
+        self.trees.shared.require_none(options.src, options.dest)
         self.plan: Plan = make_plan(
             self.trees,
             options.decisions,
@@ -233,6 +239,7 @@ class _Pass:
             self._forget_copies()
             Applier(context, self.trees.source, proved).apply(self.plan.actions, works)
             self._note_linked()
+            _require_apart(options, "The copy is not proved: this came while it was made. The source is unchanged.")
             self._write()
 
     def _forget_copies(self) -> None:

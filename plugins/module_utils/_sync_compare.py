@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     DEBRIS,
@@ -54,6 +55,7 @@ class Trees:
     :ivar files: how many files the source has.
     :ivar size: how many bytes these have.
     :ivar gone: paths of the ledger that the source has no more.
+    :ivar shared: files that both sides have in common.
     :ivar digest: a hash of every name and status of the source.
     """
 
@@ -67,6 +69,7 @@ class Trees:
     files: int = 0
     size: int = 0
     gone: set[bytes] = field(default_factory=set)
+    shared: SharedFiles = field(default_factory=SharedFiles)
     digest: str = ""
 
 
@@ -138,6 +141,7 @@ class _Comparison:
         trees, kind = self.trees, entry.kind
         goes = moved(entry.path, self.rename) if entry.path in self.moving else entry.path
         trees.gone.discard(goes)
+        trees.shared.add(entry, there)
         if kind == stat.S_IFDIR:
             self.pending.append((entry.path, True, there is not None and there.is_folder))
         elif kind == stat.S_IFREG:
@@ -165,6 +169,7 @@ class _Comparison:
             self.trees.holding.add(parent_of(entry.path))
             return
         self.trees.target[entry.path] = entry
+        self.trees.shared.add(None, entry)
         if entry.is_folder:
             self.pending.append((entry.path, False, True))
 

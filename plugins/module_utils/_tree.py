@@ -41,7 +41,6 @@ __all__ = [
     "parent_of",
     "read_folder",
     "require_folder",
-    "require_separate",
     "scan",
     "tree_digest",
 ]
@@ -128,6 +127,11 @@ class Entry(NamedTuple):
     def identity(self) -> bytes:
         """What tells this state of this file from any other: mode, owner, size, times and inode."""
         return self.facts[:IDENTITY]
+
+    @property
+    def file_key(self) -> bytes:
+        """The same for all names of one file, for comparisons; likewise."""
+        return self.facts[36:IDENTITY] + self.facts[IDENTITY + 4 : IDENTITY + 12]
 
     @property
     def inode(self) -> tuple[int, int]:
@@ -371,20 +375,3 @@ def require_folder(path: str, role: str) -> None:
         )
     if kind != stat.S_IFDIR:
         raise ContimgError(f"the {role} is no directory", path=path, hint="Nothing was touched. Name a directory.")
-
-
-def require_separate(src: str, dest: str) -> None:
-    """Check that neither of two directories is, or lies inside, the other, by whatever name.
-
-    :raises ContimgError: naming both; nothing has been touched then.
-    """
-    source, target = os.path.realpath(src), os.path.realpath(dest)
-    hint = "Nothing was touched. Name two directories that have nothing to do with each other."
-    if kind_of(dest) not in (0, stat.S_IFLNK):
-        with failing("look at it", dest):
-            if os.path.samefile(src, dest):
-                raise ContimgError(f"is the same directory as the source {src}", path=dest, hint=hint)
-    if os.path.commonpath([source, target]) == source:
-        raise ContimgError(f"lies inside the source {src}", path=dest, hint=hint)
-    if os.path.commonpath([source, target]) == target:
-        raise ContimgError(f"the source lies inside the destination {dest}", path=src, hint=hint)

@@ -15,6 +15,7 @@ description:
   - Never removes a tree. What the manifest does not know (links, sockets, files that were never copied) stays, and is named.
   - Refuses, before anything is removed, when a file is not what the manifest says, when a file is neither at the new place as it was
     copied nor changed there since by the services, or when a process uses the old tree.
+  - Refuses as well when both trees have a file in common (device and inode), or when something is mounted below one of them.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
@@ -53,6 +54,11 @@ options:
     default: auto
   accept:
     description: Globs of paths below O(dest) that need not be there, for example logs that were rotated away.
+    type: list
+    elements: str
+    default: []
+  exclude:
+    description: Globs of what was not copied, as given to M(dsa110.contimg.state_sync). Only there may other file systems be mounted.
     type: list
     elements: str
     default: []
@@ -124,6 +130,7 @@ def main() -> None:
             "archive": {"type": "path"},
             "compression": {"type": "str", "choices": ["auto", "zstd", "gzip"], "default": "auto"},
             "accept": {"type": "list", "elements": "str", "default": []},
+            "exclude": {"type": "list", "elements": "str", "default": []},
             "tombstone": {"type": "path"},
             "require_proof": {"type": "bool", "default": True},
         },

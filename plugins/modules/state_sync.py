@@ -14,6 +14,8 @@ description:
   - Copies a tree with its databases, links, owners, modes, times, ACLs and extended attributes, and never changes the source.
   - A file appears at the destination whole or not at all. An interrupted copy is finished by the next run.
   - What stands at the destination and was not put there by this module is never replaced without a decision.
+  - Refuses, before anything is touched, when both trees have a directory or a file in common (device and inode), and when something is
+    mounted below one of them that is not excluded.
   - A database and its log or journal are one thing. A stale log at the destination is removed before its database is replaced.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:

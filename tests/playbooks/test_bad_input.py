@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ansible_collections.dsa110.contimg.tests.support.mounts import within_mounts
+
 from .conftest import Host, fingerprint
 
 if TYPE_CHECKING:
@@ -73,6 +75,21 @@ def unified_layout(host: Host) -> None:
     unified.close()
 
 
+def destination_shows_the_source(host: Host) -> None:
+    (host.dest / "catalogs").mkdir(parents=True)
+    host.inside = within_mounts([(host.src / "catalogs", host.dest / "catalogs")])
+
+
+def file_system_below_the_source(host: Host) -> None:
+    (host.src / "own").mkdir()
+    host.inside = within_mounts([(None, host.src / "own")])
+
+
+def hard_links_at_the_destination(host: Host) -> None:
+    host.dest.mkdir()
+    os.link(host.src / "ingest.sqlite3", host.dest / "ingest.sqlite3")
+
+
 def not_enough_space(host: Host) -> None:
     host.dest.mkdir()
     mount = f'mount -t tmpfs -o size=200k tmpfs {host.dest} && exec "$@"'
@@ -114,6 +131,9 @@ def unreadable_file(host: Host) -> None:
         (database_nowhere, ["ingest", "db/ingest.sqlite3"]),
         (row_that_cannot_be_split, ["/x"]),
         (environment_file_missing, ["contimg.env"]),
+        (destination_shows_the_source, ["data/state/catalogs: is a mount that shows a part of", "umount"]),
+        (file_system_below_the_source, ["stage/state/own: is a mount below", "contimg_exclude: ['/own/']"]),
+        (hard_links_at_the_destination, ["has files in common with", "ingest.sqlite3"]),
         (not_enough_space, ["data/state", "not enough space"]),
         (unreadable_file, ["logs/private.log", "cannot be read"]),
         (unified_layout, ["pipeline.sqlite3"]),

@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Sequence
+    from typing import Optional
 
-__all__ = ["run_on_old_ext4", "run_on_ramfs", "run_read_only"]
+    Mounted = tuple[Optional[pathlib.Path], pathlib.Path]
+
+__all__ = ["run_on_old_ext4", "run_on_ramfs", "run_read_only", "run_within", "within_mounts"]
 
 _IMAGE_BYTES = 16 << 20
 _NEW = 'mount -t "$1" -o "$2" "$3" "$4" && shift 4 && exec "$@"'
@@ -23,6 +28,22 @@ _MOUNT = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && ex
 def run_read_only(folder: pathlib.Path, program: str, *arguments: object) -> str:
     """Return what a Python program prints that sees a folder mounted read-only."""
     return _run(["unshare", "-rm", "sh", "-c", _MOUNT, "sh", str(folder)], program, *arguments)
+
+
+def within_mounts(mounts: Sequence[Mounted]) -> list[str]:
+    """Return the command within which another one sees each first path also at the second one, ``None`` as a new tmpfs."""
+    commands = (
+        f"mount -t tmpfs none {shlex.quote(str(point))}"
+        if shown is None
+        else f"mount --bind {shlex.quote(str(shown))} {shlex.quote(str(point))}"
+        for shown, point in mounts
+    )
+    return ["unshare", "-rm", "sh", "-c", " && ".join([*commands, 'exec "$@"']), "sh"]
+
+
+def run_within(mounts: Sequence[Mounted], program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees mounts as :func:`within_mounts` takes them."""
+    return _run(within_mounts(mounts), program, *arguments)
 
 
 def run_on_old_ext4(folder: pathlib.Path, program: str, *arguments: object) -> str:

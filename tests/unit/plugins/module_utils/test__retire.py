@@ -23,6 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import manifest_line
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire import RetireOptions, retire, retire_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_archive import archive_path, require_archived
+from ansible_collections.dsa110.contimg.tests.support.mounts import run_within
 
 if TYPE_CHECKING:
     import pathlib
@@ -59,6 +60,10 @@ class Moved:
 
     def options(self, **more: Any) -> RetireOptions:
         """Return the options of the module, some of them other."""
+        return retire_options(self.values(**more))
+
+    def values(self, **more: Any) -> dict[str, Any]:
+        """Return the parameters of the module, some of them other."""
         usual = {
             "src": str(self.src),
             "dest": str(self.dest),
@@ -71,9 +76,10 @@ class Moved:
             "archive": None,
             "compression": "gzip",
             "accept": [],
+            "exclude": [],
             "tombstone": None,
         }
-        return retire_options({**usual, **rest, "require_proof": False, **more})
+        return {**usual, **rest, "require_proof": False, **more}
 
     def retire(self, *, check: bool = False, **more: Any) -> dict[str, Any]:
         """Retire it."""
@@ -291,3 +297,42 @@ def test_the_compression_is_what_the_host_has(monkeypatch: pytest.MonkeyPatch, t
     for path, compression in (("", "zstd"), ("/b/x.tar.zst", "auto")):
         with pytest.raises(ContimgError, match="zstd is not on this host"):
             archive_path(path, "/a/state", compression)
+
+
+@pytest.mark.parametrize("name", ["db/products.sqlite3", "logs/old/a b\n.log"])
+def test_a_file_that_is_the_new_one_too_is_not_removed(moved: Moved, name: str) -> None:
+    there = moved.dest / name.replace("db/", "")
+    there.unlink()
+    os.link(moved.src / name, there)
+    before = moved.here()
+    with pytest.raises(ContimgError, match=r"has files in common with .*Nothing was removed\. They are hard links"):
+        moved.retire(state="removed")
+    assert moved.here() == before
+
+
+RETIRE = """
+import json, sys
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire, retire_options
+
+try:
+    print(retire(retire_options(json.loads(sys.argv[1])), check=sys.argv[2] == "check")["files"], "files are retired")
+except ContimgError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize("mode", ["check", "run"])
+@pytest.mark.parametrize(
+    ("exclude", "says"), [([], "logs: is a mount"), (["/logs/"], "logs: is a mount that shows a part of")]
+)
+def test_a_directory_that_shows_the_old_one_is_no_place_where_it_was_moved_to(
+    moved: Moved, mode: str, exclude: list[str], says: str
+) -> None:
+    options = moved.values(state="removed", exclude=exclude, rename={}, moved_at=0)
+    before = moved.here()
+    said = run_within([(moved.src / "logs", moved.dest / "logs")], RETIRE, json.dumps(options), mode)
+    assert says in said
+    assert "Nothing was removed." in said
+    assert moved.here() == before
+    assert not moved.tombstone.exists()
