@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import (
+    ENGINES,
     Compose,
     Container,
     bound_to,
@@ -22,9 +23,21 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers import 
     containers_of_host,
     obstacle_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, replace_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import diff_of, forget
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    decoding,
+    ensure_private_directory,
+    expected,
+    read_json,
+    read_optional,
+    replace_file,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
+    diff_of,
+    forget,
+    plain_name,
+    stopped_at,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import run
 
 if TYPE_CHECKING:
@@ -70,21 +83,30 @@ class ReleasePlan:
 
 def read_memory(hold_file: str) -> Memory:
     """Return what is remembered, nothing where there is no hold file. Raises ContimgError when it is none."""
-    if not os.path.exists(hold_file):
+    content = read_optional(hold_file, "read the hold file")
+    if content is None:
         return Memory()
-    try:
-        with failing("read the hold file", hold_file), open(hold_file, encoding="utf-8") as file:
-            content = json.load(file)
-        return Memory({name: _found_from(one) for name, one in content["containers"].items()}, content["stopped_at"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        hint = "Nothing was touched. Move it away, and start yourself what was running before the move."
-        raise ContimgError("is no hold file of containers", path=hold_file, hint=hint) from error
+    hint = "Nothing was touched. Move it away, and start yourself what was running before the move."
+    with decoding(hold_file, "is no hold file of containers", hint):
+        told = read_json(content)
+        found = {plain_name(name): _found_from(one) for name, one in told["containers"].items()}
+        return Memory(found, stopped_at(told))
 
 
 def _found_from(told: Mapping[str, Any]) -> FoundContainer:
-    compose = told["compose"]
-    lists = {key: tuple(compose[key]) for key in ("files", "environment_files")} if compose else {}
-    return FoundContainer(**{**told, "compose": Compose(**{**compose, **lists}) if compose else None})
+    if told["engine"] not in ENGINES:
+        raise ValueError(told["engine"])
+    compose = None if told["compose"] is None else _compose_from(told["compose"])
+    return FoundContainer(told["engine"], expected(told["was_running"], bool), compose)
+
+
+def _compose_from(told: Mapping[str, Any]) -> Compose:
+    files, environment_files = (
+        tuple(expected(path, str) for path in told[name]) for name in ("files", "environment_files")
+    )
+    texts = {name: expected(told[name], str) for name in ("project", "directory", "service")}
+    plain_name(texts["service"])  # it stands where a command has options, too
+    return Compose(files=files, environment_files=environment_files, **texts)
 
 
 def write_memory(hold_file: str, memory: Memory) -> None:

@@ -16,7 +16,8 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import run
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import is_below
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "ENGINES",
     "Compose",
     "Container",
     "bound_to",
@@ -38,7 +40,8 @@ __all__ = [
     "obstacle_of",
 ]
 
-_ENGINES = ("podman", "docker")  # where docker is another name for podman, podman's containers are told once
+#: The programs; where docker is another name for podman, podman's containers are reported once.
+ENGINES = ("podman", "docker")
 _COMPOSE_PROGRAMS = {
     "podman": (("podman-compose",), ("podman", "compose")),
     "docker": (("docker", "compose"), ("docker-compose",)),
@@ -110,7 +113,7 @@ def containers_of_host() -> tuple[dict[str, Container], dict[str, str]]:
     """
     found: dict[str, Container] = {}
     unasked = {}
-    for program in filter(shutil.which, _ENGINES):
+    for program in filter(shutil.which, ENGINES):
         try:
             listed = _listed(program)
         except ContimgError as error:
@@ -286,6 +289,6 @@ def environment_files_in(text: str) -> list[str]:
 
 def _text(path: str) -> str:
     hint = "Nothing was changed. Run the play as a user who may read it."
-    with failing("read the file of a compose project", path, hint):
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+    return read_regular(path, "read the file of a compose project", follow=True, hint=hint).decode(
+        errors="surrogateescape"
+    )

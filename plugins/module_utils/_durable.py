@@ -1,16 +1,18 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small files written so that they are wholly old or wholly new, also after a power loss."""
+"""Small files written so that they are wholly old or wholly new, also after a power loss; and read as mere data."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
+import json
 import os
 import secrets
+import stat
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_extended_attributes
@@ -18,8 +20,112 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
-__all__ = ["back_up", "ensure_private_directory", "open_directory", "replace_file", "sync_directory"]
+__all__ = [
+    "LARGE",
+    "SMALL",
+    "back_up",
+    "decoding",
+    "ensure_private_directory",
+    "expected",
+    "open_directory",
+    "open_regular",
+    "read_json",
+    "read_optional",
+    "read_regular",
+    "read_with_status",
+    "replace_file",
+    "sync_directory",
+]
+
+#: How many bytes a file may have that is read as a whole: a record, a hold file, an environment file, a patch.
+SMALL = 64 << 20
+#: The same for a file with a line for each file of a tree: a ledger, a manifest.
+LARGE = 2 << 30
+
+_Value = TypeVar("_Value")
+
+
+def open_regular(path: str, *, follow: bool = False, hint: str = "Nothing was read. Name a regular file.") -> int:
+    """Open a regular file for reading. A FIFO is not waited for, and neither it nor a device is ever read.
+
+    :param follow: whether the last name of the path may be a symbolic link. A file of ours never is one.
+    :returns: a descriptor that the caller closes.
+    :raises OSError: when it cannot be opened, ``FileNotFoundError`` where nothing stands.
+    :raises ContimgError: when anything but a regular file stands there.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ContimgError("is a symbolic link, which is not followed", path=path, hint=hint) from error
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, a device without a driver
+            raise ContimgError("is not a regular file", path=path, hint=hint) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ContimgError("is not a regular file", path=path, hint=hint)
+    return descriptor
+
+
+def read_regular(path: str, doing: str, *, limit: int = SMALL, follow: bool = False, hint: str = "") -> bytes:
+    """Return the content of a regular file; see :func:`open_regular`.
+
+    :param doing: the action in the infinitive, for example ``read the record``.
+    :param limit: how many bytes it may have at most.
+    :raises ContimgError: when nothing, or no regular file, stands there, and when it cannot be read or is larger.
+    """
+    return read_with_status(path, doing, limit=limit, follow=follow, hint=hint)[0]
+
+
+def read_with_status(
+    path: str, doing: str, *, limit: int = SMALL, follow: bool = False, hint: str = ""
+) -> tuple[bytes, os.stat_result]:
+    """Return the content of a regular file and the status of what was read; see :func:`read_regular`."""
+    with failing(doing, path, hint), os.fdopen(open_regular(path, follow=follow, hint=hint), "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_size > limit:
+            raise ContimgError(f"has {status.st_size} bytes, and at most {limit} are read", path=path, hint=hint)
+        return file.read(status.st_size), status
+
+
+def read_optional(path: str, doing: str, *, limit: int = SMALL, hint: str = "") -> bytes | None:
+    """Return the content of a regular file, ``None`` where nothing stands; see :func:`read_regular`.
+
+    Unlike ``os.path.exists`` it does not take what cannot be looked at for nothing.
+    """
+    try:
+        return read_regular(path, doing, limit=limit, hint=hint)
+    except ContimgError as error:
+        if error.details.get("errno") == errno.ENOENT:
+            return None
+        raise
+
+
+@contextlib.contextmanager
+def decoding(path: str, wrong: str, hint: str = "") -> Iterator[None]:
+    """Turn whatever the decoding of a file's content raises into a ContimgError.
+
+    :param wrong: what is wrong with the file then, for example ``is not the record of a move``.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ContimgError(wrong, path=path, hint=hint) from error
+
+
+def read_json(content: bytes) -> dict[str, Any]:
+    """Return the object that a file holds as JSON. Raises ValueError, TypeError or RecursionError, see :func:`decoding`."""
+    return expected(json.loads(content), dict)
+
+
+def expected(value: object, kind: type[_Value]) -> _Value:
+    """Return a value of a file that has just this type; a truth value is no number. Raises TypeError."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.100} is not of the type {kind.__name__}")
+    return value
 
 
 @contextlib.contextmanager
@@ -100,7 +206,7 @@ def _write_new(
         if (owner, group) != (-1, -1):
             os.fchown(descriptor, owner, group)
         if like is not None:
-            with open(like, "rb") as model:
+            with os.fdopen(open_regular(like), "rb") as model:
                 copy_extended_attributes(model.fileno(), descriptor, losses=frozenset())
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
@@ -115,18 +221,14 @@ def back_up(path: str, backup_dir: str) -> str:
     :raises ContimgError: when the file cannot be read, or the copy cannot be written or proved.
     """
     ensure_private_directory(backup_dir)
-    with failing("read the file for its backup", path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            content, status = file.read(), os.fstat(descriptor)
+    content, status = read_with_status(path, "read the file for its backup")
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = os.path.join(backup_dir, f"{os.path.basename(path)}.{stamp}.{secrets.token_hex(3)}")
     # With an ACL the group's bits are its mask, and allow more than the group has: the ACL must come along.
     replace_file(target, content, mode=status.st_mode & 0o7777, owner=status.st_uid, group=status.st_gid, like=path)
     with failing("read the backup back", target):
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-        with open(target, "rb") as file:
-            proved = hashlib.sha256(file.read()).digest() == hashlib.sha256(content).digest()
+        proved = read_regular(target, "read the backup back", limit=len(content)) == content
     if not proved:
         raise ContimgError("the backup differs from what was written", path=target, hint="The original is unchanged.")
     return target

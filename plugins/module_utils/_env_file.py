@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import back_up, replace_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import back_up, read_with_status, replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, repointed, unproved
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import is_name, is_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import (
@@ -152,13 +152,7 @@ def _read(path: str, *, create: bool) -> _Found:
     if create and not os.path.lexists(path) and os.path.isdir(os.path.dirname(path) or "."):
         return _Found(path)
     hint = f"{_UNTOUCHED} Name an existing environment file, or create it."
-    with failing("read the environment file", path, hint):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise ContimgError("is no regular file", path=path, hint=hint)
-            content = file.read()
+    content, status = read_with_status(path, "read the environment file", hint=hint)
     if b"\0" in content:
         raise ContimgError("holds a NUL byte, so systemd refuses it as an environment file", path=path, hint=hint)
     return _Found(path, content, status)

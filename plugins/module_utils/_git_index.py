@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+
 __all__ = ["tracking_checkout"]
 
 # The flags before a name hold its length in their lowest bits (gitformat-index(5)).
@@ -25,9 +28,8 @@ def tracking_checkout(path: str) -> str:
             return ""
         folder = os.path.dirname(folder)
     try:
-        with open(os.path.join(folder, ".git", "index"), "rb") as file:
-            index = file.read()
-    except OSError:
+        index = read_regular(os.path.join(folder, ".git", "index"), "read the index", follow=True)
+    except ContimgError:
         return ""
     return folder if _names(index, os.fsencode(os.path.relpath(path, folder))) else ""
 

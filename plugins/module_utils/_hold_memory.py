@@ -13,11 +13,17 @@ import contextlib
 import glob
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    decoding,
     ensure_private_directory,
+    expected,
+    read_json,
+    read_optional,
+    read_regular,
     replace_file,
     sync_directory,
 )
@@ -34,14 +40,17 @@ __all__ = [
     "forget",
     "held_units",
     "place_drop_in",
+    "plain_name",
     "read_memory",
     "remove_drop_in",
+    "stopped_at",
     "write_memory",
 ]
 
 _DROP_IN = "90-contimg-hold.conf"
 _RUNTIME = "/run/systemd/system"
 _MARK = "# contimg-hold: "
+_NAME = re.compile(r"[A-Za-z0-9_:.@\\][A-Za-z0-9_:.@\\-]*")
 
 
 @dataclass(frozen=True)
@@ -78,18 +87,32 @@ def read_memory(hold_file: str) -> Memory:
 
     :raises ContimgError: when the file cannot be read or is none.
     """
-    if not os.path.exists(hold_file):
+    content = read_optional(hold_file, "read the hold file")
+    if content is None:
         notes = _notes(hold_file)
-        units = {name: Found(**note["found"]) for name, note in notes.items()}
-        return Memory(units, min((note["stopped_at"] for note in notes.values()), default=None))
-    try:
-        with failing("read the hold file", hold_file), open(hold_file, encoding="utf-8") as file:
-            content = json.load(file)
-        units = {name: Found(**found) for name, found in content["units"].items()}
-        return Memory(units, content["stopped_at"], on_file=True)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        hint = "Nothing was touched. Remove it: what was running is also known from the drop-ins, unless the host was rebooted."
-        raise ContimgError("is no hold file", path=hold_file, hint=hint) from error
+        moments = [note.stopped_at for note in notes.values() if note.stopped_at is not None]
+        return Memory({name: note.units[name] for name, note in notes.items()}, min(moments, default=None))
+    hint = "Nothing was touched. Remove it: what was running is also known from the drop-ins, unless the host was rebooted."
+    with decoding(hold_file, "is no hold file", hint):
+        told = read_json(content)
+        units = {plain_name(name): _found(one) for name, one in told["units"].items()}
+        return Memory(units, stopped_at(told), on_file=True)
+
+
+def stopped_at(told: Mapping[str, Any]) -> float | None:
+    """Return when the first was stopped, as a hold file has it. Raises KeyError, TypeError or ValueError."""
+    return None if told["stopped_at"] is None else float(told["stopped_at"])
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a unit or container that a file has: it becomes a part of commands and paths. Raises ValueError."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(name)
+    return name
+
+
+def _found(told: Mapping[str, Any]) -> Found:
+    return Found(**{name: expected(value, bool) for name, value in told.items()})
 
 
 def write_memory(hold_file: str, memory: Memory) -> None:
@@ -120,13 +143,16 @@ def held_units(hold_file: str) -> set[str]:
     return set(_notes(hold_file))
 
 
-def _notes(hold_file: str) -> dict[str, dict[str, Any]]:
+def _notes(hold_file: str) -> dict[str, Memory]:
+    """Return what is remembered of each unit that has a drop-in of a hold."""
     notes = {}
     for path in glob.glob(f"{glob.escape(_RUNTIME)}/*.d/{_DROP_IN}"):
-        with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
-            note = json.loads(next((line[len(_MARK) :] for line in file if line.startswith(_MARK)), "{}"))
-            if note.get("hold_file") == hold_file:
-                notes[os.path.basename(os.path.dirname(path))[: -len(".d")]] = note
+        with contextlib.suppress(ContimgError), decoding(path, "is no drop-in of a hold"):
+            lines = read_regular(path, "read the drop-in").decode().splitlines()
+            note = read_json(next((line[len(_MARK) :] for line in lines if line.startswith(_MARK)), "{}").encode())
+            if note["hold_file"] == hold_file:
+                name = plain_name(os.path.basename(os.path.dirname(path))[: -len(".d")])
+                notes[name] = Memory({name: _found(note["found"])}, stopped_at(note))
     return notes
 
 

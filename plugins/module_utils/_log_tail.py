@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, log_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import SMALL, open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal_from
@@ -62,34 +63,48 @@ class ContainerTail:
 class FileTail:
     """The lines of a log file from an offset on, also when it is rotated or cut meanwhile.
 
+    Its folder may be a service's own. So a name that is a link, a FIFO or a device is not read: it would lead elsewhere, or
+    never end.
+
     :param offset: in bytes; ``None`` is the present end. A file that does not exist yet is read from its start.
+    :ivar unread: why it is not read, as a sentence; empty where it is.
     """
 
     def __init__(self, path: str, offset: int | None) -> None:
-        self.source = path
-        status = self._status()
-        self._inode = status.st_ino if status else 0
-        self._offset = (status.st_size if offset is None else offset) if status else 0
+        self.source, self.unread = path, ""
+        self._inode = self._offset = 0
+        with self._opened() as file:
+            if file is not None:
+                status = os.fstat(file.fileno())
+                self._inode, self._offset = status.st_ino, status.st_size if offset is None else offset
 
-    def _status(self) -> os.stat_result | None:
-        with contextlib.suppress(FileNotFoundError):
-            return os.stat(self.source)
-        return None
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[IO[bytes] | None]:
+        """Open the file, ``None`` where there is none that is read."""
+        with contextlib.ExitStack() as stack:
+            file = None
+            with failing("read the log", self.source), contextlib.suppress(FileNotFoundError):
+                try:
+                    file = stack.enter_context(os.fdopen(open_regular(self.source), "rb"))
+                    self.unread = ""
+                except ContimgError as error:
+                    self.unread = f"{error.path}: {error.what}; it is not watched."
+            yield file
 
     def lines(self) -> list[str]:
-        """Return what has come since the last call; a line without its end is read again with the rest of it.
+        """Return what has come since the last call, 64 MiB at most; a line without its end is read again with the rest of it.
 
         :raises ContimgError: when the file cannot be read.
         """
-        status = self._status()
-        if status is None:
-            return []
-        if status.st_ino != self._inode or status.st_size < self._offset:
-            self._inode, self._offset = status.st_ino, 0
-        with failing("read the log", self.source), open(self.source, "rb") as file:
+        with failing("read the log", self.source), self._opened() as file:
+            if file is None:
+                return []
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._inode or status.st_size < self._offset:
+                self._inode, self._offset = status.st_ino, 0
             file.seek(self._offset)
-            content = file.read()
-        self._offset += content.rfind(b"\n") + 1
+            content = file.read(SMALL)
+        self._offset += content.rfind(b"\n") + 1 or len(content) // SMALL * SMALL
         return [display(line) for line in content.splitlines()]
 
 

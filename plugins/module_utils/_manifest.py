@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import LARGE, read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root, scan, tree_digest
 
@@ -20,6 +22,7 @@ __all__ = ["audit", "hash_file", "is_shared_memory", "manifest_line", "moved", "
 
 _NAMED = 100  # paths that a report lists of each kind
 _CHUNK = 1 << 20
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
 _ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 
 
@@ -31,16 +34,22 @@ def manifest_line(path: bytes, digest: str) -> bytes:
     return (b"\\" if name != path else b"") + digest.encode() + b"  ./" + name + b"\n"
 
 
-def parse_manifest(content: bytes) -> dict[bytes, str]:
+def parse_manifest(content: bytes, *, path: str | None = None) -> dict[bytes, str]:
     """Return the digests of a manifest by path. Raises ContimgError on a line that is none."""
     digests = {}
     for line in content.splitlines():
         escaped = line.startswith(b"\\")
-        digest, separator, name = line[escaped:].partition(b"  ./")
-        if not separator or len(digest) != 64:
-            raise ContimgError(f"holds a line that no manifest has: {display(line[:80])}")
-        digests[_unescaped(name) if escaped else name] = digest.decode()
+        digest, separator, rest = line[escaped:].partition(b"  ./")
+        name = _unescaped(rest) if escaped else rest
+        if not separator or not _DIGEST.fullmatch(digest) or not _is_below(name):
+            raise ContimgError(f"holds a line that no manifest has: {display(line[:80])}", path=path)
+        digests[name] = digest.decode()
     return digests
+
+
+def _is_below(name: bytes) -> bool:
+    """Tell whether a path leads nowhere but below the root that it is relative to."""
+    return not any(part in (b"", b".", b"..") for part in name.split(b"/")) and b"\0" not in name
 
 
 def _unescaped(name: bytes) -> bytes:
@@ -55,8 +64,7 @@ def _unescaped(name: bytes) -> bytes:
 
 def read_manifest(path: str) -> dict[bytes, str]:
     """Read a manifest. Raises ContimgError when it is missing or is none."""
-    with failing("read the manifest", path), open(path, "rb") as file:
-        return parse_manifest(file.read())
+    return parse_manifest(read_regular(path, "read the manifest", limit=LARGE), path=path)
 
 
 def hash_file(root: int, path: bytes, *, from_device: bool = False) -> str:

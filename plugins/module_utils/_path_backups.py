@@ -8,11 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, replace_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    decoding,
+    ensure_private_directory,
+    read_json,
+    read_optional,
+    read_regular,
+    replace_file,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, open_root
 
@@ -25,6 +33,7 @@ __all__ = ["Backups", "Return", "rewrite"]
 
 _JOURNAL = "rewritten.json"
 _COPIES = "files"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -55,16 +64,12 @@ class Backups:
 
     def written(self) -> dict[str, list[str]]:
         """Return the SHA-256 of every content that was written, by path. Raises ContimgError for a damaged journal."""
-        if not os.path.lexists(self._journal):
+        content = read_optional(self._journal, "read the journal of rewritten files")
+        if content is None:
             return {}
-        with failing("read the journal of rewritten files", self._journal), open(self._journal, "rb") as file:
-            content = file.read()
-        try:
-            files: dict[str, list[str]] = json.loads(content)["files"]
-        except (ValueError, KeyError, TypeError):
-            hint = f"Nothing was put back. The files as they were stand below {display(self.folder)}/{_COPIES}."
-            raise ContimgError("is no journal of rewritten files", path=self._journal, hint=hint) from None
-        return files
+        hint = f"Nothing was put back. The files as they were stand below {display(self.folder)}/{_COPIES}."
+        with decoding(self._journal, "is no journal of rewritten files", hint):
+            return {_absolute(path): list(map(_hex, known)) for path, known in read_json(content)["files"].items()}
 
     def keep(self, changes: Sequence[Change]) -> None:
         """Keep the files that are about to change, and note what they will be. Raises ContimgError."""
@@ -91,8 +96,7 @@ class Backups:
 
     def _back(self, path: str, known: Sequence[str], *, check: bool) -> Return:
         copy = self.copy_of(path)
-        with failing("read the backup", copy), open(copy, "rb") as file:
-            before = file.read()
+        before = read_regular(copy, "read the backup")
         folder_path, name = os.path.split(os.fsencode(path))
         with failing("read the file", path), open_root(os.fsdecode(folder_path)) as folder:
             now = _read(folder, name)
@@ -103,6 +107,19 @@ class Backups:
             if not check:
                 _replace(folder, name, before, path)
         return Return(path, "back")
+
+
+def _absolute(path: str) -> str:
+    """Return a path of the journal. Raises ValueError on one that no run has written, which would lead elsewhere."""
+    if os.path.abspath(path) != path:
+        raise ValueError(path)
+    return path
+
+
+def _hex(digest: str) -> str:
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError(digest)
+    return digest
 
 
 def rewrite(changes: Sequence[Change], backups: Backups | None) -> None:

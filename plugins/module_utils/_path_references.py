@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     ensure_private_directory,
+    read_optional,
     replace_file,
     sync_directory,
 )
@@ -75,7 +76,7 @@ def _found(inventory: Inventory) -> dict[str, Any]:
 def _patched(changes: Sequence[Change], root: str, patch_file: str, *, check: bool) -> dict[str, Any]:
     """Bring the patch file to what the changes need; without any there is none."""
     patch = _patch(changes, root)
-    before = _content(patch_file)
+    before = read_optional(patch_file, "read the patch", hint="Nothing was touched.")
     changed = (before or b"") != patch
     if changed and not check:
         _put(patch_file, patch)
@@ -123,13 +124,6 @@ def _patch(changes: Sequence[Change], root: str) -> bytes:
         unified(os.path.relpath(os.path.abspath(change.file.path), root), change.file.content, change.after)
         for change in changes
     )
-
-
-def _content(path: str) -> bytes | None:
-    if not os.path.lexists(path):
-        return None
-    with failing("read the patch", path, "Nothing was touched."), open(path, "rb") as file:
-        return file.read()
 
 
 def _put(path: str, patch: bytes) -> None:

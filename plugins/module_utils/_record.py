@@ -10,8 +10,15 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, replace_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    decoding,
+    ensure_private_directory,
+    expected,
+    read_json,
+    read_optional,
+    replace_file,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,19 +60,26 @@ def read_record(run_dir: str) -> dict[str, Any]:
     :raises ContimgError: when the file cannot be read or is no record.
     """
     path = record_file(run_dir)
-    if not os.path.lexists(path):
+    content = read_optional(path, "read the record")
+    if content is None:
         return {"version": _VERSION, "phase": "", "since": "", "history": [], "facts": {}, "former": []}
-    with failing("read the record", path), open(path, encoding="utf-8") as file:
-        text = file.read()
-    try:
-        record: dict[str, Any] = json.loads(text)
-        known = record["version"] == _VERSION and record["phase"] in _NEXT and isinstance(record["facts"], dict)
-    except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
-        hint = "Nothing was touched. Restore it, or move it away if this host was never moved."
-        raise ContimgError("is not the record of a move", path=path, hint=hint)
-    return record
+    hint = "Nothing was touched. Restore it, or move it away if this host was never moved."
+    with decoding(path, "is not the record of a move", hint):
+        return _checked(read_json(content))
+
+
+def _checked(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record holds, and nothing else that stands in its file. Raises ValueError, KeyError or TypeError."""
+    if told["version"] != _VERSION or told["phase"] not in _NEXT:
+        raise ValueError
+    return {
+        "version": _VERSION,
+        "phase": expected(told["phase"], str),
+        "since": expected(told["since"], str),
+        "history": [{name: expected(one[name], str) for name in ("phase", "at")} for one in told["history"]],
+        "facts": expected(told["facts"], dict),
+        "former": [expected(facts, dict) for facts in expected(told["former"], list)],
+    }
 
 
 def advance(record: Mapping[str, Any], phase: str, facts: Mapping[str, Any], *, at: float) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
     Mount,
@@ -76,9 +77,8 @@ def cron_entries(
 
 def _lines(path: str, unread: _Unread) -> list[str]:
     try:
-        with open(path, "rb") as file:
-            return [display(line) for line in file.read().splitlines()]
-    except OSError:
+        return [display(line) for line in read_regular(path, "read the table", follow=True).splitlines()]
+    except ContimgError:
         unread.found = True
         return []
 

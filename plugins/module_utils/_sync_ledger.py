@@ -19,9 +19,14 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file, sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    LARGE,
+    read_optional,
+    replace_file,
+    sync_directory,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry, kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -131,10 +136,8 @@ class Ledger:
         self.path = path
         self._records: dict[bytes, bytes] = {}
         self._intents: dict[bytes, list[bytes]] = {}  # what dead runs were about to put there, and perhaps did
-        self._end = 0
-        if kind_of(path):
-            with failing("read the ledger", path), open(path, "rb") as file:
-                self._end = self._take(file.read())
+        content = read_optional(path, "read the ledger", limit=LARGE)
+        self._end = 0 if content is None else self._take(content)
 
     def _take(self, content: bytes) -> int:
         """Read all whole blocks and return where they end."""

@@ -13,9 +13,10 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import Veil, is_secret
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import (
     next_elapse,
@@ -253,8 +254,8 @@ def _settings(raw: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _read(path: str) -> bytes:
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        return file.read()
+    with contextlib.suppress(ContimgError):
+        return read_regular(path, "read the file", follow=True)
     return b""
 
 

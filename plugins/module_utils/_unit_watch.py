@@ -116,7 +116,7 @@ def watch(options: WatchOptions, *, check: bool) -> dict[str, Any]:
         time.sleep(min(_PAUSE_SECONDS, max(0.0, end - time.monotonic())))
     if not check and not watching.wrong:
         watching.look_last()
-    result: dict[str, Any] = {**watching.seen(), "matches": watching.matches}
+    result: dict[str, Any] = {**watching.seen(), "matches": watching.matches, **watching.unread()}
     if watching.wrong and not check:
         wrong = "; ".join(watching.wrong[:_NAMED])
         raise ContimgError(wrong, hint="The units were left as they are.", **result)
@@ -151,6 +151,11 @@ class _Watch:
         self.wrong = troubles(self._before, self._now)
         self.wrong += [f"{match['source']} says: {match['line']}" for match in self.matches]
         return bool(self.wrong)
+
+    def unread(self) -> dict[str, list[str]]:
+        """Return ``warnings`` about log files that are not read, nothing where all are."""
+        warnings = [tail.unread for tail in self._tails if isinstance(tail, FileTail) and tail.unread]
+        return {"warnings": warnings} if warnings else {}
 
     def _standing(self) -> dict[str, Seen]:
         """Ask systemd and the engines, once for all that is looked at now."""

@@ -46,7 +46,9 @@ options:
       - disk image is malformed
       - FileNotFoundError
   log_files:
-    description: Further log files. Those that the units append to by C(StandardOutput=) and C(StandardError=) are read anyway.
+    description:
+      - Further log files. Those that the units append to by C(StandardOutput=) and C(StandardError=) are read anyway.
+      - A link, a FIFO or a device is not read, which a warning reports.
     type: list
     elements: path
     default: []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import stat
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -102,3 +103,25 @@ def differences(source: Path, target: Path) -> str:
     """Return what ``rsync`` would change to make the target as the source, byte for byte."""
     command = ["rsync", "-aHAXnci", "--delete", f"{source}/", f"{target}/"]
     return subprocess.run(command, check=True, capture_output=True).stdout.decode(errors="replace")
+
+
+#: What may stand where a regular file is expected. Only root makes a device.
+ODD_KINDS = ["fifo", "socket", "directory", "link", "dangling link", "link to a device"]
+ODD_KINDS += ["device"] if os.geteuid() == 0 else []
+
+
+def make_odd(kind: str, path: Path) -> None:
+    """Put something at a path that is not a regular file; what a link leads to lies beside it."""
+    beside = path.parent / "beside"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    elif kind == "device":
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # as /dev/zero, which never ends
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        beside.write_bytes(b"beside\n")
+        path.symlink_to({"link": "beside", "dangling link": "nowhere"}.get(kind, "/dev/zero"))

@@ -202,8 +202,8 @@ def test_files_that_cannot_be_edited_are_told(tmp_path: pathlib.Path) -> None:
         ("none.env", False, "No such file or directory"),
         ("none/contimg.env", True, "No such file or directory"),
         ("nul.env", False, "holds a NUL byte"),
-        ("folder.env", False, "Is a directory"),
-        ("pipe.env", False, "no regular file"),
+        ("folder.env", False, "is not a regular file"),
+        ("pipe.env", False, "is not a regular file"),
         ("comment.env", False, "not every systemd would read these as asked: B"),
     ):
         with pytest.raises(ContimgError, match=message) as raised:

@@ -9,10 +9,26 @@ import sqlite3
 import subprocess
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import audit
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import audit, parse_manifest, read_manifest
 
 if TYPE_CHECKING:
     import pathlib
+
+
+@pytest.mark.parametrize("name", [b"../x", b"/etc/passwd", b"a/../../x", b"a//x", b"", b"."])
+def test_a_manifest_leads_nowhere_but_below_its_tree(tmp_path: pathlib.Path, name: bytes) -> None:
+    (tmp_path / "manifest").write_bytes(b"0" * 64 + b"  ./" + name + b"\n")
+    with pytest.raises(ContimgError, match="manifest: holds a line that no manifest has"):
+        read_manifest(str(tmp_path / "manifest"))
+
+
+@pytest.mark.parametrize("digest", [b"0" * 63 + b"g", b"0" * 63, b"F" * 64])
+def test_a_digest_is_one(digest: bytes) -> None:
+    with pytest.raises(ContimgError, match="holds a line that no manifest has"):
+        parse_manifest(digest + b"  ./name\n")
 
 
 def test_what_a_killed_service_leaves_beside_its_database_is_no_unknown_file(tmp_path: pathlib.Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,12 @@ def test_a_record_is_read_as_it_was_kept_and_is_private(tmp_path: Path) -> None:
     assert os.stat(run_dir).st_mode & 0o777 == 0o700
     assert os.stat(record_file(run_dir)).st_mode & 0o777 == 0o600
     assert os.listdir(run_dir) == ["record.json"]
+
+
+def test_a_record_gives_nothing_but_what_a_record_has(tmp_path: Path) -> None:
+    record = taken_to("presynced")
+    (tmp_path / "record.json").write_text(json.dumps({**record, "ansible_facts": {"a": 1}, "failed": True}))
+    assert read_record(str(tmp_path)) == record
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import 
     watch,
     watch_options,
 )
+from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
 
 if TYPE_CHECKING:
     import pathlib
@@ -97,9 +98,23 @@ def test_a_log_that_does_not_exist_yet_is_read_from_its_start(tmp_path: pathlib.
     tail = FileTail(str(tmp_path / "a.log"), None)
     (tmp_path / "a.log").write_bytes(b"first \xff\n")
     assert tail.lines() == ["first \\xff"]
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ContimgError, match="could not read the log"):
-        FileTail(str(tmp_path / "folder"), None).lines()
+        FileTail(str(tmp_path / "file" / "a.log"), None)
+
+
+@pytest.mark.parametrize("kind", ODD_KINDS)
+def test_a_log_that_is_not_a_regular_file_is_not_read_and_that_is_reported(tmp_path: pathlib.Path, kind: str) -> None:
+    path = tmp_path / "a.log"
+    make_odd(kind, path)
+    tail = FileTail(str(path), 0)
+    assert tail.lines() == []
+    what = "is a symbolic link, which is not followed" if path.is_symlink() else "is not a regular file"
+    assert tail.unread == f"{path}: {what}; it is not watched."
+    path.rmdir() if kind == "directory" else path.unlink()
+    path.write_text("now it is\n")
+    assert tail.lines() == ["now it is"]
+    assert tail.unread == ""
 
 
 def test_matches_carry_their_source_and_no_secret(tmp_path: pathlib.Path) -> None:
@@ -165,3 +180,10 @@ def test_a_log_alone_can_be_followed(tmp_path: pathlib.Path) -> None:
     assert watch(from_start, check=True)["matches"]
     assert watch(watch_options(NOTHING), check=False) == {"units": {}, "containers": {}, "matches": []}
     assert _systemd.show([], ("Id",)) == {}
+
+
+def test_a_log_that_is_not_watched_is_a_warning(tmp_path: pathlib.Path) -> None:
+    make_odd("link to a device", tmp_path / "a.log")
+    options = {**NOTHING, "log_files": [str(tmp_path / "a.log")], "patterns": ["no such table"]}
+    warnings = watch(watch_options(options), check=False)["warnings"]
+    assert warnings == [f"{tmp_path}/a.log: is a symbolic link, which is not followed; it is not watched."]
