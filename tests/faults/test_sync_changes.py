@@ -21,8 +21,8 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     is_told,
     prepare,
     rows,
-    sample,
 )
+from ansible_collections.dsa110.contimg.tests.support.traced import sample
 from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, Outcome, list_calls
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import digest_of, prepare, sample
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import digest_of, prepare
 from ansible_collections.dsa110.contimg.tests.support.sync_judge import judge
+from ansible_collections.dsa110.contimg.tests.support.traced import sample
 from ansible_collections.dsa110.contimg.tests.support.traced_copy import CALLS, Call, list_calls, run_traced
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.kill_points import numbered_calls
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     NEW_BIG,
     copy,
@@ -21,6 +20,7 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     rows,
 )
 from ansible_collections.dsa110.contimg.tests.support.sync_judge import judge
+from ansible_collections.dsa110.contimg.tests.support.traced import numbered_calls
 from ansible_collections.dsa110.contimg.tests.support.traced_copy import Outcome, run_traced
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, sample, second_version
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, second_version
+from ansible_collections.dsa110.contimg.tests.support.traced import sample
 from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, list_calls
 
 if TYPE_CHECKING:

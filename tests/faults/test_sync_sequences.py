@@ -17,8 +17,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils import _sync_apply,
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, parent_of
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import sample
 from ansible_collections.dsa110.contimg.tests.support.sync_sequences import SEQUENCES, Sequence
+from ansible_collections.dsa110.contimg.tests.support.traced import sample
 
 # How many sequences are tried; 0 is as many as are asked for.
 POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "15"))

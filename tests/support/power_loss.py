@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.tests.support import sync_faults as faults
-from ansible_collections.dsa110.contimg.tests.support.kill_points import environment
+from ansible_collections.dsa110.contimg.tests.support.traced import environment, sample
 from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, list_calls, run_traced
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def main() -> None:
         wrong = trial.finished(flag)
         found += [f"after success, shutdown {flag}: {wrong}"] if wrong else []
     points = [(call, flag) for call in calls for flag in (_KEEPS_LOG, _DROPS_LOG)]
-    tried = faults.sample(points, wanted["points"])
+    tried = sample(points, wanted["points"])
     for call, flag in tried:
         wrong = trial.killed(call, flag)
         found += [f"killed before {call.name} {call.ordinal}, shutdown {flag}: {wrong}"] if wrong else []

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import shutil
+import signal
 import sqlite3
-import sys
 import tempfile
 from typing import Any
 
@@ -24,9 +23,9 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     rows_of,
     snapshot,
 )
-from ansible_collections.dsa110.contimg.tests.support.kill_points import kill_at, kill_points
+from ansible_collections.dsa110.contimg.tests.support.traced import CALLS, Call, Work, list_calls, run_traced
 
-__all__ = ["CASES", "SplitCase"]
+__all__ = ["CASES", "SplitCase", "split_below"]
 
 _ROWS = 12
 #: By name: the journal mode of products, whether the HDF5 database exists, and the options of the split.
@@ -35,16 +34,14 @@ CASES: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "merged by age": ("WAL", True, {"on_conflict": "newest"}),
     "rollback journal": ("DELETE", False, {}),
 }
-_PROGRAM = """
-import sys
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import SplitOptions
-folder, conflict, backup, vacuum = sys.argv[1:]
-split(SplitOptions(products=folder + "/products.sqlite3", hdf5=folder + "/hdf5.sqlite3", keep_source=False,
-    on_conflict=conflict, backup_dir=backup or None, vacuum=bool(vacuum)), check=False)
-"""
-
 _ATTEMPTS = 5
+
+
+def split_below(folder: str, on_conflict: str, *, backup: bool, vacuum: bool) -> dict[str, Any]:
+    """Split the databases in a directory, and return the module's result."""
+    places = (pathlib.Path(folder, "products.sqlite3"), pathlib.Path(folder, "hdf5.sqlite3"))
+    backup_dir = f"{folder}/backups" if backup else None
+    return split(options_for(*places, on_conflict=on_conflict, backup_dir=backup_dir, vacuum=vacuum), check=False)
 
 
 class SplitCase:
@@ -58,7 +55,7 @@ class SplitCase:
         self.origin.mkdir()
         self._make(self.origin)
         self.restore()
-        self._split()
+        split_below(**self._arguments())
         self.clean = [dump(self.folder / name) for name in ("products.sqlite3", "hdf5.sqlite3")]
         self.rows = rows_of(self.folder / "hdf5.sqlite3")
 
@@ -74,41 +71,28 @@ class SplitCase:
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.origin, self.folder)
 
-    def _options(self) -> Any:
-        backup = str(self.folder / "backups") if self.changed.get("backup") else None
+    def _arguments(self) -> dict[str, Any]:
         conflict = self.changed.get("on_conflict", "fail")
-        places = (self.folder / "products.sqlite3", self.folder / "hdf5.sqlite3")
-        vacuum = bool(self.changed.get("vacuum"))
-        return options_for(*places, on_conflict=conflict, backup_dir=backup, vacuum=vacuum)
+        asked = {name: bool(self.changed.get(name)) for name in ("backup", "vacuum")}
+        return {"folder": str(self.folder), "on_conflict": conflict, **asked}
 
-    def _split(self) -> dict[str, Any]:
-        return split(self._options(), check=False)
+    def _work(self) -> Work:
+        return Work(f"{__name__}:split_below", self._arguments(), self.scratch / "trace")
 
-    def _command(self) -> list[str]:
-        options = self._options()
-        given = [str(self.folder), options.on_conflict, options.backup_dir or "", "1" if options.vacuum else ""]
-        return [
-            os.path.realpath(sys.executable),
-            "-IB",  # no byte-code: each run makes the same calls
-            "-S",
-            "-c",
-            f"import sys; sys.path[:0] = {sys.path!r}{_PROGRAM}",
-            *given,
-        ]
-
-    def points(self) -> list[tuple[str, int]]:
+    def points(self) -> list[Call]:
         """Return every system call of the split."""
         self.restore()
-        return kill_points(self._command(), self.scratch / "trace", after=str(self.folder))
+        return list_calls(self._work(), CALLS, after=str(self.folder))
 
-    def breach(self, point: tuple[str, int]) -> str:
+    def breach(self, point: Call) -> str:
         """Kill the split at a point, look, run it again; return what is wrong, which is nothing.
 
         Calls are counted in each process. Which of several reads what is chance, so a kill may need more than one try.
         """
+        inject = f"inject={point.name}:signal=KILL:when={point.ordinal}"
         for _attempt in range(_ATTEMPTS):
             self.restore()
-            if kill_at(self._command(), self.scratch / "trace", point):
+            if run_traced(self._work(), point.name, "-e", inject).code == -signal.SIGKILL:
                 return self._look() or self._go_on()
         return "the kill did not fire"
 
@@ -127,14 +111,14 @@ class SplitCase:
         return "" if source or target == self.rows else f"products holds none, the HDF5 database {len(target)}"
 
     def _go_on(self) -> str:
-        self._split()
+        split_below(**self._arguments())
         if [dump(self.folder / name) for name in ("products.sqlite3", "hdf5.sqlite3")] != self.clean:
             return "the second run ends otherwise than a clean one"
         debris = [path.name for path in self.folder.rglob(".contimg-*")]
         if debris:
             return f"left: {debris}"
         before = snapshot(self.folder)
-        changed = self._split()["changed"]
+        changed = split_below(**self._arguments())["changed"]
         return "the third run changes something" if changed or snapshot(self.folder) != before else ""
 
 

@@ -22,7 +22,6 @@ from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Sequence
 
 __all__ = [
     "NEW_BIG",
@@ -35,7 +34,6 @@ __all__ = [
     "is_told",
     "prepare",
     "rows",
-    "sample",
     "second_version",
     "values_of",
 ]
@@ -159,9 +157,3 @@ def is_told(base: pathlib.Path) -> bool:
     with open_root(str(base / "dest")) as root:
         files = [path for path, entry in scan(root).items() if entry.is_file]
         return read_manifest(f"{base}/dest.sha256") == {path: hash_file(root, path) for path in files}
-
-
-def sample(points: Sequence[Any], count: int) -> list[Any]:
-    """Return so many of all points, evenly; all for 0."""
-    step = max(1, len(points) // count) if count else 1
-    return list(points[step // 2 :: step])[: count or None]

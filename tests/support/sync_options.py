@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+
 if TYPE_CHECKING:
     import pathlib
 
-__all__ = ["sync_values"]
+__all__ = ["sync_values", "synchronized"]
 
 
 def sync_values(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
@@ -30,3 +32,9 @@ def sync_values(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
         "bandwidth_limit": 0,
         **changed,
     }
+
+
+def synchronized(values: dict[str, Any]) -> str:
+    """Copy as the module does, and return what there is to say of it."""
+    synchronize(options_from(values), check=False)
+    return "done"

@@ -21,9 +21,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, open_readonly, sidecars
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
-from ansible_collections.dsa110.contimg.tests.support.kill_points import environment
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make
+from ansible_collections.dsa110.contimg.tests.support.traced import environment
 
 if TYPE_CHECKING:
     import pathlib

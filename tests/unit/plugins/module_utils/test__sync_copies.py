@@ -17,8 +17,8 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _sync_copies
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.tests.support.kill_points import environment
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy
+from ansible_collections.dsa110.contimg.tests.support.traced import environment
 from ansible_collections.dsa110.contimg.tests.support.traced_copy import command_of
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 

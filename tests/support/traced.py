@@ -1,0 +1,250 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A piece of work in a process of its own whose system calls are listed, fail, or are its last.
+
+One interpreter has loaded the work and waits; each trial is a fork of it that strace attaches to before it begins. So no time
+goes into an interpreter's start, and a call's ordinal does not depend on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+__all__ = [
+    "CALLS",
+    "Call",
+    "Outcome",
+    "Running",
+    "Work",
+    "command_of",
+    "environment",
+    "list_calls",
+    "numbered_calls",
+    "run_traced",
+    "sample",
+    "traced",
+]
+
+#: What the collection asks of a file system.
+CALLS = (
+    "openat,read,pread64,preadv,write,pwrite64,lseek,newfstatat,fstat,statx,close,fsync,ftruncate,rename,renameat,renameat2,"
+    "mkdir,mkdirat,link,linkat,symlinkat,mknodat,unlinkat,unlink,rmdir,fchmod,chmod,fchmodat,fchown,chown,utimensat,"
+    "getdents64,readlink,readlinkat,fsetxattr,flistxattr,fgetxattr,setxattr,llistxattr,listxattr,fremovexattr,ioctl,fadvise64,"
+    "flock,fcntl,fdatasync"
+)
+# What is said goes through a call that no suite makes fail. Only the work's own errors are no traceback.
+_PROGRAM = """
+import ctypes, importlib, json, os, signal, sys, traceback
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+def loaded(name):
+    module, _colon, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+def do(function, arguments):
+    try:
+        code, said = 0, function(**arguments)
+    except ContimgError as error:
+        code, said = 1, error.message
+    except BaseException:
+        code, said = 3, traceback.format_exc()
+    os.writev(2, [str(said).encode()])
+    os._exit(code)
+"""
+_ONE = _PROGRAM + "do(loaded(sys.argv[1]), json.loads(sys.argv[2]))\n"
+# It waits in a call that no suite lists. Where only a parent may trace, this lets any process (PR_SET_PTRACER).
+_MANY = (
+    _PROGRAM
+    + """
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+for line in sys.stdin:
+    name, arguments = json.loads(line)
+    function = loaded(name)
+    child = os.fork()
+    if not child:
+        os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1))
+        print(os.getpid(), flush=True)
+        signal.sigwait({signal.SIGUSR1})
+        do(function, arguments)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+)
+_CALL = re.compile(r"^(\d+ +)?([a-z0-9_]+)\((.*)")
+_PATIENCE = 120.0  # seconds
+_servers: dict[str, subprocess.Popen[str]] = {}
+
+
+class Work(NamedTuple):
+    """What is tried.
+
+    :ivar function: ``module:name`` of a function; what it returns is what the outcome says.
+    :ivar arguments: its keyword arguments, JSON types only.
+    :ivar log: where strace writes.
+    :ivar follow: whether its threads and processes are traced, too.
+    """
+
+    function: str
+    arguments: Mapping[str, Any]
+    log: pathlib.Path
+    follow: bool = True
+
+
+class Call(NamedTuple):
+    """A system call of a piece of work: ``ordinal`` counts those of its name in one thread, from the work's start."""
+
+    name: str
+    ordinal: int
+
+
+class Outcome(NamedTuple):
+    """How a piece of work ended, what it said, and whether a fault was injected into one of its calls."""
+
+    code: int
+    said: str
+    fired: bool = False
+
+
+class Running:
+    """A piece of work that strace holds.
+
+    :ivar log: what strace reports.
+    :ivar outcome: how it ended, once it has.
+    """
+
+    def __init__(self, log: pathlib.Path, strace: subprocess.Popen[bytes]) -> None:
+        self.log, self._strace = log, strace
+        self.outcome = Outcome(-1, "has not ended")
+
+    def told(self) -> str:
+        """Return what the log says by now."""
+        return self.log.read_text(errors="replace")
+
+    def has_ended(self) -> bool:
+        """Return whether it has."""
+        return self._strace.poll() is not None
+
+
+def command_of(work: Work, *, prelude: str = "") -> list[str]:
+    """Return the command of the work, which is not traced."""
+    return [_interpreter(), "-c", prelude + _ONE, work.function, json.dumps(work.arguments)]
+
+
+def environment() -> dict[str, str]:
+    """One order of dictionaries and no byte-code, so that every run makes the same calls."""
+    return {
+        **os.environ,
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+
+def _interpreter() -> str:
+    """Return the interpreter itself, since a version manager's shim would be traced, too."""
+    return os.path.realpath(sys.executable)
+
+
+def _server(prelude: str) -> subprocess.Popen[str]:
+    """Return the interpreter that has loaded the work. It ends with this one, whose pipe it reads, or for another prelude."""
+    if prelude not in _servers:
+        for server in _servers.values():
+            server.communicate()
+        _servers.clear()
+        command = [_interpreter(), "-c", prelude + _MANY]
+        pipe = subprocess.PIPE
+        _servers[prelude] = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=environment()
+        )
+    return _servers[prelude]
+
+
+@contextlib.contextmanager
+def traced(work: Work, *options: str, prelude: str = "") -> Iterator[Running]:
+    """Begin a piece of work under ``strace`` with these options; at the end of the context it has ended."""
+    server = _server(prelude)
+    assert server.stdin is not None
+    assert server.stdout is not None
+    assert server.stderr is not None
+    work.log.unlink(missing_ok=True)
+    server.stdin.write(json.dumps([work.function, work.arguments]) + "\n")
+    process = int(server.stdout.readline())
+    follow = ["-f"] if work.follow else []
+    command = ["strace", *follow, "-p", str(process), "-o", str(work.log), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as strace:
+        assert strace.stderr is not None
+        attached = strace.stderr.readline()
+        assert b"attached" in attached, attached
+        os.kill(process, signal.SIGUSR1)
+        running = Running(work.log, strace)
+        try:
+            yield running
+            strace.communicate(timeout=_PATIENCE)
+        except BaseException:
+            _servers.pop(prelude).kill()  # what it would say next is of this work
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)
+            raise
+    code = int(server.stdout.readline())
+    running.outcome = Outcome(code, _said(server.stderr.fileno()), "(INJECTED)" in running.told())
+
+
+def _said(pipe: int) -> str:
+    """Return what a piece of work has said that has ended. It fits into a pipe."""
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, 1 << 16).decode(errors="replace")
+    except BlockingIOError:
+        return ""
+
+
+def run_traced(work: Work, names: str, *inject: str, prelude: str = "") -> Outcome:
+    """Work under ``strace``, which looks at the calls of these names and does what is asked with them."""
+    with traced(work, "-e", f"trace={names}", *inject, prelude=prelude) as running:
+        pass
+    return running.outcome
+
+
+def list_calls(work: Work, names: str, *, about: str = "", after: str = "", prelude: str = "") -> list[Call]:
+    """Do the work, and return each call of these names.
+
+    :param about: what is in the arguments of those that are returned.
+    :param after: what is in the arguments of the call behind which they begin; what comes before it is no part of the work.
+    """
+    outcome = run_traced(work, names, prelude=prelude)
+    assert outcome.code == 0, outcome
+    points: dict[Call, None] = {}
+    begun = not after
+    with open(work.log, encoding="utf-8", errors="replace") as log:
+        for name, ordinal, arguments in numbered_calls(log):
+            if begun and about in arguments:
+                points[Call(name, ordinal)] = None
+            begun = begun or after in arguments
+    return list(points)
+
+
+def numbered_calls(log: Iterable[str]) -> Iterator[tuple[str, int, str]]:
+    """Yield name, ordinal and the rest of each call in a log of strace; each thread counts its own from its start."""
+    counted: dict[tuple[str, str], int] = {}
+    for line in log:
+        match = _CALL.match(line)
+        if match is not None:
+            thread, name, rest = match.groups()
+            counted[thread, name] = counted.get((thread, name), 0) + 1
+            yield name, counted[thread, name], rest
+
+
+def sample(points: Sequence[Any], count: int) -> list[Any]:
+    """Return so many of all points, evenly; all for 0."""
+    step = max(1, len(points) // count) if count else 1
+    return list(points[step // 2 :: step])[: count or None]
