@@ -1,0 +1,229 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Modules that are killed, or whose calls fail, on a small host below a directory; and what must hold then.
+
+What was there is whole, old or new. An error has a path and a number. A second run ends as a clean one does, a third one changes
+nothing. No secret is anywhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import sqlite3
+import stat
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
+from ansible_collections.dsa110.contimg.tests.support.module_run import BEGIN, run_module
+from ansible_collections.dsa110.contimg.tests.support.traced import CALLS, Call, Outcome, Work, list_calls, run_traced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ERRORS", "SAID", "Case"]
+
+ERRORS = ("EIO", "ENOSPC", "EROFS", "EDQUOT", "ENOMEM")
+#: How an error begins, and what is in it.
+SAID = re.compile(r"^\S.*: .*(\[errno (\d+|None)\]|SQLite says)", re.DOTALL)
+_DEBRIS = re.compile(r"\.contimg-")
+_PAGE_MAGIC = b"SQLite format 3\0"
+
+State = dict[str, set[tuple[Any, ...]]]
+
+
+class Case:
+    """A changing module on a small host; each trial begins with the same host.
+
+    :cvar module: its name.
+    :cvar secrets: what must be nowhere but where it was, in what replaces that, and in private backups.
+    :cvar follow: whether calls of its processes count, too.
+    """
+
+    module = ""
+    secrets: tuple[bytes, ...] = ()
+    follow = False
+
+    def __init__(self, scratch: pathlib.Path, *, prelude: str = "") -> None:
+        self.host, self.origin, self.temporary = (scratch / name for name in ("host", "origin", "tmp"))
+        self.prelude, self._log = prelude, scratch / "trace"
+        self.host.mkdir()
+        self.make()
+        self.host.rename(self.origin)
+        self.restore()
+        self.old = self.state()
+        self.points = list_calls(self._work(), CALLS, after=BEGIN, prelude=prelude)
+        self.new = self.state()
+        assert self.new != self.old, "the module changes nothing"
+
+    def make(self) -> None:
+        """Make what is on the host before the module runs."""
+        raise NotImplementedError
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the module's parameters."""
+        raise NotImplementedError
+
+    def constants(self) -> dict[str, Any]:
+        """Return values for constants of ``module_utils``, see :func:`run_module`."""
+        return {}
+
+    def variables(self) -> dict[str, str]:
+        """Return further variables of the environment."""
+        return {"TMPDIR": str(self.temporary)}
+
+    def named(self, path: str) -> str:
+        """Return the name by which a path is compared: without what is a matter of time or chance."""
+        return path
+
+    def compared(self, content: bytes) -> bytes:
+        """Return what of a content, or of the dump of a database, is compared: likewise."""
+        return content
+
+    def may_hold(self, path: pathlib.Path) -> bool:
+        """Return whether a file may hold a secret: it is private, as it was or in a backup."""
+        return not path.stat().st_mode & 0o077
+
+    def restore(self) -> None:
+        """Put the host back as it was before the module ran."""
+        for folder in (self.host, self.temporary):
+            shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.origin, self.host, symlinks=True)
+        self.temporary.mkdir()
+
+    def _work(self) -> Work:
+        arguments = {
+            "name": self.module,
+            "parameters": self.parameters(),
+            "constants": self.constants(),
+            "variables": self.variables(),
+        }
+        function = "ansible_collections.dsa110.contimg.tests.support.module_run:reported"
+        return Work(function, arguments, self._log, self.follow)
+
+    def run(self) -> dict[str, Any]:
+        """Run the module in this process, and return its result. Raises ContimgError."""
+        return run_module(self.module, self.parameters(), constants=self.constants(), variables=self.variables())
+
+    def state(self) -> State:
+        """Return all that is on the host, by the names that are compared."""
+        found: State = {}
+        for path in sorted(self.host.rglob("*")):
+            if not self._is_sidecar(path):
+                found.setdefault(self.named(str(path.relative_to(self.host))), set()).add(self._value(path))
+        return found
+
+    def _is_sidecar(self, path: pathlib.Path) -> bool:
+        return any(path.name.endswith(suffix) and _is_database(_stem(path, suffix)) for suffix in SIDECARS)
+
+    def _value(self, path: pathlib.Path) -> tuple[Any, ...]:
+        status = path.lstat()
+        content: object = None
+        if stat.S_ISLNK(status.st_mode):
+            content = os.readlink(path)
+        elif stat.S_ISREG(status.st_mode):
+            content = self.compared(_dump(path) if _is_database(path) else path.read_bytes())
+        return (stat.filemode(status.st_mode), status.st_uid, status.st_gid, content)
+
+    def kill(self, call: Call) -> str:
+        """Kill the module before a call; return what is wrong then, and after the next runs, which is nothing."""
+        self.restore()
+        outcome = self._injected(call, f"signal=KILL:when={call.ordinal}")
+        if outcome.code != -signal.SIGKILL:
+            return f"was not killed: {outcome}"
+        return "; ".join([*self._torn(), *self._leaks(outcome), *self._converges()])
+
+    def fail(self, call: Call, error: str, *, lasting: bool) -> str:
+        """Let a call fail, once or from then on; return what is wrong then, and after the next runs, which is nothing."""
+        self.restore()
+        outcome = self._injected(call, f"error={error}:when={call.ordinal}{'+' if lasting else ''}")
+        said = outcome.said
+        wrong = [
+            (not outcome.fired, "was never injected"),
+            (outcome.code not in (0, 1), f"ended with {outcome.code}: {said}"),
+            (outcome.code == 1 and not SAID.search(said), f"says neither where nor what: {said}"),
+            (outcome.code == 1 and bool(_DEBRIS.search(said.partition(": ")[0])), f"names a temporary file: {said}"),
+            (outcome.code == 0 and self.state() != self.new, f"claims success: {self._unlike(self.new)}"),
+        ]
+        found = [words for is_so, words in wrong if is_so]
+        return "; ".join([*found, *self._torn(), *self._leaks(outcome), *self._converges()])
+
+    def _injected(self, call: Call, fault: str) -> Outcome:
+        return run_traced(self._work(), call.name, "-e", f"inject={call.name}:{fault}", prelude=self.prelude)
+
+    def _torn(self) -> Iterator[str]:
+        """Yield what is neither old nor new."""
+        now = self.state()
+        for name in sorted({*now, *self.old, *self.new}):
+            allowed = self.old.get(name, set()) | self.new.get(name, set())
+            if name not in now and name in self.old and name in self.new:
+                yield f"{name} is gone"
+            elif not now.get(name, set()) <= allowed and not _DEBRIS.search(name):
+                yield f"{name} is neither old nor new"
+
+    def _leaks(self, outcome: Outcome) -> Iterator[str]:
+        """Yield where a secret is that must not be there."""
+        for secret in self.secrets:
+            if secret in outcome.said.encode():
+                yield "says a secret"
+            for top in (self.host, self.temporary):
+                for path in (path for path in top.rglob("*") if path.is_file() and not path.is_symlink()):
+                    if secret in path.read_bytes() and not self.may_hold(path):
+                        yield f"leaves a secret in {path}"
+
+    def _converges(self) -> Iterator[str]:
+        """Run it again, and once more; yield what is wrong."""
+        try:
+            self.run()
+            if self.state() != self.new:
+                yield f"the second run ends otherwise than a clean one: {self._unlike(self.new)}"
+            before = self._prints()
+            again = self.run()
+            if again["changed"] or self._prints() != before:
+                yield "the third run changes something"
+        except ContimgError as error:
+            yield f"the next run fails: {error.message}"
+
+    def _unlike(self, wanted: State) -> list[str]:
+        now = self.state()
+        return sorted(name for name in {*now, *wanted} if now.get(name) != wanted.get(name))
+
+    def _prints(self) -> dict[str, tuple[int, ...]]:
+        """Return inode, size and times of all that is on the host."""
+        found: dict[str, tuple[int, ...]] = {}
+        for path in sorted((self.host, *self.host.rglob("*"))):
+            status = path.lstat()
+            found[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return found
+
+
+def _stem(path: pathlib.Path, suffix: str) -> pathlib.Path:
+    return path.with_name(path.name[: -len(suffix)] or ".")
+
+
+def _is_database(path: pathlib.Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_PAGE_MAGIC)) == _PAGE_MAGIC
+
+
+def _dump(path: pathlib.Path) -> bytes:
+    """Return what any user of a database finds in it, from a copy: looking itself must not change anything."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for suffix in ("", "-wal", "-journal"):
+            if os.path.exists(f"{path}{suffix}"):
+                shutil.copyfile(f"{path}{suffix}", f"{scratch}/{path.name}{suffix}")
+        with contextlib.closing(sqlite3.connect(f"{scratch}/{path.name}")) as connection:
+            try:
+                sound = connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+                return "\n".join(connection.iterdump()).encode() if sound else b"damaged"
+            except sqlite3.DatabaseError as error:
+                return f"damaged: {error}".encode()
