@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,18 +22,21 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     sqlite_failing,
     text_of,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 __all__ = ["reconcile"]
 
 _TABLE = "ms_index"
 _UNTOUCHED = "Nothing was touched."
+_UNCHANGED = "It is as it was."
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Difference:
 
     :ivar known: rows whose sets lie below the roots.
     :ivar removed: paths of rows whose sets are gone.
+    :ivar unreachable: paths of rows whose sets would be behind a link behind which there is no set at all.
     :ivar registered: paths of sets without a row.
     :ivar dependents: rows of other tables that name a removed set, by table.
     :ivar columns: the columns of the index.
@@ -48,16 +53,20 @@ class Difference:
 
     known: int = 0
     removed: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
     dependents: dict[str, int] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
 
 
-def reconcile(*, products_db: str, roots: list[str], max_removed_fraction: float, check: bool) -> dict[str, Any]:
+def reconcile(
+    *, products_db: str, roots: list[str], max_removed_fraction: float, backup_dir: str, check: bool
+) -> dict[str, Any]:
     """Remove rows of sets that are gone, register sets without a row; return the module's result.
 
-    :param roots: the folders below which sets lie; rows of sets elsewhere are left alone.
+    :param roots: the directories below which sets lie; rows of sets elsewhere are left alone.
     :param max_removed_fraction: the part of the rows below the roots that may leave at once.
+    :param backup_dir: where a verified copy of the database is kept before a row is removed.
     :raises ContimgError: when a root is missing or looks unmounted, too many rows would leave, or a database cannot be used.
     """
     places = [os.path.abspath(root) for root in roots]
@@ -65,24 +74,30 @@ def reconcile(*, products_db: str, roots: list[str], max_removed_fraction: float
     with reading(products_db, None) as connection:
         found = _difference(connection, products_db, sets, max_removed_fraction)
     changed = bool(found.removed or found.registered)
+    backup = plan_backup(products_db, backup_dir) if found.removed else None
     if changed and not check:
-        _write(products_db, found)
+        _write(products_db, found, None if backup is None else back_up_database(backup))
     lines = [*(f"- {path}\n" for path in found.removed), *(f"+ {path}\n" for path in found.registered)]
     return {
         "changed": changed,
         "removed": found.removed,
         "registered": found.registered,
+        "unreachable": found.unreachable,
         "dependents": found.dependents,
         "known": found.known,
+        "backup_file": "" if backup is None else backup.target,
         "diff": {"prepared": "".join(lines)} if changed else {},
     }
 
 
 def _sets(root: str) -> Iterator[str]:
-    """Yield every measurement set below a root: a folder ending in ``.ms``; what lies in one is part of it."""
+    """Yield every measurement set below a root: a directory ending in ``.ms``; what lies in one is part of it.
+
+    No link is followed: a set has one path, under which it is registered.
+    """
     if not os.path.isdir(root):
         hint = f"{_UNTOUCHED} Is its file system mounted? Name roots that exist."
-        raise ContimgError("is no directory", path=root, hint=hint)
+        raise ContimgError("is not a directory", path=root, hint=hint)
     with failing("read the directory of measurement sets", root, _UNTOUCHED), os.scandir(root) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -98,24 +113,65 @@ def _difference(
     columns = columns_of(connection, "src", _TABLE)
     if "path" not in columns:
         raise ContimgError(f"has no table {_TABLE}", path=products, hint=f"{_UNTOUCHED} Name a products database.")
-    rows = {text_of(path) for (path,) in connection.execute(f"SELECT path FROM src.{_TABLE} WHERE path IS NOT NULL")}  # noqa: S608
+    found = connection.execute(f"SELECT path FROM src.{_TABLE} WHERE typeof(path) = 'text'")  # noqa: S608
+    rows = {path.decode() for (path,) in found if _is_text(path)}
     below = {root: {path for path in rows if path.startswith(root.rstrip("/") + "/")} for root in sets}
     on_disk = set().union(*sets.values())
     known = set().union(*below.values())
-    gone = sorted(known - on_disk)
+    there = {path for path in known if path in on_disk or _is_there(path)}
     if max_removed_fraction < 1:
-        _refuse_unmounted(below, sets)
+        _refuse_unmounted(below, sets, there)
+    unreachable = _unreachable(known - there, there, below) if max_removed_fraction < 1 else []
+    gone = sorted((known - there).difference(unreachable))
     if known and len(gone) / len(known) > max_removed_fraction:
         hint = f"{_UNTOUCHED} If they were deleted on purpose, raise max_removed_fraction. The first: {', '.join(gone[:5])}."
         what = f"{len(gone)} of {len(known)} measurement sets are gone, more than {max_removed_fraction:.0%}"
         raise ContimgError(what, path=products, hint=hint)
     new = sorted(path for path in on_disk - rows if path.isprintable())
-    return Difference(len(known), gone, new, _dependents(connection, gone), list(columns))
+    return Difference(len(known), gone, unreachable, new, _dependents(connection, gone), list(columns))
 
 
-def _refuse_unmounted(below: dict[str, set[str]], sets: dict[str, set[str]]) -> None:
+def _is_text(path: bytes) -> bool:
+    """Tell whether a path can be compared: one that is not valid UTF-8 is left alone."""
+    try:
+        return b"\0" not in path and bool(path.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_there(path: str) -> bool:
+    """Tell whether anything is at a path, links followed. Raises ContimgError where that cannot be known."""
+    with failing("look for the measurement set", path, _UNTOUCHED):
+        try:
+            os.stat(path)
+        except OSError as error:
+            if error.errno in _GONE:
+                return False
+            raise
+    return True
+
+
+def _unreachable(missing: set[str], there: set[str], below: Iterable[str]) -> list[str]:
+    """Return the missing paths that lead over a link behind which no set is: its file system may not be mounted."""
+    links = {path: link for path in missing for link in [_first_link(path, below)] if link}
+    alive = {link for link in set(links.values()) if any(path.startswith(link + "/") for path in there)}
+    return sorted(path for path, link in links.items() if link not in alive)
+
+
+def _first_link(path: str, roots: Iterable[str]) -> str:
+    """Return the first symbolic link on the way from the nearest root to a path, empty where there is none."""
+    root = max((root.rstrip("/") for root in roots if path.startswith(root.rstrip("/") + "/")), key=len)
+    place = root
+    for name in path[len(root) + 1 :].split("/"):
+        place = f"{place}/{name}"
+        if os.path.islink(place):
+            return place
+    return ""
+
+
+def _refuse_unmounted(below: dict[str, set[str]], sets: dict[str, set[str]], there: set[str]) -> None:
     for root, rows in below.items():
-        if rows and not sets[root]:
+        if rows and not sets[root] and there.isdisjoint(rows):
             hint = f"{_UNTOUCHED} Is its file system mounted? If all were deleted on purpose, set max_removed_fraction to 1."
             raise ContimgError(f"holds no measurement set, the index knows {len(rows)} there", path=root, hint=hint)
 
@@ -152,11 +208,18 @@ def _row(path: str, columns: list[str]) -> dict[str, object]:
     return {name: known.get(name) for name in columns if name in known}
 
 
-def _write(products: str, found: Difference) -> None:
-    with connected() as connection, sqlite_failing("write the products database", products, "It is as it was."):
+def _write(products: str, found: Difference, backup: str | None) -> None:
+    """Remove and register in one transaction; what is removed is compared with its backup under the same lock."""
+    with connected() as connection, sqlite_failing("write the products database", products, _UNCHANGED):
         attached(connection, "dst", uri_of(products, "mode=rw"))
+        if backup is not None:
+            attached(connection, "kept", uri_of(backup, "mode=ro&immutable=1"))
         connection.execute("PRAGMA dst.synchronous = EXTRA")
         connection.execute("BEGIN IMMEDIATE")
+        for path in found.removed:
+            if _row_of(connection, "dst", path) != _row_of(connection, "kept", path) or _is_there(path):
+                hint = f"{_UNCHANGED} Run again."
+                raise ContimgError(f"the row of {path} or its set has changed meanwhile", path=products, hint=hint)
         connection.executemany(f"DELETE FROM dst.{_TABLE} WHERE path = ?", [(path,) for path in found.removed])  # noqa: S608
         for path in found.registered:
             row = _row(path, found.columns)
@@ -165,5 +228,11 @@ def _write(products: str, found: Difference) -> None:
                 list(row.values()),
             )
         connection.execute("COMMIT")
-    with failing("flush the folder", products, "The rows are written."):
+    with failing("flush the directory", products, "The rows are written."):
         sync_directory(os.path.dirname(os.path.abspath(products)))
+
+
+def _row_of(connection: sqlite3.Connection, alias: str, path: str) -> list[list[tuple[str, object]]]:
+    """Return the rows of a path with the types of their values."""
+    rows = connection.execute(f"SELECT * FROM {alias}.{_TABLE} WHERE path = ?", (path,))  # noqa: S608
+    return [[(type(value).__name__, value) for value in row] for row in rows]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ms_index_reconcile
-short_description: Make the index of measurement sets tell which there are
+short_description: Reconcile the index of measurement sets with the sets on disk
 version_added: 0.1.0
 description:
   - Removes rows of C(ms_index) whose measurement sets below O(roots) are gone, and registers sets that have no row.
+  - Links are followed to see whether a set exists. A set that only a link leads to is not registered.
+  - A row that is removed is in the verified copy of the database in O(backup_dir).
   - A missing or empty mount does not read as "everything was deleted"; see O(roots) and O(max_removed_fraction).
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
@@ -33,18 +35,30 @@ options:
     description: The part of the rows below O(roots) that may be removed at once. More fails the task before any change.
     type: float
     default: 0.2
+  backup_dir:
+    description: Where a verified copy of the database is kept before a row is removed, as M(dsa110.contimg.sqlite_backup) makes it.
+    type: path
+    required: true
 """
 
 EXAMPLES = r"""
-- name: Forget measurement sets that were deleted, know those that were not registered
+- name: Remove rows of deleted measurement sets and register those without a row
   dsa110.contimg.ms_index_reconcile:
     products_db: /data/dsa110-contimg/state/products.sqlite3
     roots: [/stage/dsa110-contimg/ms]
+    backup_dir: /var/lib/dsa110-contimg-migration/backups
 """
 
 RETURN = r"""
 removed:
   description: Paths of the rows that were removed.
+  returned: success
+  type: list
+  elements: str
+unreachable:
+  description:
+    - Paths of rows whose way leads over a symbolic link behind which none of the known sets is. Its file system may not be mounted.
+      The rows stay, unless O(max_removed_fraction=1).
   returned: success
   type: list
   elements: str
@@ -61,6 +75,10 @@ known:
   description: How many rows lay below O(roots).
   returned: success
   type: int
+backup_file:
+  description: The copy of the database, in check mode where it would be. Empty where no row is removed.
+  returned: success
+  type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -76,6 +94,7 @@ def main() -> None:
             "products_db": {"type": "path", "required": True},
             "roots": {"type": "list", "elements": "path", "required": True},
             "max_removed_fraction": {"type": "float", "default": 0.2},
+            "backup_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
