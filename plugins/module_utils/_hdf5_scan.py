@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import mjd_of, parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_header import read_headers
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     attached,
     columns_of,
@@ -35,10 +35,6 @@ __all__ = ["index_files"]
 _NAME = re.compile(r"(.+)_(sb([0-9]{2}))\.hdf5\Z")
 _NAMED = 20
 _UNTOUCHED = "Nothing was touched."
-# Where the header of a UVH5 file may have a coordinate, in radians; the correlator adds its own to the extra keywords.
-_RIGHT_ASCENSION = ("phase_center_app_ra", "extra_keywords/phase_center_ra", "phase_center_ra")
-_DECLINATION = ("phase_center_app_dec", "extra_keywords/phase_center_dec", "phase_center_dec")
-_HOUR_ANGLE = "extra_keywords/ha_phase_center"
 
 
 @dataclass
@@ -47,7 +43,7 @@ class Scan:
 
     :ivar rows: rows to write, new and changed.
     :ivar missing: paths that the index knows and that are gone.
-    :ivar errors: names that cannot be read as a file of a subband, the first of them.
+    :ivar errors: files whose name or content cannot be read, the first of them.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -57,6 +53,11 @@ class Scan:
     updated: int = 0
     unchanged: int = 0
     skipped: int = 0
+
+    def add_error(self, path: str, problem: str) -> None:
+        """Name a file with what is the matter with it."""
+        if len(self.errors) < _NAMED:
+            self.errors.append(f"{display(path)}: {problem}")
 
 
 def index_files(*, hdf5_db: str, input_dir: str, rescan: bool, check: bool) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def index_files(*, hdf5_db: str, input_dir: str, rescan: bool, check: bool) -> d
     coordinates = "nothing to read"
     changed = bool(scan.rows or scan.missing)
     if changed and not check:
-        coordinates = _add_coordinates(scan.rows)
+        coordinates = _add_coordinates(scan)
         _write(hdf5_db, scan)
     counted = {name: getattr(scan, name) for name in ("new", "updated", "unchanged", "skipped", "errors")}
     shown = "".join(
@@ -131,8 +132,7 @@ def _count(scan: Scan, entry: os.DirEntry[str], known: tuple[Any, ...] | None, *
     row = _row(entry, now)
     if row is None:
         scan.skipped += 1
-        if len(scan.errors) < _NAMED:
-            scan.errors.append(f"{display(entry.path)}: is not named like TIMESTAMP_sbNN.hdf5")
+        scan.add_error(entry.path, "is not named like TIMESTAMP_sbNN.hdf5")
         return
     if known is None:
         scan.new += 1
@@ -170,48 +170,20 @@ def _row(entry: os.DirEntry[str], now: float) -> dict[str, Any] | None:
     }
 
 
-def _add_coordinates(rows: list[dict[str, Any]]) -> str:
+def _add_coordinates(scan: Scan) -> str:
     """Fill in the coordinates of the files of the first subband, and say how that went."""
-    wanted = [row for row in rows if row["subband_num"] == 0]
+    wanted = [row for row in scan.rows if row["subband_num"] == 0]
     try:
         import h5py  # noqa: PLC0415  # no requirement: where the host lacks it, the coordinates stay NULL
     except ImportError:
         return f"h5py is missing on the host: {len(wanted)} files have none"
     read = 0
-    for row in wanted:
-        row["ra_deg"], row["dec_deg"] = _coordinates(h5py, row["path"])
-        read += row["ra_deg"] is not None
+    for row, found in zip(wanted, read_headers(h5py, [row["path"] for row in wanted])):
+        row["ra_deg"], row["dec_deg"] = found.ra_deg, found.dec_deg
+        read += found.ra_deg is not None
+        if found.problem:
+            scan.add_error(row["path"], f"{found.problem}; indexed without coordinates")
     return f"read from {read} of {len(wanted)} files"
-
-
-def _coordinates(h5py: Any, path: str) -> tuple[float | None, float | None]:
-    """Return right ascension and declination in degrees from the header; both, or neither.
-
-    A telescope that does not track writes the hour angle of its phase centre instead of the right ascension.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            header = file["Header"]
-            declination = _first(header, _DECLINATION)
-            ascension = _first(header, _RIGHT_ASCENSION)
-            if ascension is None and _HOUR_ANGLE in header:
-                times = header["lst_array"]
-                ascension = float(times[len(times) // 2]) - _scalar(header[_HOUR_ANGLE])
-            if ascension is not None and declination is not None:
-                return math.degrees(ascension) % 360, math.degrees(declination)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        pass  # a file that is still being written, or none: the index takes it all the same
-    return None, None
-
-
-def _first(header: Any, names: tuple[str, ...]) -> float | None:
-    return next((_scalar(header[name]) for name in names if name in header), None)
-
-
-def _scalar(dataset: Any) -> float:
-    """Return the number that a dataset holds, or the first of its numbers."""
-    value = dataset[()]
-    return float(value if dataset.shape == () else value.flat[0])
 
 
 def _write(hdf5_db: str, scan: Scan) -> None:

@@ -14,6 +14,7 @@ description:
   - Brings C(hdf5_file_index) of an HDF5 database up to what stands in a directory and below it, in one transaction.
   - New files are added, changed ones (by modification time or size) updated, missing ones marked C(stored=0) and never deleted.
   - Coordinates of the first subband's files are read with h5py where the host has it, and otherwise left as they are.
+    A file that needs more than 256 MiB of memory or ten seconds for that is indexed without them and named in RV(errors).
   - A directory without any HDF5 file of which the index knows some is taken for an unmounted file system and refused.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
@@ -62,7 +63,7 @@ skipped:
   returned: success
   type: int
 errors:
-  description: The first 20 of these, with the reason.
+  description: The first 20 of these, and of files whose content cannot be read, with the reason. In check mode no content is read.
   returned: success
   type: list
   elements: str
