@@ -179,14 +179,16 @@ def newest_row(path: str) -> str:
             )
             for table in table_names(connection)
             for column in _time_columns(connection, table)
-            for (value,) in connection.execute(f"SELECT max({quoted(column)}) FROM {quoted(table)}")  # noqa: S608
+            for (value,) in connection.execute(f"SELECT max({quoted(column)}) FROM main.{quoted(table)}")  # noqa: S608
             if value is not None
         ]
     return max(found)[1] if found else ""
 
 
 def _time_columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    columns = {row[1].decode(errors="replace") for row in connection.execute(f"PRAGMA table_info({quoted(table)})")}
+    columns = {
+        row[1].decode(errors="replace") for row in connection.execute(f"PRAGMA main.table_info({quoted(table)})")
+    }
     return [column for column in _TIME_COLUMNS if column in columns][:1]
 
 

@@ -96,12 +96,12 @@ def paths_in(path: str, moves: Moves) -> list[Column]:
 
 def _columns(connection: sqlite3.Connection, moves: Moves) -> Iterator[Column]:
     for table in _tables(connection):
-        names = [_decoded(row[1]) for row in connection.execute(f"PRAGMA table_info({_name(table)})")]
+        names = [_decoded(row[1]) for row in connection.execute(f"PRAGMA main.table_info({_name(table)})")]
         counted = ", ".join(
             f"coalesce(sum({moves.is_old(_name(name))}), 0), coalesce(sum({moves.mentions(_name(name))}), 0)"
             for name in names
         )
-        counts = connection.execute(f"SELECT {counted} FROM {_name(table)}").fetchone()  # noqa: S608
+        counts = connection.execute(f"SELECT {counted} FROM main.{_name(table)}").fetchone()  # noqa: S608
         for name, rows, all_texts in zip(names, counts[::2], counts[1::2]):
             if all_texts:
                 yield Column(table, name, rows, all_texts - rows)
@@ -109,7 +109,7 @@ def _columns(connection: sqlite3.Connection, moves: Moves) -> Iterator[Column]:
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
     """Return the tables that hold rows themselves; a virtual table keeps its own in tables that begin with its name."""
-    found = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+    found = connection.execute("SELECT name, sql FROM main.sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
     tables = {_decoded(name): _decoded(sql or b"") for name, sql in found}
     virtual = tuple(name for name, sql in tables.items() if sql.upper().startswith("CREATE VIRTUAL"))
     shadows = tuple(f"{name}_" for name in virtual)
@@ -141,7 +141,7 @@ def rewrite(path: str, columns: Sequence[Column], moves: Moves) -> None:
 
 def _update(connection: sqlite3.Connection, path: str, column: Column, moves: Moves) -> None:
     name = _name(column.name)
-    statement = f"UPDATE {_name(column.table)} SET {name} = {moves.moved(name)} WHERE {moves.is_old(name)}"  # noqa: S608
+    statement = f"UPDATE main.{_name(column.table)} SET {name} = {moves.moved(name)} WHERE {moves.is_old(name)}"  # noqa: S608
     where = f"{column.table}.{column.name}"
     try:
         changed = connection.execute(statement).rowcount

@@ -81,7 +81,7 @@ def _judged(path: str, real: dict[str, str]) -> dict[str, Any]:
 def _has_rows(path: str) -> bool:
     with open_readonly(path) as connection:
         return any(
-            connection.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1").fetchone() is not None  # noqa: S608
+            connection.execute(f"SELECT 1 FROM main.{quoted(table)} LIMIT 1").fetchone() is not None  # noqa: S608
             for table in table_names(connection)
             if table != "sqlite_sequence"
         )

@@ -199,7 +199,9 @@ def _table_content(chunks: list[tuple[int, bytes]]) -> dict[str, Any]:
 
 def _schema_key(connection: sqlite3.Connection) -> bytes:
     """Return the canonical bytes of the schema: two settings, then what ``sqlite_master`` says, sorted as bytes."""
-    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_stat*'")
+    rows = connection.execute(
+        "SELECT type, name, tbl_name, sql FROM main.sqlite_master WHERE name NOT GLOB 'sqlite_stat*'"
+    )
     settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")]
     return row_key(settings) + b"".join(sorted(row_key(row) for row in rows))
 

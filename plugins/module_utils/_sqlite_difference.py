@@ -47,27 +47,28 @@ class Differences:
 
     def __init__(self) -> None:
         self._kept = sqlite3.connect("", isolation_level=None)
-        self._kept.execute("CREATE TABLE found(digest BLOB, side INTEGER, place INTEGER)")
+        self._kept.execute("CREATE TABLE main.found(digest BLOB, side INTEGER, place INTEGER)")
         self._kept.execute("BEGIN")
 
     def add(self, found: list[Found] | Iterator[Found]) -> None:
         """Add rows of either side."""
-        self._kept.executemany("INSERT INTO found VALUES(?, ?, ?)", found)
+        self._kept.executemany("INSERT INTO main.found VALUES(?, ?, ?)", found)
 
     def settle(self) -> tuple[int, int]:
         """Let equal rows of both sides cancel out; return how many are left here and there."""
         self._kept.execute(
-            "CREATE TABLE left_over AS SELECT digest, sum(side) AS balance FROM found GROUP BY digest HAVING sum(side) <> 0"
+            "CREATE TABLE main.left_over AS"
+            " SELECT digest, sum(side) AS balance FROM main.found GROUP BY digest HAVING sum(side) <> 0"
         )
         here, there = self._kept.execute(
-            "SELECT total(max(balance, 0)), total(max(-balance, 0)) FROM left_over"
+            "SELECT total(max(balance, 0)), total(max(-balance, 0)) FROM main.left_over"
         ).fetchone()
         return int(here), int(there)
 
     def first(self, most: int) -> list[tuple[int, int]]:
         """Return side and place of the first rows that are left."""
         rows = self._kept.execute(
-            "SELECT side, min(place) FROM found JOIN left_over USING (digest) WHERE side * balance > 0"
+            "SELECT side, min(place) FROM main.found JOIN main.left_over USING (digest) WHERE side * balance > 0"
             " GROUP BY digest, side ORDER BY side DESC, min(place) LIMIT ?",
             (most,),
         )
@@ -109,7 +110,7 @@ def joined(
 def _inner_starts(connection: sqlite3.Connection, table: Table) -> list[int]:
     """Return where each range but the first begins: at even distances, or by counting where rowids are far apart."""
     first, last = connection.execute(
-        f"SELECT min({table.rowid}), max({table.rowid}) FROM {quoted(table.name)} NOT INDEXED"  # noqa: S608
+        f"SELECT min({table.rowid}), max({table.rowid}) FROM main.{quoted(table.name)} NOT INDEXED"  # noqa: S608
     ).fetchone()
     if first is None:
         return []
@@ -178,7 +179,7 @@ def _rows_at(
             (_digest(row), rowid) for rowid in sorted(rowids) for row in exact_rows(connection, table, (rowid, rowid))
         ]
     numbers = connection.execute(
-        f"SELECT {table.rowid} FROM {quoted(table.name)} NOT INDEXED"  # noqa: S608
+        f"SELECT {table.rowid} FROM main.{quoted(table.name)} NOT INDEXED"  # noqa: S608
         f" WHERE {table.rowid} BETWEEN ? AND ? ORDER BY {table.rowid}",
         between,
     )

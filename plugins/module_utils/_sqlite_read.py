@@ -131,7 +131,7 @@ class Snapshot:
             connection.text_factory = Text
             try:
                 connection.execute("BEGIN")
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                connection.execute("SELECT count(*) FROM main.sqlite_master").fetchone()
                 yield connection
             finally:
                 connection.close()
@@ -169,7 +169,7 @@ def _settle(path: str, copy: str) -> None:
     with failing("read the database with its log", path, _DAMAGED):
         connection = sqlite3.connect(uri_of(copy, "mode=rw"), uri=True, isolation_level=None)
         try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            connection.execute("SELECT count(*) FROM main.sqlite_master").fetchone()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             connection.close()

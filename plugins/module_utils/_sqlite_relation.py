@@ -125,7 +125,7 @@ class _Sides:
         with failing("read the schema", self._states[side].path):
             columns = {name: _columns(connection, name) for name in self._names[side]}
             others = connection.execute(
-                "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'table' OR rootpage = 0"
+                "SELECT type, name, tbl_name, sql FROM main.sqlite_master WHERE type <> 'table' OR rootpage = 0"
             )
             definitions = sorted((*row[:3], b" ".join((row[3] or b"").split())) for row in others)
             version = connection.execute("PRAGMA user_version").fetchone()
@@ -152,7 +152,7 @@ class _Sides:
             return -1
         with failing("read the database", self._states[side].path):
             table_of(self._connections[side], name)
-            row = self._connections[side].execute(f"SELECT count(*) FROM {quoted(name)} NOT INDEXED")  # noqa: S608
+            row = self._connections[side].execute(f"SELECT count(*) FROM main.{quoted(name)} NOT INDEXED")  # noqa: S608
             return int(row.fetchone()[0])
 
     def _table(self, name: str, *, by_rowid: bool) -> TableDifference:
@@ -196,7 +196,7 @@ class _Sides:
 
 
 def _columns(connection: sqlite3.Connection, name: str) -> list[tuple[object, ...]]:
-    return [tuple(column) for column in connection.execute(f"PRAGMA table_xinfo({quoted(name)})")]
+    return [tuple(column) for column in connection.execute(f"PRAGMA main.table_xinfo({quoted(name)})")]
 
 
 def _declared(connection: sqlite3.Connection, name: str) -> list[tuple[str, str]]:
@@ -204,7 +204,7 @@ def _declared(connection: sqlite3.Connection, name: str) -> list[tuple[str, str]
 
 
 def _raw_columns(connection: sqlite3.Connection, name: str) -> list[tuple[Any, ...]]:
-    return connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+    return connection.execute(f"PRAGMA main.table_xinfo({quoted(name)})").fetchall()
 
 
 def _key(connection: sqlite3.Connection, name: str) -> list[str]:

@@ -64,7 +64,7 @@ def table_names(connection: sqlite3.Connection) -> list[str]:
     SQLite's statistics (``sqlite_stat*``) are no content: ``ANALYZE`` makes them.
     """
     rows = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name NOT GLOB 'sqlite_stat*'"
+        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND rootpage > 0 AND name NOT GLOB 'sqlite_stat*'"
     )
     return sorted(_name(name) for (name,) in rows)
 
@@ -86,7 +86,7 @@ class Table:
     def select(self) -> str:
         """Return the statement that reads all stored columns from the table itself, never from an index."""
         columns = ", ".join(self._values())
-        return f"SELECT {columns} FROM {quoted(self.name)} NOT INDEXED"  # noqa: S608
+        return f"SELECT {columns} FROM main.{quoted(self.name)} NOT INDEXED"  # noqa: S608
 
     def select_range(self) -> str:
         """Return the same for the rowids between two parameters, in their order."""
@@ -107,7 +107,7 @@ class Table:
 
 def table_of(connection: sqlite3.Connection, name: str) -> Table:
     """Look at a table, and make its rows readable; ``connection`` gives TEXT as bytes."""
-    found = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+    found = connection.execute(f"PRAGMA main.table_xinfo({quoted(name)})").fetchall()
     columns = [_name(row[1]) for row in found]
     stored = tuple(column for column, row in zip(columns, found) if row[6] in (0, 3))
     taken = {column.lower() for column in columns}
@@ -123,8 +123,8 @@ def _stand_in_for_collations(connection: sqlite3.Connection, table: str) -> None
 
     Scans and counts compare nothing, so what stands in is never asked. SQLite's own check would be misled by it.
     """
-    for index in connection.execute(f"PRAGMA index_list({quoted(table)})").fetchall():
-        for row in connection.execute(f"PRAGMA index_xinfo({quoted(_name(index[1]))})").fetchall():
+    for index in connection.execute(f"PRAGMA main.index_list({quoted(table)})").fetchall():
+        for row in connection.execute(f"PRAGMA main.index_xinfo({quoted(_name(index[1]))})").fetchall():
             if bytes(row[4]).upper() not in _COLLATIONS:
                 connection.create_collation(_name(row[4]), lambda _one, _two: 0)
 
@@ -135,7 +135,7 @@ def _utf16(connection: sqlite3.Connection) -> bool:
 
 def _knows(connection: sqlite3.Connection, table: str, rowid: str) -> bool:
     with contextlib.suppress(sqlite3.OperationalError):
-        connection.execute(f"SELECT {rowid} FROM {quoted(table)} LIMIT 0")  # noqa: S608
+        connection.execute(f"SELECT {rowid} FROM main.{quoted(table)} LIMIT 0")  # noqa: S608
         return True
     return False
 
@@ -145,11 +145,11 @@ def chunk_ranges(connection: sqlite3.Connection, table: Table) -> list[tuple[int
     # Each is asked by itself: SQLite then seeks, or counts the entries of the smallest index. Were that index damaged and the count
     # wrong, chunks that are not full would tell.
     first, last = (
-        connection.execute(f"SELECT {end}({table.rowid}) FROM {quoted(table.name)} NOT INDEXED").fetchone()[0]  # noqa: S608
+        connection.execute(f"SELECT {end}({table.rowid}) FROM main.{quoted(table.name)} NOT INDEXED").fetchone()[0]  # noqa: S608
         for end in ("min", "max")
     )
     _stand_in_for_collations(connection, table.name)
-    count = connection.execute(f"SELECT count(*) FROM {quoted(table.name)}").fetchone()[0]  # noqa: S608
+    count = connection.execute(f"SELECT count(*) FROM main.{quoted(table.name)}").fetchone()[0]  # noqa: S608
     if first is None:
         return []
     dense = last - first + 1 == count
@@ -159,7 +159,7 @@ def chunk_ranges(connection: sqlite3.Connection, table: Table) -> list[tuple[int
 
 def _starts(connection: sqlite3.Connection, table: Table, first: int) -> Iterator[int]:
     step = (
-        f"SELECT {table.rowid} FROM {quoted(table.name)} NOT INDEXED WHERE {table.rowid} >= ?"  # noqa: S608
+        f"SELECT {table.rowid} FROM main.{quoted(table.name)} NOT INDEXED WHERE {table.rowid} >= ?"  # noqa: S608
         f" ORDER BY {table.rowid} LIMIT 1 OFFSET {CHUNK_ROWS}"
     )
     found: tuple[int] | None = (first,)

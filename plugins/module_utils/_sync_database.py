@@ -132,7 +132,7 @@ class _Replacement:
             path = os.path.join(os.fsencode(f"/proc/self/fd/{self.folder}"), copy)
             with contextlib.closing(sqlite3.connect(uri_of(os.fsdecode(path), "mode=rw"), uri=True)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                connection.execute("SELECT count(*) FROM main.sqlite_master").fetchone()
             if self._size(copy + b"-wal"):  # SQLite takes a log that it cannot look at for none
                 raise OSError(errno.EIO, "SQLite did not take the log in", members[self.name])
             self._copy_metadata(members[self.name], copy)
