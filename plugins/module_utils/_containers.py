@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import run
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import is_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -187,9 +187,9 @@ def uses_of(container: Container, paths: Sequence[str]) -> Iterator[dict[str, st
             if _lies_in(source, path) or _lies_in(path, source):
                 yield {"path": path, "where": "mount" if _lies_in(source, path) else "above", "name": point}
         for name, value in container.environment.items():
-            if is_below(value, path):
+            if names_path(value, path):
                 yield {"path": path, "where": "environment", "name": name}
-        if is_below(container.command, path):
+        if names_path(container.command, path):
             yield {"path": path, "where": "command", "name": ""}
 
 
@@ -263,7 +263,7 @@ def _naming(compose: Compose | None, paths: Sequence[str]) -> list[str]:
         file = os.path.join(compose.directory, name)
         if os.path.isfile(file):
             texts[file] = _text(file)
-    return [file for file, text in texts.items() if any(is_below(text, path) for path in paths)]
+    return [file for file, text in texts.items() if any(names_path(text, path) for path in paths)]
 
 
 def environment_files_in(text: str) -> list[str]:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import Assignment, format_value, parse
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,11 +99,9 @@ def _not_expandable(name: bytes, why: str) -> ContimgError:
 
 
 def repointed(value: bytes, repoint: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Return a path that is, or lies under, an old path as it lies under the new one; any other value as it is."""
-    for old, new in sorted(repoint, key=lambda pair: -len(pair[0])):
-        if value == old or value.startswith(old + b"/"):
-            return new + value[len(old) :]
-    return value
+    """Return a value in which every old path, and what lies below it, is replaced by the new one, at the path's boundaries."""
+    moves = [(os.fsdecode(old), os.fsdecode(new)) for old, new in repoint]
+    return os.fsencode(replaced(os.fsdecode(value), moves))
 
 
 def edited(content: bytes, edit: Edit) -> bytes:

@@ -92,7 +92,7 @@ def edit_file(
     result = _settle(
         found, after, ownership=ownership.completed(found.ownership), veil=veil, backup_dir=backup_dir, check=check
     )
-    result["warnings"] = [f"{path}: {warning}" for warning in warnings_about(after, edit)]
+    result["warnings"] = [f"{path}: {warning}" for warning in warnings_about(after)]
     checkout = tracking_checkout(found.path)
     if checkout:
         result["warnings"].append(f"{path}: is tracked by git in {checkout}: a checkout there would undo a change")

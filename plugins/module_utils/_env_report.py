@@ -81,7 +81,7 @@ def _line(one: Assignment, veil: Veil, *, changed: bool) -> str:
     return f"{display(one.name)}={veil.shown(one.name, one.value)}{note}\n"
 
 
-def warnings_about(content: bytes, edit: Edit) -> Iterator[str]:
+def warnings_about(content: bytes) -> Iterator[str]:
     """Yield what an operator may not expect of systemd or bash, line by line and then name by name.
 
     A line is named by its number: one that systemd drops may be a piece of a secret.
@@ -95,17 +95,10 @@ def warnings_about(content: bytes, edit: Edit) -> Iterator[str]:
         elif not one.valid:
             yield f"line {line} is no assignment to a valid name: systemd drops it"
     for name, value in effective(content).items():
-        yield from _warnings_about_value(display(name), value, edit)
+        if REFERENCE.search(value):
+            yield f"{display(name)} refers to another variable, which systemd does not expand"
     for name in sorted(_ambiguous(content)):
         yield f"{display(name)} stands under a comment that ends in a backslash: systemd sees it from version 254 on"
-
-
-def _warnings_about_value(name: str, value: bytes, edit: Edit) -> Iterator[str]:
-    if REFERENCE.search(value):
-        yield f"{name} refers to another variable, which systemd does not expand"
-    for old, _new in edit.repoint:
-        if re.search(rb"(?<![\w.-])" + re.escape(old) + rb"(?![\w.-])", value):
-            yield f"{name} still mentions {display(old)}: it is not the path, or a path below it, that is moved"
 
 
 def _ambiguous(content: bytes) -> set[bytes]:

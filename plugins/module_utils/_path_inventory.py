@@ -137,14 +137,14 @@ def _in_file(file: File, needle: Needle, variables: Variables) -> tuple[list[Ref
 
 
 def _wanted(needle: Needle) -> Callable[[str, bytearray, int], bool]:
-    """Return what tells from the bytes of a file whether it is worth reading: a search for the rarest part of the path."""
+    """Return what tells from the bytes of a file whether it is worth reading: a search for what each of its spellings holds."""
     prefix = needle.prefix.encode()
-    part = max(needle.prefix.split("/"), key=len).encode()
+    path = needle.path
     patterns = needle.bytes_patterns()
 
     def wanted(name: str, buffer: bytearray, count: int) -> bool:
-        if prefix and buffer.find(part, 0, count) >= 0:
-            if buffer.find(prefix, 0, count) >= 0:
+        if path is not None and buffer.find(path.part, 0, count) >= 0:
+            if buffer.find(prefix, 0, count) >= 0 or path.may_be_in(buffer, count):
                 return True
             if _may_be_python(name) and needle.may_be_composed(buffer[:count].decode("latin-1")):
                 return True
@@ -201,7 +201,7 @@ def _composed(
     lines = {}
     for literal in source.literals:
         value = literal.value if literal.kind == "python_string" and literal.start not in seen else ""
-        if needle.prefix in value and needle.path.search(value):
+        if needle.path.search(value):
             lines[literal.start] = source.line_of(literal.start)
     for one in composed:
         if not any(needle.path.search(text) for _identity, text in one.value.literals):

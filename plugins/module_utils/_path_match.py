@@ -12,26 +12,18 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import is_secret
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import PathText, is_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Needle", "below", "shown"]
+__all__ = ["Needle", "shown"]
 
-# Before: the start of a path, or a URL's slashes (sqlite:////stage, not https://stage), or an option's letter (-v/stage).
-_BEFORE = r"(?:(?<![\w.\-/])|(?<=//)|(?<=[\s\"'\[]-[A-Za-z]))"
-# After: the end of the path's last name; a full stop may end a sentence there.
-_AFTER = r"(?!\.?[\w\-])"
 _ASSIGNED = re.compile(r"""([A-Za-z_][\w\-]*)(["']?\s*[:=]\s*)("[^"]*"?|'[^']*'?|[^\s,;)]+)""")
 _USER_IN_URL = re.compile(r"(://)[^/\s@]*@")
 _WORDS = re.compile(r"[\w \-/:,|]+", re.ASCII)
 _LONGEST = 300
 _NO_EDIT = Edit()
-
-
-def below(path: str, prefix: str) -> bool:
-    """Tell whether a path is another one, or lies under it."""
-    return path == prefix or path.startswith(prefix + "/")
 
 
 class Needle:
@@ -48,7 +40,7 @@ class Needle:
         if (prefix and not normal) or not (prefix or patterns):
             hint = "Nothing was touched. Name an absolute path other than / and without '..', or patterns."
             raise ContimgError("cannot be looked for", path=prefix, hint=hint)
-        self.path = re.compile(_BEFORE + re.escape(self.prefix) + _AFTER, re.ASCII) if prefix else None
+        self.path = PathText(self.prefix) if prefix else None
         self._parts = _parts_of(self.prefix)
         self.patterns = [_compiled(pattern) for pattern in patterns]
 
@@ -61,9 +53,9 @@ class Needle:
 
     def in_line(self, line: str) -> Iterator[tuple[int, str]]:
         """Yield where a line has a match, and what matched: the path, or the pattern as it was given."""
-        if self.path is not None and self.prefix in line:
-            for match in self.path.finditer(line):
-                yield match.start(), self.prefix
+        if self.path is not None:
+            for mention in self.path.mentions(line):
+                yield mention.start, self.prefix
         for pattern in self.patterns:
             for match in pattern.finditer(line):
                 yield match.start(), pattern.pattern
@@ -74,7 +66,7 @@ class Needle:
 
     def names(self, value: str) -> bool:
         """Tell whether a value is the path or a path below it."""
-        return bool(self.prefix) and below(value, self.prefix)
+        return bool(self.prefix) and is_below(value, self.prefix)
 
 
 def _parts_of(prefix: str) -> list[re.Pattern[str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import below
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import is_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,9 +64,9 @@ class Variables:
                 raise ContimgError(f"'{one.name}' is no name of a variable", hint=_UNTOUCHED)
             if any(not _PLAIN.fullmatch(path) or posixpath.normpath(path) != path for path in (one.old, one.default)):
                 raise ContimgError(f"{one.name} needs absolute, normal paths without quotes", hint=_UNTOUCHED)
-            if not below(one.old, prefix):
+            if not is_below(one.old, prefix):
                 raise ContimgError(f"is not below {prefix}, which is looked for", path=one.old, hint=_UNTOUCHED)
-            if below(one.default, prefix):
+            if is_below(one.default, prefix):
                 raise ContimgError(
                     f"lies below {prefix}, so it would be found again", path=one.default, hint=_UNTOUCHED
                 )
@@ -80,7 +80,7 @@ class Variables:
         if posixpath.normpath(clean) != clean:
             return "the path is not normal"
         for one in self._all:
-            if below(clean, one.old):
+            if is_below(clean, one.old):
                 rest = path[len(one.old) + 1 :] if path != one.old else None
                 found = Target(one, rest)
                 return self._parted(clean, found) if clean != one.old else found
@@ -89,6 +89,6 @@ class Variables:
     def _parted(self, path: str, target: Target) -> Target | str:
         """Return the target of a folder, unless what is known to lie in it goes elsewhere."""
         new = target.path.rstrip("/")
-        apart = (one for one in self._all if below(one.old, path) and one.default != new + one.old[len(path) :])
+        apart = (one for one in self._all if is_below(one.old, path) and one.default != new + one.old[len(path) :])
         one = next(apart, None)
         return target if one is None else f"{one.old}, which lies in it, is renamed ({one.name})"

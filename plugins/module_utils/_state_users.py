@@ -21,8 +21,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
     mounts_of,
     places_of,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, owner_of, process_ids
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import is_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ def cron_entries(
     """
     for table in sorted({path for pattern in tables for path in glob.glob(pattern) if os.path.isfile(path)}):
         for number, line in enumerate(_lines(table, unread), 1):
-            named = next((path for path in paths if is_below(line, path)), None)
+            named = next((path for path in paths if names_path(line, path)), None)
             if named is not None and not line.lstrip().startswith("#"):
                 yield {"file": table, "line": number, "text": masked(line.strip())[:_LONGEST], "path": named}
 

@@ -18,6 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Ed
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import Veil, is_secret
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import (
     next_elapse,
     show,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-__all__ = ["Facts", "Unit", "describe_units", "facts_of", "is_below", "logs_of_units", "uses_of"]
+__all__ = ["Facts", "Unit", "describe_units", "facts_of", "logs_of_units", "uses_of"]
 
 _COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost")
 _PROPERTIES = (
@@ -108,11 +109,6 @@ class Unit:
     settings: dict[str, list[str]]
     files: Mapping[str, bytes]
     timer: TimerMoment | None = None
-
-
-def is_below(value: str, path: str) -> bool:
-    """Tell whether a text names a path or something below it, at a boundary of both."""
-    return bool(re.search(rf"(?<![\w./]){re.escape(path.rstrip('/'))}(?=/|$|[\s:;,\"'|&<>)])", value))
 
 
 def facts_of(unit: Unit) -> Facts:
@@ -292,13 +288,13 @@ def uses_of(unit: Unit, paths: Sequence[str]) -> Iterator[dict[str, str]]:
     """Yield where a unit names one of the paths: ``path``, ``where`` and, for an environment, ``name``."""
     for path in paths:
         for where, values in _places(unit).items():
-            if any(is_below(value, path) for value in values):
+            if any(names_path(value, path) for value in values):
                 yield {"path": path, "where": where}
         found = {"Environment": _environment(unit.raw["Environment"])}
         found.update((file, effective(content)) for file, content in unit.files.items())
         for where, values_by_name in found.items():
             for name, value in values_by_name.items():
-                if is_below(display(value), path):
+                if names_path(display(value), path):
                     yield {"path": path, "where": where, "name": display(name)}
 
 

@@ -41,7 +41,8 @@ options:
     default: []
   repoint:
     description:
-      - Values that are, or lie under, one path are moved to another. The longest path that matches decides.
+      - Where a value names one path, or a path below it, it is changed to name the other, also within a list or a URL. The
+        longest path that matches decides.
       - What O(values) and O(secrets) set is taken as it is.
     type: list
     elements: dict

@@ -52,6 +52,11 @@ CASES = {
         Edit(repoint=STATE),
         b'A="/data/state/x y"\nB=/data/state\n',
     ),
+    "repointed within a value": (
+        b"A=sqlite:////stage/state/x\nB=-v/stage/state:/x:/stage/state-2\nC=/mnt/stage/state\n",
+        Edit(repoint=STATE),
+        b"A=sqlite:////data/state/x\nB=-v/data/state:/x:/stage/state-2\nC=/mnt/stage/state\n",
+    ),
     "repointed but set": (b"A=1\n", Edit(values={b"A": b"/stage/state"}, repoint=STATE), b"A=/stage/state\n"),
     "a loser is not repointed": (b"A=/stage/state\nA=1\n", Edit(repoint=STATE), b"A=/stage/state\nA=1\n"),
     "expanded": (b"A=${B}/${C}\nB=b\nC='$c'\n", EXPAND, b"A=\"b/\\$c\"\nB=b\nC='$c'\n"),

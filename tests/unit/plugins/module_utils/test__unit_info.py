@@ -16,7 +16,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import (
     Unit,
     describe_units,
     facts_of,
-    is_below,
     uses_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment
@@ -34,30 +33,6 @@ def unit(text: str = "", *, files: dict[str, bytes] | None = None, timer: bool =
     )
     properties = {**dict.fromkeys(_PROPERTIES, ""), "Id": "a.service", **raw}
     return Unit(properties, parse_unit_files([text]), files or {}, moment if timer else None)
-
-
-@pytest.mark.parametrize(
-    ("value", "below"),
-    [
-        (OLD, True),
-        (f"{OLD}/db/products.sqlite3", True),
-        (f"--state={OLD}", True),
-        (f"-{OLD}/logs", True),
-        (f"sqlite:///{OLD}", False),
-        (f"PATH={OLD}:/usr/bin", True),
-        (f"{OLD} --verbose", True),
-        (f'sh -c "cd {OLD}; ls"', True),
-        (f"sh -c 'cd {OLD}&& ls'", True),
-        (f"{OLD}-old", False),
-        (f"{OLD}s", False),
-        (f"/mnt{OLD}", False),
-        (f"/mnt/.{OLD}", False),
-        ("", False),
-    ],
-)
-def test_a_path_is_found_at_its_boundaries(value: str, below: bool) -> None:  # noqa: FBT001
-    assert is_below(value, OLD) is below
-    assert is_below(value, OLD + "/") is below
 
 
 def test_the_environment_is_read_as_shown_and_secrets_are_masked() -> None:
