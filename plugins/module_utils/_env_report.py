@@ -12,24 +12,21 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import REFERENCE, Edit, effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import Assignment, is_text, parse
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import MASK, is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Veil", "difference", "is_secret", "warnings_about"]
 
-_SECRET_NAME = re.compile(
-    r"WEBHOOK|PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS$|TOKEN|SECRET|CREDENTIAL|_KEY$|APIKEY", re.IGNORECASE
-)
 _CREDENTIALS_IN_URL = re.compile(rb"://[^/\s]*@")
-_MASK = "********"
 # A shorter secret stands in too many other values by chance.
 _SEARCHED = 4
 
 
 def is_secret(name: bytes, edit: Edit) -> bool:
     """Tell whether the value of a name must never be shown."""
-    return name in edit.secret_names or bool(_SECRET_NAME.search(name.decode(errors="replace")))
+    return name in edit.secret_names or is_secret_name(name.decode(errors="replace"))
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Veil:
 
     def shown(self, name: bytes, value: bytes) -> str:
         """Return a value as it may be shown."""
-        return _MASK if self.hides(name, value) else display(value)
+        return MASK if self.hides(name, value) else display(value)
 
     def assignments(self, content: bytes) -> dict[str, str]:
         """Return what a process gets of a file, as it may be shown."""

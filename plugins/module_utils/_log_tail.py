@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, log_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import SMALL, open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal_from
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def matching(
     tails: Sequence[ContainerTail | FileTail | JournalTail], pattern: re.Pattern[str] | None
 ) -> list[Mapping[str, str]]:
     """Return the new lines that match, each with ``source`` and ``line``, secrets masked. Raises ContimgError."""
-    found = ({"source": tail.source, "line": masked(line)[:_SHOWN]} for tail in tails for line in _new(tail, pattern))
+    found = ({"source": tail.source, "line": redacted(line)[:_SHOWN]} for tail in tails for line in _new(tail, pattern))
     return [match for _number, match in zip(range(_MOST), found)]
 
 

@@ -9,21 +9,17 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import is_secret
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import PathText, is_below
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = ["Needle", "shown"]
 
-_ASSIGNED = re.compile(r"""([A-Za-z_][\w\-]*)(["']?\s*[:=]\s*)("[^"]*"?|'[^']*'?|[^\s,;)]+)""")
-_USER_IN_URL = re.compile(r"(://)[^/\s@]*@")
 _WORDS = re.compile(r"[\w \-/:,|]+", re.ASCII)
 _LONGEST = 300
-_NO_EDIT = Edit()
 
 
 class Needle:
@@ -94,12 +90,6 @@ def _over_bytes(pattern: str) -> re.Pattern[bytes]:
 
 
 def shown(line: str) -> str:
-    """Return a line as it may be shown: without what is assigned to a name of a secret, and cut where it is long."""
-    line = _ASSIGNED.sub(_masked, _USER_IN_URL.sub(r"\1********@", line.strip()))
-    line = line.encode("utf-8", "backslashreplace").decode()
+    """Return a line as it may be shown: its secrets are masked, and it is cut where it is long."""
+    line = redacted(line.strip()).encode("utf-8", "backslashreplace").decode()
     return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
-
-
-def _masked(match: re.Match[str]) -> str:
-    name, sign, value = match.groups()
-    return f"{name}{sign}{'********' if is_secret(name.encode(), _NO_EDIT) else value}"

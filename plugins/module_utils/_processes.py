@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def owner_of(pid: int) -> Owner:
 def command_of(pid: int) -> str:
     """Return the command line of a process, secrets masked, or its name where it has none."""
     line = read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
-    return masked(line)[:_LONGEST] or read_text(f"/proc/{pid}/comm").strip()
+    return redacted(line)[:_LONGEST] or read_text(f"/proc/{pid}/comm").strip()
 
 
 def process_ids() -> Iterator[int]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
     Mount,
     Place,
@@ -23,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, owner_of, process_ids
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +72,7 @@ def cron_entries(
         for number, line in enumerate(_lines(table, unread), 1):
             named = next((path for path in paths if names_path(line, path)), None)
             if named is not None and not line.lstrip().startswith("#"):
-                yield {"file": table, "line": number, "text": masked(line.strip())[:_LONGEST], "path": named}
+                yield {"file": table, "line": number, "text": redacted(line.strip())[:_LONGEST], "path": named}
 
 
 def _lines(path: str, unread: _Unread) -> list[str]:

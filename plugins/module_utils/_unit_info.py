@@ -17,8 +17,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import rea
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import Veil, is_secret
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import (
     next_elapse,
     show,
@@ -134,7 +134,7 @@ def facts_of(unit: Unit) -> Facts:
         environment=_shown(environment),
         environment_files=_environment_files(raw["EnvironmentFiles"]),
         effective_environment=_shown(_effective(environment, unit.files)),
-        exec=[masked(command) for setting in _COMMANDS for command in _COMMAND.findall(raw[setting])],
+        exec=[redacted(command) for setting in _COMMANDS for command in _COMMAND.findall(raw[setting])],
         standard_output="".join(unit.settings.get("StandardOutput", [])),
         standard_error="".join(unit.settings.get("StandardError", [])),
         logs=logs_of(unit.settings, name),

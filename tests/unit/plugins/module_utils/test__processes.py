@@ -9,7 +9,6 @@ import os
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._mask import masked
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import (
     Owner,
     command_of,
@@ -18,6 +17,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._processes import (
     process_ids,
     processes_of_unit,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 
 ID = "0123456789abcdef" * 4
 
@@ -84,4 +84,4 @@ def test_this_process_is_not_listed_and_its_parent_is() -> None:
     ],
 )
 def test_secrets_in_lines_are_hidden(line: str, shown: str) -> None:
-    assert masked(line) == shown
+    assert redacted(line) == shown
