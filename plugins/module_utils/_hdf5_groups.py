@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The groups of subbands that an index holds: what mosaicking asks of it, before a split and after it.
 
-Facts: a group has 16 subbands, 12 to 15 are semi-complete, times within 60 s belong together (docs/database-schemas.md).
+Facts: a group has 16 subbands, 12 to 15 are semi-complete, times within 60 s belong together, and a window with fewer than 12
+subbands is not consumed (docs/database-schemas.md).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional, Tuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, mjd_of, parsed, source
@@ -20,7 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import c
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
 __all__ = ["Group", "groups_report"]
@@ -31,6 +33,9 @@ _DAY_SECONDS = 86400
 _SAME_MOMENT = 1e-8  # days: a millisecond, what a date as a number may be off
 _NAMED = 1000  # groups that a report lists
 
+#: The modified Julian date, number of the subband, group id and path of a file.
+File = Tuple[float, Optional[int], "bytes | str", str]
+
 
 @dataclass
 class Group:
@@ -39,7 +44,7 @@ class Group:
     :ivar ids: files by the group id that they have, for each id.
     :ivar mjd: modified Julian date of the first.
     :ivar missing: numbers of the subbands that no file has.
-    :ivar on_disk: how many of the files exist, -1 if nobody has looked.
+    :ivar on_disk: how many of the files exist, -1 if they were not looked for.
     """
 
     ids: dict[str, int] = field(default_factory=dict)
@@ -47,7 +52,7 @@ class Group:
     missing: list[int] = field(default_factory=lambda: list(range(SUBBANDS)))
     on_disk: int = -1
 
-    def add(self, group_id: str, subband: int) -> None:
+    def add(self, group_id: str, subband: int | None) -> None:
         """Count a file in."""
         self.ids[group_id] = self.ids.get(group_id, 0) + 1
         if subband in self.missing:
@@ -69,9 +74,9 @@ def groups_report(
 
     :param start: the first moment asked for, ISO 8601 in UTC.
     :param end: the last one.
-    :param tolerance: seconds after the first file of a group within which others belong to it.
+    :param tolerance: seconds before and after a file within which others belong to it.
     :param check_files: whether each file is looked for on disk.
-    :raises ContimgError: when the database cannot be read or has no index, or a moment is none.
+    :raises ContimgError: when the database cannot be read or has no index, or a moment is not a time.
     """
     first, last = _mjd_asked("start", start, 0.0), _mjd_asked("end", end, 1e9)
     with reading(path, None) as connection:
@@ -81,21 +86,22 @@ def groups_report(
             raise ContimgError(f"has no table {INDEX}", path=path, hint=hint)
         query = (
             f"SELECT {DERIVED['timestamp_mjd']} AS mjd, {DERIVED['subband_num']}, s.group_id, s.path"  # noqa: S608
-            f" FROM {source(columns)} AS s WHERE COALESCE(s.stored, 1) <> 0 AND mjd IS NOT NULL"
-            " AND mjd >= ? AND mjd <= ? ORDER BY mjd, s.group_id, s.path"
+            f" FROM {source(columns)} AS s WHERE mjd IS NOT NULL AND mjd >= ? AND mjd <= ? AND COALESCE(s.stored, 1) >= ?"
+            " ORDER BY mjd, s.group_id, s.path"
         )
-        groups = list(
-            _grouped(
-                connection.execute(query, (first - _SAME_MOMENT, last + _SAME_MOMENT)),
-                tolerance,
-                check_files=check_files,
-            )
-        )
-    found = [{**asdict(group), "kind": group.kind} for group in groups]
+        times = (first - _SAME_MOMENT, last + _SAME_MOMENT)
+        stored = _groups(connection.execute(query, (*times, 1)), tolerance, check_files=check_files)
+        every = _groups(connection.execute(query, (*times, 0)), tolerance, check_files=False)
+    found = [{**asdict(group), "kind": group.kind} for group in stored]
+    return {"groups": found[:_NAMED], **_summary(stored), "unfiltered": _summary(every)}
+
+
+def _summary(groups: Sequence[Group]) -> dict[str, Any]:
+    """Return the counts of groups, and a digest of all of them."""
     kinds = [group.kind for group in groups]
+    found = [{**asdict(group), "kind": group.kind} for group in groups]
     return {
-        "groups": found[:_NAMED],
-        "groups_total": len(found),
+        "groups_total": len(groups),
         "groups_digest": hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest(),
         "files": sum(sum(group.ids.values()) for group in groups),
         **{kind: kinds.count(kind) for kind in ("complete", "semi_complete", "incomplete")},
@@ -111,16 +117,84 @@ def _mjd_asked(name: str, text: str | None, otherwise: float) -> float:
     return mjd_of(moment)
 
 
-def _grouped(rows: Iterable[tuple[Any, ...]], tolerance: float, *, check_files: bool) -> Iterator[Group]:
-    """Yield the groups of files that come in the order of their times."""
-    group: Group | None = None
-    for mjd, subband, group_id, path in rows:
-        if group is None or round((mjd - group.mjd) * _DAY_SECONDS, 3) > tolerance:
-            if group is not None:
-                yield group
-            group = Group(mjd=mjd, on_disk=0 if check_files else -1)
+def _groups(rows: Iterable[File], tolerance: float, *, check_files: bool) -> list[Group]:
+    """Return the groups of files that come in the order of their times, and those of the files that are in no group."""
+    window = _Window(tolerance)
+    whole = list(window.groups(rows))
+    found = [_group(files, check_files=check_files) for files in [*whole, *_runs(window.left, tolerance)]]
+    return sorted(found, key=lambda group: group.mjd)
+
+
+class _Window:
+    """Finds groups as the application does: around each file in turn, of the files that no group has yet.
+
+    A window with fewer than 12 subbands is not consumed: its files may be found again around a later one.
+
+    :ivar left: the files that no group has, in the order of their times.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.left: list[File] = []
+        self._tried: deque[File] = deque()  # files around which there was no group, as long as they are near
+        self._ahead: deque[File] = deque()  # files that have not been tried
+        self._subbands: Counter[int | None] = Counter()
+
+    def groups(self, rows: Iterable[File]) -> Iterator[list[File]]:
+        """Yield the files of each group."""
+        remaining = iter(rows)
+        following = next(remaining, None)
+        while following is not None or self._ahead:
+            if not self._ahead and following is not None:
+                self._take(following)
+                following = next(remaining, None)
+            while following is not None and _seconds(self._ahead[0], following) <= self.tolerance:
+                self._take(following)
+                following = next(remaining, None)
+            self._forget()
+            if _SEMI_COMPLETE <= len(self._subbands) <= SUBBANDS:
+                yield [*self._tried, *self._ahead]
+                self._tried.clear()
+                self._ahead.clear()
+                self._subbands.clear()
+            else:
+                self._tried.append(self._ahead.popleft())
+        self.left += self._tried
+
+    def _take(self, file: File) -> None:
+        self._ahead.append(file)
+        self._subbands[file[1]] += 1
+
+    def _forget(self) -> None:
+        """Drop the files that were tried and are too early for the one that is tried now."""
+        while self._tried and _seconds(self._tried[0], self._ahead[0]) > self.tolerance:
+            file = self._tried.popleft()
+            self.left.append(file)
+            self._subbands[file[1]] -= 1
+            if not self._subbands[file[1]]:
+                del self._subbands[file[1]]
+
+
+def _seconds(earlier: File, later: File) -> float:
+    return round((later[0] - earlier[0]) * _DAY_SECONDS, 3)
+
+
+def _runs(files: Iterable[File], tolerance: float) -> Iterator[list[File]]:
+    """Yield files that are in no group, those together that come soon after the first."""
+    run: list[File] = []
+    for file in files:
+        if run and _seconds(run[0], file) > tolerance:
+            yield run
+            run = []
+        run.append(file)
+    if run:
+        yield run
+
+
+def _group(files: Sequence[File], *, check_files: bool) -> Group:
+    group = Group(mjd=files[0][0], on_disk=0 if check_files else -1)
+    for _mjd, subband, group_id, path in files:
         group.add(text_of(group_id), subband)
         if check_files and os.path.exists(path):
             group.on_disk += 1
-    if group is not None:
-        yield group
+    return group

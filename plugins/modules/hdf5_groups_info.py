@@ -12,7 +12,10 @@ short_description: Groups of subbands that an index of HDF5 files holds
 version_added: 0.1.0
 description:
   - Asks a products or an HDF5 database what mosaicking asks, which groups there are, which are complete and which subbands are missing.
-  - Files that the index knows to be gone (C(stored=0)) do not count. The same rows give the same answer before and after a split.
+  - Groups are found as the application finds them. Around each file in turn, the files that no group has yet are a group if they
+    have at least 12 subbands; else they may be found again around a later file. What remains is reported as incomplete.
+  - Files that the index knows to be gone (C(stored=0)) do not count, except in C(unfiltered). The same rows give the same answer
+    before and after a split.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
@@ -28,7 +31,7 @@ options:
     description: The last moment, ISO 8601 in UTC.
     type: str
   tolerance:
-    description: Seconds after the first file of a group within which others belong to it.
+    description: Seconds before and after a file within which others belong to it.
     type: float
     default: 60
   check_files:
@@ -50,7 +53,7 @@ RETURN = r"""
 groups:
   description:
     - The first 1000 groups by time. Each has C(ids) (files by group id), C(mjd) of its first file, the C(missing) subbands,
-      its C(kind) (V(complete), V(semi_complete) or V(incomplete)) and C(on_disk), the files that exist, V(-1) where nobody has looked.
+      its C(kind) (V(complete), V(semi_complete) or V(incomplete)) and C(on_disk), the files that exist, V(-1) where they were not looked for.
   returned: success
   type: list
   elements: dict
@@ -78,6 +81,12 @@ incomplete:
   description: How many have fewer.
   returned: success
   type: int
+unfiltered:
+  description:
+    - C(groups_total), C(groups_digest), C(files), C(complete), C(semi_complete) and C(incomplete) over all files of the index,
+      whatever C(stored) says. The deployed indexer writes C(stored=0) into every row.
+  returned: success
+  type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

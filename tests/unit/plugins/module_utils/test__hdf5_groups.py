@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_groups import groups_report
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_groups import _Window, groups_report
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     file_row,
@@ -92,6 +93,54 @@ def test_a_database_without_index_says_where_it_is(tmp_path: pathlib.Path) -> No
     path = make_products(tmp_path / "p", [], further="DROP TABLE hdf5_file_index;")
     with pytest.raises(ContimgError, match=r"has no table hdf5_file_index\. After a split the HDF5 database has it"):
         asked(path)
+
+
+def groups_by_the_rule(files: list[tuple[float, int]], tolerance: float) -> list[tuple[float, ...]]:
+    """Return the times of the files of each group, found the slow way: around each file, of those that are not used."""
+    used = [False] * len(files)
+    found = []
+    for position, (moment, _subband) in enumerate(files):
+        if used[position]:
+            continue
+        near = [other for other in range(len(files)) if not used[other] and abs(files[other][0] - moment) <= tolerance]
+        if 12 <= len({files[other][1] for other in near}) <= 16:
+            found.append(tuple(files[other][0] for other in near))
+            for other in near:
+                used[other] = True
+    return found
+
+
+@pytest.mark.parametrize("seed", range(400))
+def test_groups_are_those_of_the_rule(seed: int) -> None:
+    chance = random.Random(seed)
+    files = sorted(
+        (float(start + chance.choice([0, 0, 1, 5, 30, 55, 60, 61])), subband)
+        for start in chance.sample(range(0, 900, 30), chance.randint(1, 6))
+        for subband in chance.sample(range(chance.choice([16, 16, 18])), chance.choice([1, 3, 11, 12, 15, 16]))
+    )
+    window = _Window(60.0)
+    found = list(window.groups([(50000 + moment / 86400, subband, "g", "p") for moment, subband in files]))
+    times = [tuple(float(round((file[0] - 50000) * 86400)) for file in group) for group in found]
+    assert times == groups_by_the_rule(files, 60.0)
+    assert sum(map(len, times)) + len(window.left) == len(files)
+    assert [file[0] for file in window.left] == sorted(file[0] for file in window.left)
+
+
+def test_a_stray_file_before_a_group_does_not_hide_it(tmp_path: pathlib.Path) -> None:
+    rows = [at(3, 0), *(at(number + 16, 50 / 60) for number in range(16)), at(40, 1.7)]
+    found = asked(make_products(tmp_path / "p", rows))
+    assert [(group["kind"], sum(group["ids"].values())) for group in found["groups"]] == [
+        ("complete", 17),
+        ("incomplete", 1),
+    ]
+    stray = [at(3, 0), *(at(number + 16, 50 / 60 + number / 15) for number in range(16))]
+    found = asked(make_products(tmp_path / "q", stray))
+    assert found["complete"] == 1
+
+
+def test_files_that_are_marked_as_gone_are_counted_apart(tmp_path: pathlib.Path) -> None:
+    found = asked(make_products(tmp_path / "p", [at(number, 0, stored=0) for number in range(16)]))
+    assert (found["files"], found["unfiltered"]["files"], found["unfiltered"]["complete"]) == (0, 16, 1)
 
 
 NO_TIME = {"timestamp_iso": None}
