@@ -42,6 +42,7 @@ _MOMENT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,6})[0-9]*)?)?"
     r"(Z|[+-][0-9]{2}:?[0-9]{2})?\Z"
 )
+_BASIC_MOMENT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})\Z")
 _UNIX_EPOCH_MJD = 40587
 _DAY_SECONDS = 86400
 _UTC = datetime.timezone.utc
@@ -52,7 +53,7 @@ def parsed(text: str) -> datetime.datetime | None:
 
     Not ``fromisoformat``: what that accepts differs between the versions of Python.
     """
-    match = _MOMENT.match(text)
+    match = _MOMENT.match(_BASIC_MOMENT.sub(r"\1-\2-\3T\4:\5:\6", text))
     if match is None:
         return None
     *numbers, second, fraction, zone = match.groups()

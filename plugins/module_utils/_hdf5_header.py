@@ -19,6 +19,7 @@ import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidereal import apparent_sidereal_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,17 +31,20 @@ _SECONDS = 10.0  # that a file may take
 _MEMORY_BYTES = 256 << 20  # that reading files may add to what the process has
 _FRAME_BYTES = 1024  # of an answer; a pipe takes and gives so many bytes at once
 _LONGEST = 200  # characters of what the library says
-# Where the header of a UVH5 file may have a coordinate, in radians; the correlator adds its own to the extra keywords.
-_RIGHT_ASCENSION = ("phase_center_app_ra", "extra_keywords/phase_center_ra", "phase_center_ra")
-_DECLINATION = ("phase_center_app_dec", "extra_keywords/phase_center_dec", "phase_center_dec")
+# Where the header of a UVH5 file may have a coordinate, in radians. The correlator writes it to the extra keywords.
+_RIGHT_ASCENSION = ("extra_keywords/phase_center_ra",)
+_DECLINATION = ("extra_keywords/phase_center_dec", "phase_center_app_dec", "phase_center_dec")
 _HOUR_ANGLE = "extra_keywords/ha_phase_center"
+_FURTHER_RIGHT_ASCENSION = ("phase_center_app_ra", "phase_center_ra")
+# The longitude that the application takes where a header has none, in degrees.
+_LONGITUDE = -118.283405115
 
 
 class Coordinates(NamedTuple):
     """What the header of a file has.
 
-    :ivar ra_deg: right ascension in degrees; both coordinates are known, or neither.
-    :ivar dec_deg: declination in degrees.
+    :ivar ra_deg: right ascension in degrees, ``None`` where it is not known.
+    :ivar dec_deg: declination in degrees, ``None`` where it is not known.
     :ivar problem: why the file could not be read, as a clause; empty where it could.
     """
 
@@ -112,34 +116,64 @@ def _answer(answers: int) -> tuple[Coordinates, bool]:
 
 
 def _coordinates(h5py: Any, path: str) -> Coordinates:
-    """Return right ascension and declination from the header.
+    """Return right ascension and declination from the header, each where it is known.
 
-    A telescope that does not track writes the hour angle of its phase centre instead of the right ascension. A header
-    without coordinates, or with others than numbers, is no problem: the index takes the file all the same.
+    A header without coordinates, or with others than numbers, is not a problem: the index takes the file all the same.
     """
     try:
         with h5py.File(path, "r") as file:
             header = file["Header"]
-            declination = _first(header, _DECLINATION)
-            ascension = _first(header, _RIGHT_ASCENSION)
-            if ascension is None and _HOUR_ANGLE in header:
-                times = header["lst_array"]
-                ascension = float(times[len(times) // 2]) - _scalar(header[_HOUR_ANGLE])
-            if ascension is not None and declination is not None:
-                return Coordinates(math.degrees(ascension) % 360, math.degrees(declination))
+            return Coordinates(_degrees(_right_ascension(header)), _degrees(_first(header, _DECLINATION), turn=False))
     except MemoryError:
         return Coordinates(None, None, f"needs more than {_MEMORY_BYTES >> 20} MiB of memory to read")
     except OSError as error:
         return Coordinates(None, None, f"cannot be read: {display(str(error)[:_LONGEST])}")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        pass
-    return Coordinates(None, None)
+        return Coordinates(None, None)
+
+
+def _right_ascension(header: Any) -> float | None:
+    """Return the right ascension in radians.
+
+    A telescope that does not track writes the hour angle of its phase centre. The right ascension is then the sidereal time in
+    the middle of the file less that angle, as the application computes it.
+    """
+    found = _first(header, _RIGHT_ASCENSION)
+    if found is None:
+        hour_angle, sidereal = _first(header, (_HOUR_ANGLE,)), _sidereal_time(header)
+        found = None if hour_angle is None or sidereal is None else sidereal - hour_angle
+    return _first(header, _FURTHER_RIGHT_ASCENSION) if found is None else found
+
+
+def _sidereal_time(header: Any) -> float | None:
+    """Return the apparent sidereal time in the middle of a file, in radians."""
+    times = header.get("time_array")
+    if times is not None and len(times):
+        longitude = _first(header, ("longitude",))
+        middle = (float(times[0]) + float(times[-1])) / 2
+        return math.radians(apparent_sidereal_time(middle, _LONGITUDE if longitude is None else longitude))
+    times = header.get("lst_array")
+    return float(times[len(times) // 2]) if times is not None and len(times) else None
+
+
+def _degrees(radians: float | None, *, turn: bool = True) -> float | None:
+    if radians is None:
+        return None
+    return math.degrees(radians) % 360 if turn else math.degrees(radians)
 
 
 def _first(header: Any, names: tuple[str, ...]) -> float | None:
-    return next((_scalar(header[name]) for name in names if name in header), None)
+    """Return the first of some values that is a number."""
+    return next(filter(_is_number, (_scalar(header[name]) for name in names if name in header)), None)
 
 
-def _scalar(dataset: Any) -> float:
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _scalar(dataset: Any) -> float | None:
     """Return the number that a dataset holds, or the first of its numbers, without reading the others."""
-    return float(dataset[()] if dataset.shape == () else dataset[(0,) * len(dataset.shape)])
+    try:
+        return float(dataset[()] if dataset.shape == () else dataset[(0,) * len(dataset.shape)])
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None

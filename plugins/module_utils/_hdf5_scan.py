@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["index_files"]
 
-_NAME = re.compile(r"(.+)_(sb([0-9]{2}))\.hdf5\Z")
+# As the application reads a name: the time before the first "_sb", the subband after the last, up to a full stop.
+_NAME = re.compile(r"((?:(?!_sb).)+)_sb(?:.*_sb)?(([0-9]+)[^.]*)(?:\..*)?\.hdf5\Z")
 _NAMED = 20
 _UNTOUCHED = "Nothing was touched."
 
@@ -52,7 +53,7 @@ class Scan:
     new: int = 0
     updated: int = 0
     unchanged: int = 0
-    skipped: int = 0
+    misnamed: int = 0
 
     def add_error(self, path: str, problem: str) -> None:
         """Name a file with what is the matter with it."""
@@ -73,7 +74,7 @@ def index_files(*, hdf5_db: str, input_dir: str, rescan: bool, check: bool) -> d
     if changed and not check:
         coordinates = _add_coordinates(scan)
         _write(hdf5_db, scan)
-    counted = {name: getattr(scan, name) for name in ("new", "updated", "unchanged", "skipped", "errors")}
+    counted = {name: getattr(scan, name) for name in ("new", "updated", "unchanged", "misnamed", "errors")}
     shown = "".join(
         f"{name}: {number} files\n" for name, number in (*list(counted.items())[:2], ("missing", len(scan.missing)))
     )
@@ -131,8 +132,8 @@ def _compare(root: str, known: dict[str, tuple[float | None, int | None, int | N
 def _count(scan: Scan, entry: os.DirEntry[str], known: tuple[Any, ...] | None, *, now: float, rescan: bool) -> None:
     row = _row(entry, now)
     if row is None:
-        scan.skipped += 1
-        scan.add_error(entry.path, "is not named like TIMESTAMP_sbNN.hdf5")
+        scan.misnamed += 1
+        scan.add_error(entry.path, "is not named like TIMESTAMP_sbNN.hdf5, so it is not indexed")
         return
     if known is None:
         scan.new += 1
@@ -155,8 +156,8 @@ def _row(entry: os.DirEntry[str], now: float) -> dict[str, Any] | None:
         "path": entry.path,
         "filename": entry.name,
         "group_id": match.group(1),
-        "subband_code": match.group(2),
-        "subband_num": int(match.group(3)),
+        "subband_code": f"sb{match.group(2).zfill(2)}",
+        "subband_num": int(match.group(3)) if match.group(2) == match.group(3) else None,
         "timestamp_iso": match.group(1),
         "timestamp_mjd": mjd_of(moment),
         "file_size_bytes": status.st_size,

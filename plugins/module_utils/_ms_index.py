@@ -82,7 +82,7 @@ def reconcile(
         "changed": changed,
         "removed": found.removed,
         "registered": found.registered,
-        "unreachable": found.unreachable,
+        "behind_links": found.unreachable,
         "dependents": found.dependents,
         "known": found.known,
         "backup_file": "" if backup is None else backup.target,

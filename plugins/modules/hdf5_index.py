@@ -58,8 +58,8 @@ missing:
   description: Files that are gone and have just been marked so.
   returned: success
   type: int
-skipped:
-  description: Files whose names cannot be read.
+misnamed:
+  description: Files whose names tell no time or no subband. They are not indexed.
   returned: success
   type: int
 errors:

@@ -55,7 +55,7 @@ removed:
   returned: success
   type: list
   elements: str
-unreachable:
+behind_links:
   description:
     - Paths of rows whose way leads over a symbolic link behind which none of the known sets is. Its file system may not be mounted.
       The rows stay, unless O(max_removed_fraction=1).

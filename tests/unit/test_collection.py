@@ -81,6 +81,22 @@ def test_ansible_doc_shows_every_module_of_the_installed_collection(installed: p
     assert [name for name, doc in shown.items() if not (doc["examples"] and doc["return"])] == []
 
 
+# Keys that Ansible reads itself in the result of a task. A module that returns one with another meaning changes the task's fate.
+RESERVED = {
+    "skipped", "failed", "rc", "results", "ansible_facts", "deprecations", "invocation", "exception", "msg", "stdout", "stderr",
+    "start", "end", "delta", "changed", "unreachable", "failures", "skip_reason", "module_stdout", "module_stderr", "stdout_lines",
+    "stderr_lines", "cmd", "ansible_job_id", "finished", "started", "attempts", "censored",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_returns_a_key_that_ansible_gives_a_meaning(name: str) -> None:
+    text = (ROOT / "plugins" / "modules" / f"{name}.py").read_text()
+    returned = DataLoader().load(text.partition('RETURN = r"""')[2].partition('"""')[0])
+    assert returned
+    assert RESERVED & set(returned) == set()
+
+
 def test_the_action_group_holds_every_module() -> None:
     assert sorted(yaml_file("meta", "runtime.yml")["action_groups"]["contimg"]) == MODULES
 

@@ -81,6 +81,50 @@ def test_of_a_huge_array_only_the_value_that_counts_is_read(tmp_path: pathlib.Pa
     assert list(read_headers(H5PY, [path, other])) == [GOOD, GOOD]
 
 
+FIRST_TIME = 2460950.5 + (12 / 60) / 24  # 2025-10-02T00:12:00 as a Julian date
+INTEGRATION_SECONDS = 12.884902
+
+
+def _as_the_correlator_writes(**changed: Any) -> dict[str, Any]:
+    """Return a header in the form of the correlator: hour angle and declination, no right ascension, no sidereal times."""
+    return {
+        "phase_center_app_ra": None,
+        "phase_center_app_dec": None,
+        "time_array": [FIRST_TIME + number * INTEGRATION_SECONDS / 86400 for number in range(5)],
+        "extra_keywords/ha_phase_center": 0.0,
+        "extra_keywords/phase_center_dec": math.radians(37.24),
+        "extra_keywords/phase_center_epoch": 2000,
+        **changed,
+    }
+
+
+HEADERS: dict[str, tuple[dict[str, Any], float | None, float | None]] = {
+    "of the correlator": ({}, 255.80, 37.24),
+    "with an hour angle": ({"extra_keywords/ha_phase_center": math.radians(15)}, 240.80, 37.24),
+    "with a longitude": ({"longitude": -117.283405115}, 256.80, 37.24),
+    "with a right ascension": ({"extra_keywords/phase_center_ra": math.radians(10.0)}, 10.0, 37.24),
+    "with one that is not a number": ({"extra_keywords/phase_center_ra": math.nan}, 255.80, 37.24),
+    "without times": ({"time_array": None}, None, 37.24),
+    "with sidereal times only": ({"time_array": None, "lst_array": [1.0, math.radians(20), 2.0]}, 20.0, 37.24),
+    "without an hour angle": ({"extra_keywords/ha_phase_center": None}, None, 37.24),
+    "with an hour angle that is text": ({"extra_keywords/ha_phase_center": "east"}, None, 37.24),
+    "without declination": ({"extra_keywords/phase_center_dec": None}, 255.80, None),
+    "of a simulation": ({"extra_keywords/ha_phase_center": None, "phase_center_app_ra": 1.0}, math.degrees(1.0), 37.24),
+}
+
+
+@pytest.mark.parametrize(("header", "ra_deg", "dec_deg"), HEADERS.values(), ids=HEADERS)
+def test_coordinates_are_those_of_the_application(
+    tmp_path: pathlib.Path, header: dict[str, Any], ra_deg: float | None, dec_deg: float | None
+) -> None:
+    (found,) = read_headers(H5PY, [make_file(tmp_path / "1", **_as_the_correlator_writes(**header))])
+    assert (found.ra_deg, found.dec_deg, found.problem) == (
+        None if ra_deg is None else pytest.approx(ra_deg, abs=0.01),
+        None if dec_deg is None else pytest.approx(dec_deg, abs=0.01),
+        "",
+    )
+
+
 class Crashing:
     """A library that dies of a file of one name, as HDF5 does on some that are damaged."""
 

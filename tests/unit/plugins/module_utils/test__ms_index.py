@@ -133,7 +133,7 @@ def test_a_set_behind_a_link_exists_and_is_not_registered_a_second_time(
     (root / "2025-10-03T00:00:00.ms").mkdir()
     result = reconciled(products, root)
     assert (result["removed"], result["registered"]) == ([], [str(root / "2025-10-03T00:00:00.ms")])
-    assert (result["unreachable"], result["backup_file"]) == ([], "")
+    assert (result["behind_links"], result["backup_file"]) == ([], "")
     shutil.rmtree(root / "day" / "2025-10-02T00:05:00.ms")
     assert reconciled(products, root)["removed"] == [str(root / "day" / "2025-10-02T00:05:00.ms")]
 
@@ -147,7 +147,7 @@ def test_rows_behind_a_link_that_leads_to_no_set_stay_and_are_named(
     (tmp_path / "empty").mkdir()
     (root / "day").symlink_to(root / "day" if target == "a loop" else tmp_path / target)
     result = reconciled(products, root)
-    assert (result["removed"], len(result["unreachable"])) == ([], SETS)
+    assert (result["removed"], len(result["behind_links"])) == ([], SETS)
     assert len(rows_of(products, "ms_index")) == SETS + 2
     assert len(reconciled(products, root, fraction=1.0)["removed"]) == SETS
 
