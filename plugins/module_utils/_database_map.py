@@ -249,6 +249,8 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
     :raises ContimgError: see :func:`locate`, :func:`guard` and :func:`growth`.
     """
     mapped = [Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"]) for one in values["databases"]]
+    if values["baseline_only"]:
+        return _without_source(values, [_located(values["src"], values["dest"], one, ()) for one in mapped])
     located = locate(values["src"], values["dest"], mapped)
     judged = guard(
         located, values["decisions"], values["ours"], relations=values["relations"], integrity=values["integrity"]
@@ -263,3 +265,8 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
         "lost_access": lost_access(values["users"], [(one.src_path, one.dest_path) for one in located if one.found]),
         **growth(located, values["baseline"]),
     }
+
+
+def _without_source(values: Mapping[str, Any], located: Sequence[Located]) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"databases": [], "rename": {}, "sync_decisions": {}, "undecided": [], "lost_access": []}
+    return {**nothing, "table": "", **growth(located, values["baseline"])}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PHASES", "advance", "allowed", "keep", "read_record", "record_file", "text"]
 
-PHASES = ("presynced", "held", "proved", "split", "repointed", "started", "done", "rolled_back", "retired")
+PHASES = ("presynced", "held", "proved", "split", "repointed", "started", "done", "rolled_back", "retiring", "retired")
 
 _VERSION = 1
 _FORMER = 10  # attempts that are remembered
@@ -38,8 +38,9 @@ _NEXT = {
     "split": {"held", "repointed", "rolled_back"},
     "repointed": {"held", "started", "rolled_back"},
     "started": {"done", "rolled_back"},
-    "done": {"rolled_back", "retired"},
+    "done": {"rolled_back", "retiring", "retired"},
     "rolled_back": {"presynced"},
+    "retiring": {"retired"},  # files of the old state are gone: there is no way back
     "retired": set(),
 }
 

@@ -24,7 +24,7 @@ options:
   phase:
     description: The phase that the host has reached.
     type: str
-    choices: [presynced, held, proved, split, repointed, started, done, rolled_back, retired]
+    choices: [presynced, held, proved, split, repointed, started, done, rolled_back, retiring, retired]
   facts:
     description: What later steps need to know. It is merged into the facts of the record; a null value removes a fact.
     type: dict

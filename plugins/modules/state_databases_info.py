@@ -76,6 +76,10 @@ options:
     description: By name, what M(dsa110.contimg.sqlite_checksum) returned of the databases at O(dest), with their tables.
     type: dict
     default: {}
+  baseline_only:
+    description: Whether the databases of O(dest) are only compared with O(baseline), since those of O(src) were removed.
+    type: bool
+    default: false
   users:
     description: Users whose access to the databases of O(dest), which must exist then, is compared with that to those of O(src).
     type: list
@@ -172,6 +176,7 @@ def main() -> None:
             "relations": {"type": "bool", "default": True},
             "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
             "baseline": {"type": "dict", "default": {}},
+            "baseline_only": {"type": "bool", "default": False},
             "users": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,

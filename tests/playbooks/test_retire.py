@@ -61,6 +61,10 @@ def test_the_old_state_is_retired_after_its_window(host: Host) -> None:
     assert "changed=0" in again.stdout, again.stdout
     assert host.play("migrate").returncode == 0
     assert host.record()["phase"] == "retired"
+    audited = host.play("verify")
+    assert audited.returncode == 0, audited.stdout
+    assert f"0 of {len(manifest)} files missing" in audited.stdout
+    assert "there is no old state" in " ".join(host.play("rollback").stdout.split())
 
 
 def test_a_file_that_is_lost_at_the_new_place_stops_it_till_the_operator_accepts_that(host: Host) -> None:
@@ -77,3 +81,17 @@ def test_a_file_that_is_lost_at_the_new_place_stops_it_till_the_operator_accepts
     accepted = host.play("retire", contimg_retire_state="removed", contimg_retire_accept=["logs/archive/*"], **NOW)
     assert accepted.returncode == 0, accepted.stdout
     assert host.record()["facts"]["archive"] == ""
+
+
+def test_there_is_no_way_back_from_an_old_state_that_is_being_removed(host: Host) -> None:
+    assert host.play("migrate").returncode == 0
+    record = host.record()
+    (host.run_dir / "record.json").write_text(json.dumps({**record, "phase": "retiring"}))
+    before = fingerprint(host.root / "data")
+    refused = host.play("rollback")
+    assert refused.returncode != 0
+    assert "at phase 'retiring'" in refused.stdout
+    again = host.play("migrate")
+    assert again.returncode == 0, again.stdout
+    assert "changed=0" in again.stdout
+    assert (host.record()["phase"], fingerprint(host.root / "data")) == ("retiring", before)

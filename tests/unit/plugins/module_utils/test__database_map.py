@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def look(base: Path, **values: Any) -> dict[str, Any]:
     """Return what ``state_databases_info`` reports of the two folders."""
     defaults: dict[str, Any] = {
         "src": str(base / "src"), "dest": str(base / "dest"), "databases": MAP, "decisions": {}, "ours": [],
-        "relations": True, "integrity": "quick", "baseline": {}, "users": [],
+        "relations": True, "integrity": "quick", "baseline": {}, "baseline_only": False, "users": [],
     }  # fmt: skip
     return report({**defaults, **values})
 
@@ -145,6 +146,14 @@ def test_growth_is_counted_against_the_baseline(base: Path) -> None:
     found = look(base, baseline=baseline, relations=False)
     assert found["growth"] == {"products": {"t": {"before": 3, "now": 5}}}
     assert (found["new_rows"], found["fell_below"], found["differs_from_baseline"]) == (2, [], True)
+
+
+def test_growth_is_counted_without_a_source_that_was_removed(base: Path) -> None:
+    write(base / "dest" / "products.sqlite3", range(2))
+    shutil.rmtree(base / "src")
+    baseline = {"products": {"tables": {"t": {"rows": 3, "checksum": "of another moment"}}}}
+    found = look(base, baseline=baseline, baseline_only=True, relations=False)
+    assert (found["fell_below"], found["databases"]) == (["products.t"], [])
 
 
 def test_the_newest_row_is_found_by_the_columns_that_name_moments(base: Path) -> None:

@@ -52,6 +52,12 @@ def test_nothing_follows_a_retired_host(phase: str) -> None:
     assert allowed("retired", phase) == (phase == "retired")
 
 
+@pytest.mark.parametrize("phase", PHASES)
+def test_there_is_no_way_back_once_files_may_be_gone(phase: str) -> None:
+    assert allowed("done", "retiring")
+    assert allowed("retiring", phase) == (phase in ("retiring", "retired"))
+
+
 @pytest.mark.parametrize("phase", ["proved", "split", "repointed"])
 def test_an_interrupted_move_may_prove_quiescence_again(phase: str) -> None:
     assert allowed(phase, "held")
