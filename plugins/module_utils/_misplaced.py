@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Databases where none belong: made by services that were started in another folder or with a path that stayed literal."""
+"""Databases where none belong: made by services that were started in another directory or with a path that stayed literal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import glob
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal import (
+    put_back,
+    remove_database,
+    require_unused,
+    users_of,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted, table_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database, open_readonly
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root
 
 if TYPE_CHECKING:
     from typing import Any
@@ -25,33 +28,47 @@ __all__ = ["misplaced"]
 _HARMLESS = ("empty", "identical", "behind")
 
 
-def misplaced(*, databases: list[str], places: list[str], quarantine_dir: str | None, check: bool) -> dict[str, Any]:
+def misplaced(
+    *, databases: list[str], places: list[str], quarantine_dir: str | None, require_proof: bool, check: bool
+) -> dict[str, Any]:
     """Find misplaced databases, compare each with the real one of its name, quarantine those that hold nothing of their own.
 
     :param databases: paths of the real ones.
     :param places: paths where none belongs, patterns allowed; what is no database is ignored.
     :param quarantine_dir: where they are moved to; without it they are only reported.
-    :raises ContimgError: when one cannot be read, or moved.
+    :param require_proof: whether the open files of every process must be readable.
+    :raises ContimgError: when one cannot be read, is in use, or cannot be moved.
     """
     real = {os.path.basename(path): path for path in databases}
-    found = [_judged(path, real) for path in _found(databases, places)]
-    moving = [one for one in found if one["relation"] in _HARMLESS] if quarantine_dir is not None else []
-    for one in moving:
-        one["action"] = "quarantine"
-        if not check and quarantine_dir is not None:
-            _quarantine(one["path"], quarantine_dir)
-    lines = "".join(f"{one['path']}: {one['relation']}\n" for one in moving)
+    if quarantine_dir is not None and not check:
+        _finish_interrupted(places)
+    found = [(path, _judged(path, real)) for path in _found(databases, places)]
+    moving = [(path, one) for path, one in found if quarantine_dir is not None and one["relation"] in _HARMLESS]
+    for path, one in moving:
+        one.update(action="quarantine", open_in=users_of(path)[0])
+    if quarantine_dir is not None and not check:
+        for path, _one in moving:
+            require_unused(path, require_proof=require_proof)
+        for path, one in moving:
+            _quarantine(path, one["counterpart"], quarantine_dir, require_proof=require_proof)
+    lines = "".join(f"{one['path']}: {one['relation']}\n" for _path, one in moving)
     return {
         "changed": bool(moving),
-        "databases": found,
-        "left": [one["path"] for one in found if one["relation"] not in _HARMLESS],
+        "databases": [one for _path, one in found],
+        "left": [one["path"] for _path, one in found if one["relation"] not in _HARMLESS],
         "diff": {"before": lines, "after": ""} if moving else {},
     }
 
 
+def _finish_interrupted(places: list[str]) -> None:
+    for folder in {folder for place in places for folder in glob.glob(os.path.dirname(os.path.abspath(place)))}:
+        if os.path.isdir(folder):
+            put_back(folder)
+
+
 def _found(databases: list[str], places: list[str]) -> list[str]:
-    """Return the candidates: regular files that are databases, or empty, and none of the real ones."""
-    real = {os.path.realpath(path) for path in databases}
+    """Return the candidates: regular files that are databases, or empty, and none of the real ones under any name."""
+    real = {_inode(path) for path in databases if os.path.exists(path)}
     paths = {
         os.path.abspath(path) for place in places for path in ([place] if os.path.lexists(place) else glob.glob(place))
     }
@@ -61,21 +78,33 @@ def _found(databases: list[str], places: list[str]) -> list[str]:
         if os.path.isfile(path)
         and not os.path.islink(path)
         and not path.endswith(SIDECARS)
-        and os.path.realpath(path) not in real
+        and _inode(path) not in real
         and (os.stat(path).st_size == 0 or is_database(path))
     )
+
+
+def _inode(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _judged(path: str, real: dict[str, str]) -> dict[str, Any]:
     """Return a candidate with its ``relation``: ``empty``, what it is to the real one, or ``unknown`` where there is none."""
     counterpart = real.get(os.path.basename(path), "")
+    relation = _relation(path, counterpart)
+    return {
+        "path": display(path),
+        "counterpart": counterpart,
+        "relation": relation,
+        "action": "leave",
+        "open_in": [],
+    }
+
+
+def _relation(path: str, counterpart: str) -> str:
     if os.stat(path).st_size == 0 or not _has_rows(path):
-        relation = "empty"
-    elif counterpart and os.path.exists(counterpart):
-        relation = relate(path, counterpart).kind
-    else:
-        relation = "unknown"
-    return {"path": display(path), "counterpart": counterpart, "relation": relation, "action": "leave"}
+        return "empty"
+    return relate(path, counterpart).kind if counterpart and os.path.exists(counterpart) else "unknown"
 
 
 def _has_rows(path: str) -> bool:
@@ -87,15 +116,11 @@ def _has_rows(path: str) -> bool:
         )
 
 
-def _quarantine(path: str, quarantine_dir: str) -> None:
-    """Copy a database with what belongs to it, prove the copy, and only then remove it, durably."""
-    folder, name = os.path.split(path)
-    with open_root(folder) as root:
-        back_up_file(root, os.fsencode(name), quarantine_dir)
-    with failing("remove the misplaced database", path, "Its copy is in the quarantine."):
-        for suffix in (*SIDECARS, ""):
-            if os.path.lexists(path + suffix):
-                os.unlink(path + suffix)
-        sync_directory(folder)
-    if os.path.lexists(path):
-        raise ContimgError("came back at once: a service still uses it", path=path, hint="Stop it, and run again.")
+def _quarantine(path: str, counterpart: str, quarantine_dir: str, *, require_proof: bool) -> None:
+    def judge(copy: str) -> None:
+        relation = _relation(copy, counterpart)
+        if relation not in _HARMLESS:
+            hint = "It is where it was. Stop what uses it and run again."
+            raise ContimgError(f"has changed meanwhile: it is now '{relation}' to the real one", path=path, hint=hint)
+
+    remove_database(path, backup_dir=quarantine_dir, judge=judge, require_proof=require_proof)

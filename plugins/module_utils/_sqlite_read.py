@@ -36,6 +36,7 @@ __all__ = [
     "Snapshot",
     "Text",
     "is_database",
+    "lock_exclusively",
     "open_readonly",
     "read_header",
     "sidecars",
@@ -226,6 +227,18 @@ def _writers_kept_away(path: str) -> Iterator[None]:
         hint = "Try again later, or stop its writers first."
         _insist(lambda: _take_shared(file), path, "is locked by a writer", hint)
         yield
+
+
+def lock_exclusively(descriptor: int) -> None:
+    """Take SQLite's exclusive lock of a database, as a lock of the open file: no connection can then read or write it.
+
+    A connection in WAL mode, or within a transaction, keeps it from being taken.
+
+    :param descriptor: of the main file, open for reading and writing.
+    :raises OSError: when another process holds any lock of it.
+    """
+    length = _SHARED_LOCK + _SHARED_BYTES - _PENDING_LOCK
+    fcntl.fcntl(descriptor, _OFD_SETLK, _lock(fcntl.F_WRLCK, _PENDING_LOCK, length))
 
 
 def _insist(take: Callable[[], None], path: str, what: str, hint: str) -> None:

@@ -33,9 +33,10 @@ __all__ = ["back_up_file"]
 _TOLERANT = Wishes(losses=frozenset(LOSSES))  # the content is what a backup must keep
 
 
-def back_up_file(root: int, path: bytes, backup_dir: str | None) -> None:
+def back_up_file(root: int, path: bytes, backup_dir: str | None) -> str:
     """Copy a file or link below a root, with the log or journal that belongs to it, into a new folder of ``backup_dir``.
 
+    :returns: that folder.
     :raises ContimgError: when there is no ``backup_dir``, or the copy cannot be written or proved.
     """
     if backup_dir is None:
@@ -48,6 +49,7 @@ def back_up_file(root: int, path: bytes, backup_dir: str | None) -> None:
             _copy_proved(root, path + suffix.encode(), folder, optional=bool(suffix))
     with failing("flush the backup", folder):
         sync_directory(folder)
+    return folder
 
 
 def _made_alike(root: int, path: bytes, backup: str) -> bool:

@@ -11,9 +11,11 @@ module: misplaced_databases
 short_description: Find databases where none belong, and quarantine those that hold nothing of their own
 version_added: 0.1.0
 description:
-  - Services that start in another folder, or with a path like C(${PIPELINE_DB}) that stayed literal, make databases where none belong.
+  - Services that start in another directory, or with a path like C(${PIPELINE_DB}) that stayed literal, make databases where none belong.
   - Each is compared by content with the real one of the same name. One without rows, or whose rows the real one has, is harmless.
   - One with rows of its own, or without a counterpart, is reported and left where it is.
+  - One that a process has open is not moved, and neither is any other then. The comparison is made again, on the verified copy, while a
+    lock keeps every connection away, and the lock is held until the database is gone. Stop the services first.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
@@ -29,8 +31,12 @@ options:
     elements: str
     required: true
   quarantine_dir:
-    description: Where harmless ones are moved to, with their logs, as a verified copy. Without it they are only reported.
+    description: Where harmless ones are moved to, with their sidecars, as a verified copy. Without it they are only reported.
     type: path
+  require_proof:
+    description: Whether it is an error that not every process's open files can be read, as it is without root.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -48,6 +54,8 @@ databases:
   description:
     - Each that was found, with its C(path), its C(counterpart), its C(relation) to it (V(empty), V(identical), V(behind), V(ahead),
       V(diverged), V(other_schema) or V(unknown)) and the C(action), V(quarantine) or V(leave).
+    - C(open_in) lists the processes that have one open that would be moved. In check mode this is no error, since they may be stopped
+      before the run.
   returned: success
   type: list
   elements: dict
@@ -71,6 +79,7 @@ def main() -> None:
             "databases": {"type": "list", "elements": "path", "required": True},
             "places": {"type": "list", "elements": "str", "required": True},
             "quarantine_dir": {"type": "path"},
+            "require_proof": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
+import sqlite3
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from ansible_collections.dsa110.contimg.plugins.module_utils import _misplaced
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._misplaced import misplaced
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import dump, file_row, make_products, snapshot
 
@@ -30,7 +36,7 @@ def looked(tmp_path: pathlib.Path, real: pathlib.Path, *, check: bool = False, m
         "/none/*",
     ]
     quarantine = str(tmp_path / "quarantine") if move else None
-    return misplaced(databases=[str(real)], places=places, quarantine_dir=quarantine, check=check)
+    return misplaced(databases=[str(real)], places=places, quarantine_dir=quarantine, require_proof=False, check=check)
 
 
 def test_what_holds_nothing_of_its_own_is_quarantined_and_the_rest_is_left(
@@ -89,3 +95,57 @@ def test_a_link_to_the_real_one_is_none(tmp_path: pathlib.Path, real: pathlib.Pa
     (tmp_path / "run" / "products.sqlite3").symlink_to(real)
     assert looked(tmp_path, real)["databases"] == []
     assert real.exists()
+
+
+def test_where_a_service_has_one_open_none_is_moved(tmp_path: pathlib.Path, real: pathlib.Path) -> None:
+    for folder in ("run", "src"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "run" / "${PIPELINE_DB}").touch()
+    shutil.copyfile(real, tmp_path / "src" / "products.sqlite3")
+    program = "import sys; held = open(sys.argv[1], 'rb'); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, str(tmp_path / "src" / "products.sqlite3")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as service:
+        assert service.stdout is not None
+        service.stdout.readline()
+        before = snapshot(tmp_path)
+        preview = looked(tmp_path, real, check=True)
+        with pytest.raises(ContimgError, match=rf"src/products.sqlite3: is open in process {service.pid} .*run again"):
+            looked(tmp_path, real)
+        assert snapshot(tmp_path) == before
+        service.communicate()
+    (named,) = [line for one in preview["databases"] for line in one["open_in"]]
+    assert f"process {service.pid} " in named
+    assert len([one for one in looked(tmp_path, real)["databases"] if one["action"] == "quarantine"]) == 2
+
+
+def test_what_gets_rows_of_its_own_after_the_comparison_stays(
+    tmp_path: pathlib.Path, real: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "src").mkdir()
+    path = tmp_path / "src" / "products.sqlite3"
+    shutil.copyfile(real, path)
+
+    def write(_path: str, **_named: object) -> None:
+        connection = sqlite3.connect(str(path))
+        connection.execute("INSERT INTO ms_index VALUES ('/late.ms', 'done')")
+        connection.commit()
+        connection.close()
+
+    monkeypatch.setattr(_misplaced, "require_unused", write)
+    with pytest.raises(ContimgError, match="has changed meanwhile: it is now 'ahead' to the real one"):
+        looked(tmp_path, real)
+    assert "/late.ms" in "".join(dump(path))
+
+
+def test_another_name_of_the_real_one_is_none(tmp_path: pathlib.Path, real: pathlib.Path) -> None:
+    (tmp_path / "run").mkdir()
+    os.link(real, tmp_path / "run" / "products.sqlite3")
+    assert looked(tmp_path, real)["databases"] == []
+
+
+def test_a_run_finishes_what_a_killed_one_has_begun(tmp_path: pathlib.Path, real: pathlib.Path) -> None:
+    aside = tmp_path / "run" / ".contimg-aside-0123abcd"
+    aside.mkdir(parents=True)
+    (aside / "${PIPELINE_DB}").touch()
+    assert [one["action"] for one in looked(tmp_path, real)["databases"]] == ["quarantine"]
+    assert os.listdir(tmp_path / "run") == []
