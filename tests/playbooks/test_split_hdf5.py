@@ -51,6 +51,11 @@ def test_the_split_alone(host: Host) -> None:
     assert "+CREATE TABLE hdf5_file_index" in preview.stdout
     assert (fingerprint(host.root / "data"), host.run_dir.exists()) == (before, False)
 
+    with (host.root / "data" / "src" / "state" / "products.sqlite3").open("rb"):
+        refused = host.play("split_hdf5")
+    assert "products.sqlite3: is open in process" in " ".join(refused.stdout.split())
+    assert fingerprint(host.root / "data") == before
+
     done = host.play("split_hdf5")
     assert done.returncode == 0, done.stdout
     assert rows(host.dest / "hdf5.sqlite3", "SELECT count(*) FROM hdf5_file_index") == 201
