@@ -12,22 +12,21 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe, quoted, table_names
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, is_database, open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_newest import newest_row
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import Relation, relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import require_folder
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-__all__ = ["Located", "Mapped", "action_for", "growth", "guard", "locate", "newest_row", "report", "table_of"]
+__all__ = ["Located", "Mapped", "action_for", "growth", "guard", "locate", "report", "table_of"]
 
 _UNTOUCHED = "Nothing was touched."
 _DECISIONS = {"keep_dest": "keep", "take_source": "replace"}
 _LOSSLESS = ("absent", "identical", "behind")
-_TIME_COLUMNS = ("updated_at", "registered_at", "indexed_at", "received_at", "created_at", "timestamp_iso", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -169,29 +168,6 @@ def _judge(one: Located, decision: str | None, *, ours: bool, relations: bool, i
     return {**facts, "relation": relation.kind, "action": action, "tables": relation.as_dict(), "newest": newest}
 
 
-def newest_row(path: str) -> str:
-    """Return the newest moment that any row of a database names, as text, with its table; empty where none does."""
-    with open_readonly(path) as connection:
-        found = [
-            (
-                str(value),
-                f"{value if not isinstance(value, Text) else value.decode(errors='replace')} ({table}.{column})",
-            )
-            for table in table_names(connection)
-            for column in _time_columns(connection, table)
-            for (value,) in connection.execute(f"SELECT max({quoted(column)}) FROM main.{quoted(table)}")  # noqa: S608
-            if value is not None
-        ]
-    return max(found)[1] if found else ""
-
-
-def _time_columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    columns = {
-        row[1].decode(errors="replace") for row in connection.execute(f"PRAGMA main.table_info({quoted(table)})")
-    }
-    return [column for column in _TIME_COLUMNS if column in columns][:1]
-
-
 def table_of(databases: Sequence[Mapping[str, Any]]) -> str:
     """Return the databases as a table that an operator can read, a line for each database and for each differing table."""
     lines = [f"{'database':<14} {'there, to the source':<21} {'action':<10} place"]
@@ -202,11 +178,20 @@ def table_of(databases: Sequence[Mapping[str, Any]]) -> str:
         for side, moment in one["newest"].items():
             lines.append(f"    newest row, {'source' if side == 'src' else 'destination'}: {moment or 'unknown'}")
         for name, table in one["tables"].items():
-            lines.append(
-                f"    {name}: {table['rows']} rows at the destination, {table['other_rows']} in the source;"
-                f" {table['only_here']} only at the destination, {table['only_there']} only in the source"
-            )
+            lines += _table_lines(name, table)
     return "\n".join(lines)
+
+
+def _table_lines(name: str, table: Mapping[str, Any]) -> Iterator[str]:
+    here = f"{table['rows']} rows" if table["rows"] >= 0 else "no such table"
+    there = table["other_rows"] if table["other_rows"] >= 0 else "no such table"
+    yield (
+        f"    {name}: {here} at the destination, {there} in the source;"
+        f" {table['only_here']} only at the destination, {table['only_there']} only in the source"
+    )
+    if table["columns"]:
+        differing = ", ".join(f"{column} ({rows})" for column, rows in table["columns"].items())
+        yield f"      rows with the same key differ in: {differing}"
 
 
 def growth(located: Sequence[Located], baseline: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

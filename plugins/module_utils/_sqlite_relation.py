@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
@@ -25,6 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
     from typing import Any
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot
@@ -43,6 +44,7 @@ class TableDifference:
     :ivar other_rows: rows there, -1 where it is missing there.
     :ivar only_here: rows that exist only here.
     :ivar only_there: rows that exist only there.
+    :ivar columns: in how many rows with the same key a column differs, for each that does; empty where the table has no key.
     :ivar sample: the keys of the first few rows that differ, as text; whole rows where the table has no key.
     """
 
@@ -52,6 +54,7 @@ class TableDifference:
     only_here: int
     only_there: int
     sample: tuple[str, ...] = ()
+    columns: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,24 @@ class _Sides:
                 self._scan(differences, tables)
             only_here, only_there = differences.settle()
             sample = self._named(differences, tables, by_rowid=by_rowid) if only_here or only_there else ()
-        return TableDifference(name, rows, other_rows, only_here, only_there, sample)
+        columns = self._differing_columns(tables[0]) if only_here and only_there and tables[0] == tables[1] else {}
+        return TableDifference(name, rows, other_rows, only_here, only_there, sample, columns)
+
+    def _differing_columns(self, table: Table) -> dict[str, int]:
+        """Return in how many rows with the same key each column differs, where any does."""
+        key = _key(self._connections[0], table.name)
+        others = [column for column in table.columns if column not in key]
+        if not key or not others:
+            return {}
+        counts = ", ".join(f"total(a.{quoted(one)} IS NOT b.{quoted(one)} COLLATE BINARY)" for one in others)
+        same_key = " AND ".join(f"a.{quoted(one)} = b.{quoted(one)} COLLATE BINARY" for one in key)
+        with self._states[0].connected() as connection, failing("compare the rows", self._states[0].path):
+            connection.execute("COMMIT")
+            connection.execute("ATTACH ? AS there", (self._states[1].uri(),))
+            name = quoted(table.name)
+            query = f"SELECT {counts} FROM main.{name} a JOIN there.{name} b ON {same_key}"  # noqa: S608
+            found = connection.execute(query).fetchone()
+        return {column: int(rows) for column, rows in zip(others, found) if rows}
 
     def _join(self, differences: Differences, table: Table) -> tuple[int, int]:
         declared = dict(_declared(self._connections[0], table.name))

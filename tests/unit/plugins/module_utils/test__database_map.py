@@ -17,7 +17,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._database_map impor
     Mapped,
     action_for,
     locate,
-    newest_row,
     report,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
@@ -39,7 +38,7 @@ def write(path: Path, rows: range, *, table: str = "t") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (a INTEGER PRIMARY KEY, created_at REAL)")
-        connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", ((row, 1000.5 + row) for row in rows))
+        connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", ((row, 1759363200.5 + row) for row in rows))
         connection.commit()
 
 
@@ -93,11 +92,26 @@ def test_another_schema_is_undecided(base: Path) -> None:
     assert actions(look(base))["products"] == ("other_schema", "undecided")
 
 
+def test_a_table_that_one_side_lacks_is_named_as_such(base: Path) -> None:
+    write(base / "dest" / "products.sqlite3", range(3))
+    write(base / "dest" / "products.sqlite3", range(2), table="u")
+    assert "u: 2 rows at the destination, no such table in the source; 2 only at the destination" in look(base)["table"]
+
+
+def test_columns_in_which_rows_with_the_same_key_differ_are_named(base: Path) -> None:
+    path = base / "dest" / "products.sqlite3"
+    write(path, range(3))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE t SET created_at = created_at + 1 WHERE a < 2")
+        connection.commit()
+    assert "rows with the same key differ in: created_at (2)" in look(base)["table"]
+
+
 def test_both_sides_are_shown(base: Path) -> None:
     write(base / "dest" / "products.sqlite3", range(5))
     table = look(base)["table"]
     assert "5 rows at the destination, 3 in the source; 2 only at the destination, 0 only in the source" in table
-    assert "newest row, destination: 1004.5 (t.created_at)" in table
+    assert "newest row, destination: 2025-10-02T00:00:04Z (t.created_at)" in table
 
 
 @pytest.mark.parametrize(
@@ -154,7 +168,3 @@ def test_growth_is_counted_without_a_source_that_was_removed(base: Path) -> None
     baseline = {"products": {"tables": {"t": {"rows": 3, "checksum": "of another moment"}}}}
     found = look(base, baseline=baseline, baseline_only=True, relations=False)
     assert (found["fell_below"], found["databases"]) == (["products.t"], [])
-
-
-def test_the_newest_row_is_found_by_the_columns_that_name_moments(base: Path) -> None:
-    assert newest_row(str(base / "src" / "ingest.sqlite3")) == "1002.5 (t.created_at)"
