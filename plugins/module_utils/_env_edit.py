@@ -37,6 +37,7 @@ class Edit:
     :ivar absent: names that go.
     :ivar repoint: old and new paths without a slash at their end; the longest old path that matches decides.
     :ivar expand: whether ``${NAME}`` is resolved from the same file.
+    :ivar texts: how an assignment of ``values`` is written, where that is not up to :func:`format_value`.
     """
 
     values: Mapping[bytes, bytes] = field(default_factory=dict)
@@ -44,6 +45,11 @@ class Edit:
     absent: frozenset[bytes] = frozenset()
     repoint: Sequence[tuple[bytes, bytes]] = ()
     expand: bool = False
+    texts: Mapping[bytes, bytes] = field(default_factory=dict)
+
+    def line(self, name: bytes, value: bytes) -> bytes:
+        """Return an assignment as it is written."""
+        return self.texts.get(name) or name + b"=" + format_value(value)
 
 
 def effective(content: bytes, *, joining_comments: bool = True) -> dict[bytes, bytes]:
@@ -121,7 +127,7 @@ def edited(content: bytes, edit: Edit) -> bytes:
             pieces += [content[position : change.start], change.text]
             position = change.end
     result = b"".join([*pieces, content[position:]])
-    result = _with_new(result, {name: values[name] for name in values if name not in winners})
+    result = _with_new(result, [edit.line(name, values[name]) for name in sorted(values) if name not in winners])
     return content if result == content else _EMPTY_BLOCK.sub(b"", result)
 
 
@@ -143,7 +149,7 @@ def _change(
         return None
     if value is None or one is not winner:
         return _removal(content, one)
-    return None if value == one.value else _Change(one.start, one.end, _line(one.name, value))
+    return None if value == one.value else _Change(one.start, one.end, edit.line(one.name, value))
 
 
 def _removal(content: bytes, one: Assignment) -> _Change:
@@ -153,15 +159,11 @@ def _removal(content: bytes, one: Assignment) -> _Change:
     return _Change(one.start - indent, one.end + (2 if after == b"\r\n" else len(after[:1])))
 
 
-def _line(name: bytes, value: bytes) -> bytes:
-    return name + b"=" + format_value(value)
-
-
-def _with_new(content: bytes, new: Mapping[bytes, bytes]) -> bytes:
+def _with_new(content: bytes, new: Sequence[bytes]) -> bytes:
     """Return the content with new assignments in the marked block."""
     if not new:
         return content
-    lines = b"".join(_line(name, new[name]) + b"\n" for name in sorted(new))
+    lines = b"".join(line + b"\n" for line in new)
     end = _END_LINE.search(content)
     if end:
         return content[: end.start()] + lines + content[end.start() :]
@@ -172,7 +174,7 @@ def _closed(content: bytes) -> bytes:
     """Return a file to which lines can be added: an open quote or a last backslash would draw them into its value."""
     last = parse(content)[-1:]
     if last and last != parse(_ended(content) + _BEGIN)[-1:]:
-        content = content[: last[0].start] + _line(last[0].name, last[0].value)
+        content = content[: last[0].start] + Edit().line(last[0].name, last[0].value)
     return _ended(content)
 
 

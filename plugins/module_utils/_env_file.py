@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An EnvironmentFile on disk: found, edited or restored, and put back durably with its owner, mode and ACLs."""
+"""An EnvironmentFile on disk: found, edited or restored, and written durably with its owner, mode and ACLs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import back_up, read_with_status, replace_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    back_up,
+    read_with_status,
+    replace_file,
+    sync_directory,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, repointed, unproved
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import is_name, is_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import (
@@ -19,6 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import 
     is_secret,
     warnings_about,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_undo import Journal, State, undo
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._git_index import tracking_checkout
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import group_id, user_id
@@ -47,6 +53,11 @@ class Ownership:
         pairs = ((self.mode, found.mode), (self.owner, found.owner), (self.group, found.group))
         return Ownership(*(asked if asked >= 0 else there for asked, there in pairs))
 
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """Mode, owner and group."""
+        return self.mode, self.owner, self.group
+
     def __str__(self) -> str:
         """Return the ownership as a line of a diff, without what is not decided."""
         texts = (("mode", f"{self.mode:04o}"), ("owner", str(self.owner)), ("group", str(self.group)))
@@ -67,6 +78,10 @@ class _Found:
         if self.status is None:
             return Ownership(mode=_NEW_MODE)
         return Ownership(stat.S_IMODE(self.status.st_mode), self.status.st_uid, self.status.st_gid)
+
+    @property
+    def state(self) -> State:
+        return State(None if self.status is None else self.content, self.ownership.numbers)
 
 
 def edit_file(
@@ -99,17 +114,45 @@ def edit_file(
     return result
 
 
-def restore_file(path: str, backup: str, *, edit: Edit, backup_dir: str | None, check: bool) -> dict[str, Any]:
-    """Put a backup back byte for byte, with its owner and mode, and return the module's result.
+def restore_file(path: str, folder: str, *, edit: Edit, check: bool) -> dict[str, Any]:
+    """Undo the edits of a file whose backups are in a directory, and return the module's result.
+
+    What somebody else has changed since stays, and is named in ``kept_names``. A file that an edit has made goes again.
 
     :param edit: names the secrets that are not to be shown.
-    :raises ContimgError: see :func:`edit_file`.
+    :raises ContimgError: see :func:`edit_file` and :func:`undo`.
     """
-    kept = _read(backup, create=False)
     found = _read(_safe_target(path), create=True)
-    veil = Veil.over(edit, found.content, kept.content)
-    result = _settle(found, kept.content, ownership=kept.ownership, veil=veil, backup_dir=backup_dir, check=check)
-    return {**result, "warnings": []}
+    undone = undo(Journal(folder).notes(found.path), found.state)
+    content = undone.state.content
+    veil = Veil.over(edit, found.content, content or b"")
+    names = [display(name) for name in undone.kept]
+    if content is None:
+        result = _removed(found, veil=veil, check=check)
+    else:
+        result = _settle(
+            found, content, ownership=Ownership(*undone.state.ownership), veil=veil, backup_dir=None, check=check
+        )
+    kept = f"{path}: {', '.join(names)}: changed by somebody else since, so the newer value stays"
+    left = f"{path}: was made by the move and changed by somebody else since, so the rest of it stays"
+    made = bool(undone.made and content)
+    return {**result, "kept_names": names, "warnings": [kept] * bool(names) + [left] * made}
+
+
+def _removed(found: _Found, *, veil: Veil, check: bool) -> dict[str, Any]:
+    """Remove a file durably, unless it is not there or this is a check; and report."""
+    if found.status is not None and not check:
+        _require_unchanged(found)
+        with failing("remove the environment file", found.path):
+            os.unlink(found.path)
+            sync_directory(os.path.dirname(os.path.abspath(found.path)))
+    before, header = difference(found.content, b"", veil)[0], display(found.path)
+    return {
+        "changed": found.status is not None,
+        "assignments": {},
+        "backup_file": "",
+        "diff": {"before_header": header, "after_header": header, "before": before, "after": ""},
+    }
 
 
 def _settle(
@@ -119,8 +162,10 @@ def _settle(
     changed = found.status is None or after != found.content or ownership != found.ownership
     backup = ""
     if changed and not check:
-        if found.status is not None and backup_dir is not None:
-            backup = back_up(found.path, backup_dir)
+        if backup_dir is not None:
+            backup = back_up(found.path, backup_dir) if found.status is not None else ""
+            written = State(after, ownership.numbers)
+            Journal(backup_dir).add(found.path, backup, before=found.state, after=written)
         _require_unchanged(found)
         replace_file(
             found.path,
@@ -215,7 +260,7 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
         mode=_mode(parameters["mode"]), owner=user_id(parameters["owner"]), group=group_id(parameters["group"])
     )
     if parameters["restore_from"] is not None:
-        return restore_file(path, parameters["restore_from"], edit=edit, backup_dir=backup_dir, check=check)
+        return restore_file(path, parameters["restore_from"], edit=edit, check=check)
     new = _encoded(parameters["content"]) if parameters["create"] else None
     result = edit_file(path, edit, new=new, ownership=ownership, backup_dir=backup_dir, check=check)
     exposed = sorted(name for name in parameters["values"] if is_secret(name.encode(), Edit()))

@@ -64,11 +64,15 @@ options:
     default: false
   restore_from:
     description:
-      - A backup that is put back byte for byte, with its owner and mode, instead of an edit.
+      - An O(backup_dir) of earlier edits of this file, which are undone, the newest first, instead of an edit.
+      - A file that nobody else has changed becomes byte for byte what it was, with its owner and mode; one that an edit has made goes.
+        In any other file, the assignments that the edits changed become what they were. An assignment that was changed again since
+        keeps its newer value and is named in RV(kept_names).
       - Of O(secrets), only the names count then.
     type: path
   backup_dir:
-    description: Where a copy, as private as the original, is kept before a change.
+    description:
+      - Where a copy, as private as the original, is kept before a change, and a note of what was changed, without a secret in clear.
     type: path
   create:
     description: Whether a missing file is made.
@@ -112,6 +116,11 @@ EXAMPLES = r"""
     create: true
     group: contimg
 
+- name: Undo all edits of the move
+  dsa110.contimg.env_file:
+    path: /data/dsa110-contimg/ops/systemd/contimg.env
+    restore_from: /var/lib/dsa110-contimg-migration/backups
+
 - name: Drop a name that nothing reads any more
   dsa110.contimg.env_file:
     path: /data/dsa110-contimg/ops/systemd/contimg.env
@@ -133,6 +142,11 @@ backup_file:
   description: The copy of the file before the change, empty where none was made.
   returned: success
   type: str
+kept_names:
+  description: Names that somebody has changed since the edits, and whose newer values stay.
+  returned: when O(restore_from) is given
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule

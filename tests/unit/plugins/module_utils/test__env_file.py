@@ -142,23 +142,88 @@ def test_no_secret_is_told(env: pathlib.Path) -> None:
     assert result["warnings"] == ["A_TOKEN looks like a secret: give it in 'secrets', Ansible logs 'values'"]
 
 
-def test_a_backup_is_put_back_as_it_was(env: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_edits_are_undone_byte_for_byte_where_nobody_else_has_changed_the_file(
+    env: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     os.setxattr(env, "user.note", b"kept")
-    edit = parameters(env, absent=["STATE"], mode="0600", backup_dir=str(tmp_path / "backups"))
-    backup = run(edit, check=False)["backup_file"]
-    asked = parameters(env, restore_from=backup)
+    folder = str(tmp_path / "backups")
+    run(parameters(env, absent=["STATE"], mode="0600", backup_dir=folder), check=False)
+    run(parameters(env, values={"NEW": "1"}, secrets={"SMTP_PASSWORD": "hunter33"}, backup_dir=folder), check=False)
+    asked = parameters(env, restore_from=folder)
     before = facts(env)
     preview = run(asked, check=True)
     assert facts(env) == before
     assert preview == run(asked, check=False)
-    assert preview["diff"][
-        "after"
-    ] == f"# mode 0640, owner 0, group 0\nSTATE=/stage/state\nSMTP_PASSWORD={MASK}\n".replace(
-        "owner 0, group 0", f"owner {os.getuid()}, group {os.getgid()}"
-    )
+    head = f"# mode 0640, owner {os.getuid()}, group {os.getgid()}\n"
+    assert preview["diff"]["after"] == f"{head}STATE=/stage/state\nSMTP_PASSWORD={MASK} (changed)\n"
     assert facts(env)[:2] == (CONTENT, 0o640)
     assert os.getxattr(env, "user.note") == b"kept"
     assert not run(asked, check=False)["changed"]
+    journal = (tmp_path / "backups" / "edits.json").read_text()
+    assert "hunter" not in journal
+
+
+def test_only_what_an_edit_changed_is_undone_and_what_was_changed_since_stays(
+    env: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    folder = str(tmp_path / "backups")
+    env.write_bytes(b"# tuned by hand\nSTATE='/stage/state' # old\nDB=/stage/db\nSMTP_PASSWORD=hunter22\nTHREADS=4\n")
+    paths = [{"from": "/stage", "to": "/data"}]
+    run(parameters(env, repoint=paths, values={"NEW": "1"}, backup_dir=folder), check=False)
+    run(parameters(env, secrets={"HOOK": "given-hook"}, backup_dir=folder), check=False)
+    text = env.read_bytes().replace(b"hunter22", b"rotated9").replace(b"DB=/data/db", b"DB=/mine/db")
+    env.write_bytes(b"# later\n" + text.replace(b"THREADS=4\n", b"THREADS=8\nADDED=yes\n"))
+    env.chmod(0o600)
+    preview, result = (run(parameters(env, restore_from=folder), check=check) for check in (True, False))
+    assert preview == result
+    assert env.read_bytes() == (
+        b"# later\n# tuned by hand\nSTATE='/stage/state' # old\nDB=/mine/db\nSMTP_PASSWORD=rotated9\nTHREADS=8\nADDED=yes\n"
+    )
+    assert env.stat().st_mode & 0o7777 == 0o600
+    assert result["kept_names"] == ["DB"]
+    assert result["warnings"] == [f"{env}: DB: changed by somebody else since, so the newer value stays"]
+    again = run(parameters(env, restore_from=folder), check=False)
+    assert (again["changed"], again["kept_names"]) == (False, ["DB"])
+
+
+def test_a_file_that_an_edit_has_made_goes_but_not_what_somebody_has_added(tmp_path: pathlib.Path) -> None:
+    path, folder = tmp_path / "new.env", str(tmp_path / "backups")
+    make = parameters(path, values={"A": "1"}, create=True, content="# ours\n", backup_dir=folder)
+    run(make, check=False)
+    assert run(parameters(path, restore_from=folder), check=True)["changed"]
+    assert path.exists()
+    assert run(parameters(path, restore_from=folder), check=False)["changed"]
+    assert not path.exists()
+    assert not run(parameters(path, restore_from=folder), check=False)["changed"]
+    run(make, check=False)
+    path.write_bytes(path.read_bytes() + b"MINE=2\n")
+    result = run(parameters(path, restore_from=folder), check=False)
+    assert path.read_bytes() == b"# ours\nMINE=2\n"
+    assert "was made by the move and changed by somebody else since" in result["warnings"][0]
+
+
+def test_a_file_that_is_gone_comes_back_as_it_was(env: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    folder = str(tmp_path / "backups")
+    run(parameters(env, values={"STATE": "/data"}, backup_dir=folder), check=False)
+    env.unlink()
+    assert run(parameters(env, restore_from=folder), check=False)["changed"]
+    assert facts(env)[:2] == (CONTENT, 0o640)
+
+
+def test_without_an_edit_there_is_nothing_to_undo(env: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    assert not run(parameters(env, restore_from=str(tmp_path / "none")), check=False)["changed"]
+    assert env.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"edits": [{}]}', '{"edits": 1}', "\0"])
+def test_a_damaged_journal_is_refused(env: pathlib.Path, tmp_path: pathlib.Path, content: str) -> None:
+    folder = tmp_path / "backups"
+    run(parameters(env, values={"STATE": "/data"}, backup_dir=str(folder)), check=False)
+    (folder / "edits.json").write_text(content)
+    before = facts(env)
+    with pytest.raises(ContimgError, match=r"edits.json: is not a journal of edits\. Nothing was touched\."):
+        run(parameters(env, restore_from=str(folder)), check=False)
+    assert facts(env) == before
 
 
 @pytest.mark.parametrize(
@@ -178,10 +243,6 @@ def test_a_backup_is_put_back_as_it_was(env: pathlib.Path, tmp_path: pathlib.Pat
         ({"mode": "-1"}, "is no octal mode"),
         ({"mode": True}, "is no octal mode"),
         ({"owner": "no-such-user"}, "there is no user 'no-such-user'"),
-        (
-            {"restore_from": "/none/contimg.env"},
-            r"could not read the environment file: No such file or directory \[errno 2\]",
-        ),
     ],
 )
 def test_bad_input_is_told_before_anything_is_touched(env: pathlib.Path, given: dict[str, Any], message: str) -> None:
