@@ -91,7 +91,8 @@ def read_memory(hold_file: str) -> Memory:
     if content is None:
         notes = _notes(hold_file)
         moments = [note.stopped_at for note in notes.values() if note.stopped_at is not None]
-        return Memory({name: note.units[name] for name, note in notes.items()}, min(moments, default=None))
+        units = {name: found for note in notes.values() for name, found in note.units.items()}
+        return Memory(units, min(moments, default=None))
     hint = "Nothing was touched. Remove it: what was running is also known from the drop-ins, unless the host was rebooted."
     with decoding(hold_file, "is no hold file", hint):
         told = read_json(content)
@@ -144,7 +145,7 @@ def held_units(hold_file: str) -> set[str]:
 
 
 def _notes(hold_file: str) -> dict[str, Memory]:
-    """Return what is remembered of each unit that has a drop-in of a hold."""
+    """Return what is remembered of each unit that has a drop-in of a hold: of a template nothing."""
     notes = {}
     for path in glob.glob(f"{glob.escape(_RUNTIME)}/*.d/{_DROP_IN}"):
         with contextlib.suppress(ContimgError), decoding(path, "is no drop-in of a hold"):
@@ -152,19 +153,23 @@ def _notes(hold_file: str) -> dict[str, Memory]:
             note = read_json(next((line[len(_MARK) :] for line in lines if line.startswith(_MARK)), "{}").encode())
             if note["hold_file"] == hold_file:
                 name = plain_name(os.path.basename(os.path.dirname(path))[: -len(".d")])
-                notes[name] = Memory({name: _found(note["found"])}, stopped_at(note))
+                units = {} if note["found"] is None else {name: _found(note["found"])}
+                notes[name] = Memory(units, stopped_at(note))
     return notes
 
 
 def place_drop_in(unit: str, hold_file: str, memory: Memory) -> None:
     """Hold a unit, as soon as systemd has reloaded: every start request fails while hold file or drop-in exists.
 
+    Of a template, whose future instances are held, there is nothing to remember.
+
     :raises ContimgError: when the drop-in cannot be written.
     """
     path = _path(unit)
     with failing("hold the unit", path):
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    note = {"hold_file": hold_file, "found": asdict(memory.units[unit]), "stopped_at": memory.stopped_at}
+    found = memory.units.get(unit)
+    note = {"hold_file": hold_file, "found": found and asdict(found), "stopped_at": memory.stopped_at}
     asserts = "".join(f"AssertPathExists=!{one.replace('%', '%%')}\n" for one in (hold_file, path))
     text = f"# Placed by a move of this host's state; released with it.\n{_MARK}{json.dumps(note)}\n[Unit]\n{asserts}"
     replace_file(path, text.encode(), mode=0o644)

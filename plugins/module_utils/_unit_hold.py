@@ -30,26 +30,29 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, run, show, systemctl
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
+    resolved_units,
+    templates_of,
+    units_of,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_obstacles import (
+    OBSTACLE_PROPERTIES,
+    UnitObstacle,
+    refuse,
+    unit_obstacles,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_order import in_order, starting_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["HoldPlan", "plan_hold", "run_hold"]
+__all__ = ["HoldPlan", "hold_obstacles", "plan_hold", "run_hold"]
 
 # What systemd stops together with a unit; see systemd.unit(5).
 _STOPPED_TOO = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
-_PROPERTIES = (
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "UnitFileState",
-    "Transient",
-    "After",
-    "TriggeredBy",
-    *_STOPPED_TOO,
-)
+_PROPERTIES = (*OBSTACLE_PROPERTIES, "SubState", "UnitFileState", "After", "TriggeredBy", *_STOPPED_TOO)
+_UNTOUCHED = "Nothing was touched."
 _RUNNING = ("active", "activating", "reloading", "refreshing")
 _DOWN = ("inactive", "failed")
 _ENABLED = ("enabled", "enabled-runtime")
@@ -62,7 +65,7 @@ class HoldPlan:
 
     :ivar units: all units to be held, as they were found first.
     :ivar stop: those that run, in the order in which they are stopped: what triggers others first.
-    :ivar drop_in: those that have no drop-in yet.
+    :ivar drop_in: those that have no drop-in yet, and templates, whose future instances are held by it.
     :ivar remember: whether the hold file has to be written.
     """
 
@@ -78,28 +81,34 @@ class HoldPlan:
 
 
 def plan_hold(
-    names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: Memory, held: Iterable[str]
+    names: Sequence[str],
+    shown: Mapping[str, Mapping[str, str]],
+    memory: Memory,
+    held: Iterable[str],
+    *,
+    templates: Sequence[str] = (),
 ) -> HoldPlan:
     """Decide what a hold does.
 
     :param shown: properties of the units and of all that hangs together with them, see :func:`_survey`.
     :param memory: how units were found by an earlier, unfinished hold: that is what counts.
     :param held: units that have their drop-in already.
-    :raises ContimgError: when a unit does not exist, or could not be started again.
+    :param templates: templates whose instances were asked for by a pattern.
+    :raises ContimgError: when a unit does not exist, or could not be stopped or started again; it names all such units.
     """
     triggers, dependents = _hanging_together(names, shown, memory)
     units = {}
     others = [name for name in memory.units if name not in triggers | dependents | set(names)]
     for name in (*sorted(triggers), *sorted(dependents), *others, *names):
-        _require_restartable(name, shown[name])
         units[name] = _found(shown[name], memory.units.get(name), triggers=name in triggers, depends=name in dependents)
+    refuse(_obstacles(units, shown), state=_UNTOUCHED)
     running = [name for name in units if shown[name]["ActiveState"] not in _DOWN]
     after = {name: shown[name]["After"].split() for name in running}
     stop = [*(name for name in running if name in triggers)]
     stop += reversed(in_order([name for name in running if name not in triggers], after))
     held = set(held)
     remember = bool(units) and not (memory.on_file and units == memory.units)
-    return HoldPlan(units, tuple(stop), tuple(name for name in units if name not in held), remember)
+    return HoldPlan(units, tuple(stop), tuple(name for name in (*units, *templates) if name not in held), remember)
 
 
 def _found(facts: Mapping[str, str], before: Found | None, *, triggers: bool, depends: bool) -> Found:
@@ -132,15 +141,35 @@ def _hanging_together(
     return triggers, dependents - triggers
 
 
-def _require_restartable(name: str, facts: Mapping[str, str]) -> None:
-    if facts["LoadState"] == "not-found":
-        raise ContimgError("systemd does not know this unit", path=name, hint="Nothing was touched. Correct its name.")
-    if facts["ActiveState"] in _DOWN:
-        return
-    if facts["Transient"] == "yes" or facts["LoadState"] != "loaded":
-        what = "is transient" if facts["Transient"] == "yes" else f"is {facts['LoadState']}"
-        hint = "Nothing was touched. Stop it yourself, and start it yourself when the move is done."
-        raise ContimgError(f"{what}, so it could not be started again", path=name, hint=hint)
+def _obstacles(names: Iterable[str], shown: Mapping[str, Mapping[str, str]]) -> list[UnitObstacle]:
+    return [one for name in names for one in unit_obstacles(name, shown[name], file_is_gone=_is_gone(shown[name]))]
+
+
+def _is_gone(facts: Mapping[str, str]) -> bool:
+    return bool(facts["FragmentPath"]) and not os.path.exists(facts["FragmentPath"])
+
+
+def hold_obstacles(names: Sequence[str], hold_file: str) -> list[UnitObstacle]:
+    """Return what a hold would be refused for. Without names systemd is not asked.
+
+    :raises ContimgError: when systemd cannot be asked, or the hold file is none.
+    """
+    matches = _matches(names, read_memory(hold_file))
+    known = units_of(matches)
+    shown = _survey(known)
+    triggers, dependents = _hanging_together(known, shown, Memory())
+    return [*_unmatched(matches), *_obstacles((*sorted(triggers), *sorted(dependents), *known), shown)]
+
+
+def _matches(names: Sequence[str], memory: Memory) -> dict[str, list[str]]:
+    asked = [name for name, found in memory.units.items() if not (found.is_trigger or found.is_dependent)]
+    return resolved_units(names, remembered=asked)
+
+
+def _unmatched(matches: Mapping[str, Sequence[str]]) -> list[UnitObstacle]:
+    return [
+        UnitObstacle(name, "matches no unit", "Correct the pattern.") for name, units in matches.items() if not units
+    ]
 
 
 def hold(names: Sequence[str], hold_file: str, *, timeout: float, check: bool) -> dict[str, Any]:
@@ -152,12 +181,15 @@ def hold(names: Sequence[str], hold_file: str, *, timeout: float, check: bool) -
     if not names:
         return _result({}, changed=False)
     memory = read_memory(hold_file)
+    matches = _matches(names, memory)
+    refuse(_unmatched(matches), state=_UNTOUCHED)
+    names = units_of(matches)
     known = [*names, *(name for name in memory.units if name not in names)]
-    plan = plan_hold(names, _survey(known), memory, held_units(hold_file))
+    plan = plan_hold(names, _survey(known), memory, held_units(hold_file), templates=templates_of(matches))
     moment = memory.stopped_at
     if plan.changed and not check:
         moment = moment if memory.units and not plan.stop and moment else time.time()
-        _apply_hold(plan, Memory(plan.units, moment), hold_file, timeout)
+        _apply_hold(plan, Memory(plan.units, moment), hold_file, timeout, before=memory)
     return _result(plan.units, changed=plan.changed, stopped=plan.stop, stopped_at=moment)
 
 
@@ -178,17 +210,35 @@ def _survey(names: Sequence[str]) -> dict[str, dict[str, str]]:
     return shown
 
 
-def _apply_hold(plan: HoldPlan, memory: Memory, hold_file: str, timeout: float) -> None:
+def _apply_hold(plan: HoldPlan, memory: Memory, hold_file: str, timeout: float, *, before: Memory) -> None:
     write_memory(hold_file, memory)
     for name in plan.drop_in:
         place_drop_in(name, hold_file, memory)
     if plan.drop_in:
         systemctl("daemon-reload")
+        _require_loaded(plan, hold_file, before)
     end = time.monotonic() + timeout
     triggers = [name for name in plan.stop if plan.units[name].is_trigger]
     for group in (triggers, [name for name in plan.stop if name not in triggers]):
         if group:
             _stop(group, max(1.0, end - time.monotonic()))
+
+
+def _require_loaded(plan: HoldPlan, hold_file: str, before: Memory) -> None:
+    """Check that systemd still knows what runs: it has read all unit files again, as they are now.
+
+    :raises ContimgError: when a unit could not be started again. The hold is then as this run found it.
+    """
+    obstacles = _obstacles(plan.stop, show(plan.stop, OBSTACLE_PROPERTIES))
+    if obstacles:
+        for name in plan.drop_in:
+            remove_drop_in(name)
+        if before.on_file:
+            write_memory(hold_file, before)
+        else:
+            forget(hold_file)
+        systemctl("daemon-reload")
+    refuse(obstacles, state="This run has stopped nothing.")
 
 
 def _stop(names: Sequence[str], timeout: float) -> None:
@@ -217,6 +267,7 @@ def release(names: Sequence[str], hold_file: str, *, timeout: float, after_hold:
     memory = read_memory(hold_file)
     units = memory.units
     if check and after_hold and not units and names:
+        names = units_of(_matches(names, memory))
         units = plan_hold(names, _survey(names), memory, ()).units
     start = [name for name, found in units.items() if found.was_active]
     moment, logs = None, {}

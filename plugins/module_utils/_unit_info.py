@@ -32,6 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_file import (
     parse_unit_files,
     specifiers_expanded,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import resolved_units, units_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment, first_run, seconds_of
 
 if TYPE_CHECKING:
@@ -219,18 +220,23 @@ def _iso(moment: float | None) -> str:
 
 
 def describe_units(names: Sequence[str], using: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the facts of units by name, and of every unit that uses one of the given paths, with ``uses``.
+    """Return the facts of units by name, and of every unit that uses one of the given paths, with ``uses`` and ``listed``.
 
+    :param names: units, or patterns, for which the units that match them are returned.
     :raises ContimgError: when systemd cannot be asked. Without names and paths it is not asked.
     """
-    described = {name: _read_unit(raw) for name, raw in show(names, _PROPERTIES).items()}
+    listed = units_of(resolved_units(names))
+    described = {name: _read_unit(raw) for name, raw in show(listed, _PROPERTIES).items()}
     known = {unit.raw["Id"] for unit in described.values()}
     for raw in show(_all_units(), _PROPERTIES).values() if using else ():
         unit = _read_unit(raw)
         if raw["Id"] not in known and next(uses_of(unit, using), None):
             described[raw["Id"]] = unit
             known.add(raw["Id"])
-    return {name: {**asdict(facts_of(unit)), "uses": list(uses_of(unit, using))} for name, unit in described.items()}
+    return {
+        name: {**asdict(facts_of(unit)), "uses": list(uses_of(unit, using)), "listed": name in listed}
+        for name, unit in described.items()
+    }
 
 
 def logs_of_units(names: Sequence[str]) -> list[str]:

@@ -15,12 +15,16 @@ description:
     and holds them so that no start request brings them back.
   - A hold lasts until it is released, or until a reboot. What was running is kept in O(hold_file), and in the drop-ins that hold.
   - Enablement is not touched. What had failed before stays failed, and need not come up.
+  - What runs and could not be stopped or started again is refused before anything is stopped, all such units at once - transient and masked
+    units, those whose unit file was removed or cannot be read any more, and those with C(RefuseManualStart=) or C(RefuseManualStop=).
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
 options:
   names:
-    description: Units.
+    description:
+      - Units. A pattern (V(wk@*.service)) stands for the units that match it; where these are instances of a template, no other instance of it
+        can be started either while the hold lasts.
     type: list
     elements: str
     required: true

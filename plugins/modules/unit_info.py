@@ -18,7 +18,9 @@ extends_documentation_fragment:
   - dsa110.contimg.attributes.info
 options:
   names:
-    description: Units. One that does not exist is returned with the load state V(not-found).
+    description:
+      - Units. One that does not exist is returned with the load state V(not-found).
+      - A pattern (V(wk@*.service)) stands for the units that match it, loaded or installed.
     type: list
     elements: str
     default: []
@@ -53,7 +55,8 @@ units:
       were stopped first, and C(would_fire_reason) why. A random delay is not counted.
     - C(unit_files) are its unit file and its drop-ins, C(changed_since_start) those of them and of its environment files that were
       changed at least a second after its main process had started, which therefore runs without the change.
-    - C(uses) says where one of O(using) is named, each with C(path), C(where) and, for an environment, C(name).
+    - C(uses) says where one of O(using) is named, each with C(path), C(where) and, for an environment, C(name). C(listed) says whether
+      O(names) asks for the unit.
   returned: success
   type: dict
 """

@@ -140,11 +140,48 @@ def test_states_are_judged(state: str, sub: str, active: bool, failing: bool) ->
         (facts("inactive", LoadState="not-found"), "a.service: systemd does not know this unit.*Nothing was touched"),
         (facts(Transient="yes"), "a.service: is transient, so it could not be started again"),
         (facts(LoadState="masked"), "a.service: is masked, so it could not be started again"),
+        (facts(LoadState="not-found"), "a.service: runs, but its unit file does not exist any more"),
+        (facts(FragmentPath="/none/a.service"), "its unit file /none/a.service does not exist any more.*Restore"),
+        (facts(RefuseManualStop="yes"), "RefuseManualStop=yes, so systemd would refuse to stop it.*drop-in"),
+        (facts(RefuseManualStart="yes"), "RefuseManualStart=yes, so systemd would refuse to start it again"),
     ],
 )
 def test_what_could_not_be_started_again_is_not_stopped(shown: dict[str, str], says: str) -> None:
     with pytest.raises(ContimgError, match=says):
         plan_hold(["a.service"], {"a.service": shown}, NONE, [])
+
+
+def test_a_unit_that_does_not_run_is_held_whatever_it_refuses() -> None:
+    shown = facts("inactive", RefuseManualStop="yes", RefuseManualStart="yes", FragmentPath="/none/a.service")
+    assert plan_hold(["a.service"], {"a.service": shown}, NONE, []).stop == ()
+
+
+def test_all_that_cannot_be_held_is_named_at_once_with_what_hangs_together() -> None:
+    shown = {
+        "a.service": facts(TriggeredBy="a.socket", RequiredBy="b.service"),
+        "a.socket": facts(RefuseManualStart="yes"),
+        "b.service": facts(LoadState="masked"),
+        "c.service": facts("inactive", LoadState="not-found"),
+    }
+    with pytest.raises(ContimgError) as refused:
+        plan_hold(["a.service", "c.service"], shown, NONE, [])
+    for words in ("a.socket: has RefuseManualStart", "b.service: is masked", "c.service: systemd does not know"):
+        assert words in refused.value.message
+    assert refused.value.message.count("Nothing was touched") == 1
+
+
+def test_the_template_of_a_pattern_is_held_with_its_instances() -> None:
+    plan = plan_hold(["wk@1.service"], {"wk@1.service": facts()}, NONE, [], templates=["wk@.service"])
+    assert plan.drop_in == ("wk@1.service", "wk@.service")
+    assert list(plan.units) == ["wk@1.service"]
+    again = plan_hold(
+        ["wk@1.service"],
+        {"wk@1.service": facts("inactive")},
+        Memory(plan.units, 1.0, on_file=True),
+        plan.drop_in,
+        templates=["wk@.service"],
+    )
+    assert not again.changed
 
 
 def test_units_are_put_in_the_order_that_they_ask_for() -> None:
@@ -190,6 +227,15 @@ def test_the_memory_survives_the_loss_of_either_place(runtime: pathlib.Path) -> 
         remove_drop_in(name)
     assert read_memory(hold_file) == Memory()
     assert os.listdir(runtime) == []
+
+
+def test_a_held_template_has_nothing_to_remember(runtime: pathlib.Path) -> None:
+    hold_file = str(runtime.parent / "hold.json")
+    units = {"wk@1.service": Found(was_active=True, was_enabled=False, is_trigger=False)}
+    for name in ("wk@.service", "wk@1.service"):
+        place_drop_in(name, hold_file, Memory(units, 2.0))
+    assert read_memory(hold_file) == Memory(units, 2.0)
+    assert held_units(hold_file) == {"wk@.service", "wk@1.service"}
 
 
 def test_a_drop_in_holds_by_the_file_and_by_itself(runtime: pathlib.Path) -> None:

@@ -1,0 +1,51 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which units the names and patterns of an operator stand for, for example ``wk@*.service``."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import systemctl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["is_pattern", "resolved_units", "templates_of", "units_of"]
+
+
+def is_pattern(name: str) -> bool:
+    """Tell whether a unit's name is a glob: the name of a unit holds none of these characters."""
+    return any(character in name for character in "*?[")
+
+
+def resolved_units(names: Sequence[str], *, remembered: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Return by name the units that it stands for: itself, or where it is a pattern, those that match it.
+
+    :param remembered: units that may be unknown to systemd by now, as an instance is that does not run.
+    :raises ContimgError: when systemd cannot be asked. Without a pattern it is not asked.
+    """
+    return {
+        name: sorted({*_units_like(name), *fnmatch.filter(remembered, name)}) if is_pattern(name) else [name]
+        for name in names
+    }
+
+
+def _units_like(pattern: str) -> list[str]:
+    """Return the units that match a glob, loaded or installed: instances of templates, but no templates."""
+    options = ("--full", "--no-legend", "--", pattern)
+    listed = systemctl("list-units", "--all", "--plain", *options) + systemctl("list-unit-files", *options)
+    return sorted({line.split()[0] for line in listed.splitlines() if line.split() and "@." not in line.split()[0]})
+
+
+def units_of(resolved: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return all units of a resolution, each once, in the order in which they were asked for."""
+    return list(dict.fromkeys(unit for units in resolved.values() for unit in units))
+
+
+def templates_of(resolved: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the templates of those units that match a pattern."""
+    instances = {unit for name, units in resolved.items() if is_pattern(name) for unit in units if "@" in unit}
+    return sorted({f"{unit.partition('@')[0]}@.{unit.rpartition('.')[2]}" for unit in instances})
