@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Found",
     "Memory",
+    "asked_for",
     "diff_of",
     "forget",
     "held_units",
@@ -114,6 +115,11 @@ def plain_name(name: str) -> str:
 
 def _found(told: Mapping[str, Any]) -> Found:
     return Found(**{name: expected(value, bool) for name, value in told.items()})
+
+
+def asked_for(memory: Memory) -> list[str]:
+    """Return the units that were held for their own sake, not because they hang together with others."""
+    return [name for name, found in memory.units.items() if not (found.is_trigger or found.is_dependent)]
 
 
 def write_memory(hold_file: str, memory: Memory) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
     Found,
     Memory,
+    asked_for,
     diff_of,
     forget,
     held_units,
@@ -162,8 +163,7 @@ def hold_obstacles(names: Sequence[str], hold_file: str) -> list[UnitObstacle]:
 
 
 def _matches(names: Sequence[str], memory: Memory) -> dict[str, list[str]]:
-    asked = [name for name, found in memory.units.items() if not (found.is_trigger or found.is_dependent)]
-    return resolved_units(names, remembered=asked)
+    return resolved_units(names, remembered=asked_for(memory))
 
 
 def _unmatched(matches: Mapping[str, Sequence[str]]) -> list[UnitObstacle]:

@@ -22,7 +22,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._redact import reda
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import (
     next_elapse,
     show,
-    systemctl,
     uptime,
     utc_seconds,
     version,
@@ -32,7 +31,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_file import (
     parse_unit_files,
     specifiers_expanded,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import resolved_units, units_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import all_units, resolved_units, units_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment, first_run, seconds_of
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ _COMMAND = re.compile(r"argv\[\]=(.*?) ; (?:ignore_errors|flags)=")
 _ENVIRONMENT_FILE = re.compile(r"^(.*) \(ignore_errors=(yes|no)\)$", re.MULTILINE)
 _ASSIGNMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|\$\'((?:[^\'\\]|\\.)*)\'|(\S+)', re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+_TYPES = "--type=service,timer,socket,path"
 _STAMPS = "/var/lib/systemd/timers"
 # The first version in which a stamp was seen to end what counts from the boot; before, such a timer may fire.
 _STAMP_ENDS_BOOT = 247
@@ -219,16 +219,20 @@ def _iso(moment: float | None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment)) if moment else ""
 
 
-def describe_units(names: Sequence[str], using: Sequence[str]) -> dict[str, dict[str, Any]]:
+def describe_units(
+    names: Sequence[str], using: Sequence[str], *, remembered: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
     """Return the facts of units by name, and of every unit that uses one of the given paths, with ``uses`` and ``listed``.
 
     :param names: units, or patterns, for which the units that match them are returned.
+    :param remembered: units that a pattern may stand for though systemd does not know them now.
     :raises ContimgError: when systemd cannot be asked. Without names and paths it is not asked.
     """
-    listed = units_of(resolved_units(names))
+    listed = units_of(resolved_units(names, remembered=remembered))
     described = {name: _read_unit(raw) for name, raw in show(listed, _PROPERTIES).items()}
     known = {unit.raw["Id"] for unit in described.values()}
-    for raw in show(_all_units(), _PROPERTIES).values() if using else ():
+    # A disabled unit, too, may be started by hand or by cron.
+    for raw in show(all_units(_TYPES), _PROPERTIES).values() if using else ():
         unit = _read_unit(raw)
         if raw["Id"] not in known and next(uses_of(unit, using), None):
             described[raw["Id"]] = unit
@@ -280,14 +284,6 @@ def _stamp_of(raw: Mapping[str, str]) -> float | None:
         with contextlib.suppress(OSError):
             return os.stat(f"{_STAMPS}/stamp-{raw['Id']}").st_mtime
     return None
-
-
-def _all_units() -> list[str]:
-    """Return every unit that is loaded or could be: a disabled one may be started by hand or by cron."""
-    options = ("--full", "--no-legend", "--type=service,timer,socket,path")
-    listed = systemctl("list-units", "--all", "--plain", *options) + systemctl("list-unit-files", *options)
-    names = {line.split()[0] for line in listed.splitlines() if line.split()}
-    return sorted(name for name in names if "@." not in name)
 
 
 def uses_of(unit: Unit, paths: Sequence[str]) -> Iterator[dict[str, str]]:

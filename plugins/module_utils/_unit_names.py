@@ -13,7 +13,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import sys
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["is_pattern", "resolved_units", "templates_of", "units_of"]
+__all__ = ["all_units", "is_pattern", "resolved_units", "templates_of", "units_of"]
 
 
 def is_pattern(name: str) -> bool:
@@ -27,17 +27,20 @@ def resolved_units(names: Sequence[str], *, remembered: Sequence[str] = ()) -> d
     :param remembered: units that may be unknown to systemd by now, as an instance is that does not run.
     :raises ContimgError: when systemd cannot be asked. Without a pattern it is not asked.
     """
-    return {
-        name: sorted({*_units_like(name), *fnmatch.filter(remembered, name)}) if is_pattern(name) else [name]
-        for name in names
-    }
+    known = {*remembered, *(all_units() if any(map(is_pattern, names)) else ())}
+    return {name: sorted(fnmatch.filter(known, name)) if is_pattern(name) else [name] for name in names}
 
 
-def _units_like(pattern: str) -> list[str]:
-    """Return the units that match a glob, loaded or installed: instances of templates, but no templates."""
-    options = ("--full", "--no-legend", "--", pattern)
+def all_units(*options: str) -> list[str]:
+    """Return every unit that is loaded or could be: instances of templates, but no templates.
+
+    :param options: what narrows both ``systemctl list-units`` and ``list-unit-files``.
+    :raises ContimgError: when systemd cannot be asked.
+    """
+    options = ("--full", "--no-legend", *options)
     listed = systemctl("list-units", "--all", "--plain", *options) + systemctl("list-unit-files", *options)
-    return sorted({line.split()[0] for line in listed.splitlines() if line.split() and "@." not in line.split()[0]})
+    names = {line.split()[0] for line in listed.splitlines() if line.split()}
+    return sorted(name for name in names if "@." not in name)
 
 
 def units_of(resolved: Mapping[str, Sequence[str]]) -> list[str]:

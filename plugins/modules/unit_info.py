@@ -24,6 +24,11 @@ options:
     type: list
     elements: str
     default: []
+  hold_file:
+    description:
+      - The O(dsa110.contimg.unit_hold#module:hold_file) of a hold. A pattern then also stands for units that are held, since systemd does not
+        list an instance that is down.
+    type: path
   using:
     description:
       - Paths. Every unit that names one of them, or something below it, is returned too, by what systemd answers, its files, their
@@ -64,6 +69,7 @@ units:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import asked_for, read_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import describe_units
 
 
@@ -72,12 +78,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "default": []},
+            "hold_file": {"type": "path"},
             "using": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
+    hold_file = module.params["hold_file"]
     try:
-        units = describe_units(module.params["names"], module.params["using"])
+        held = asked_for(read_memory(hold_file)) if hold_file else []
+        units = describe_units(module.params["names"], module.params["using"], remembered=held)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, units=units)
