@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where each database of a host stands on both sides, which copy is the truth, and what has grown since."""
+"""Where each database of a host stands on both sides, and which copy is the truth."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-__all__ = ["Located", "Mapped", "action_for", "growth", "guard", "locate", "report", "table_of"]
+__all__ = ["Located", "Mapped", "action_for", "guard", "locate", "report", "table_of"]
 
 _UNTOUCHED = "Nothing was touched."
 _DECISIONS = {"keep_dest": "keep", "take_source": "replace"}
@@ -194,48 +194,12 @@ def _table_lines(name: str, table: Mapping[str, Any]) -> Iterator[str]:
         yield f"      rows with the same key differ in: {differing}"
 
 
-def growth(located: Sequence[Located], baseline: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return how the new databases differ from their baseline: ``growth``, ``new_rows``, ``fell_below``, ``differs``.
-
-    A table that is new and empty does not count: the application makes an empty ``hdf5_file_index`` again.
-
-    :param baseline: by database name, what ``sqlite_checksum`` reported with its tables.
-    :raises ContimgError: when a database of the baseline cannot be read.
-    """
-    grown: dict[str, dict[str, Any]] = {}
-    for one in located:
-        if one.name in baseline:
-            now = describe(one.dest_path, tables=True)["tables"]
-            changed = _changed_tables(baseline[one.name]["tables"], now)
-            if changed:
-                grown[one.name] = changed
-    tables = {f"{name}.{table}": facts for name, changed in grown.items() for table, facts in changed.items()}
-    return {
-        "growth": grown,
-        "new_rows": sum(max(0, facts["now"] - facts["before"]) for facts in tables.values()),
-        "fell_below": sorted(name for name, facts in tables.items() if facts["now"] < facts["before"]),
-        "differs_from_baseline": bool(grown),
-    }
-
-
-def _changed_tables(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    nothing = {"rows": 0, "checksum": ""}
-    changed = {}
-    for table in sorted({*before, *now} - {"sqlite_sequence"}):
-        old, new = before.get(table, nothing), now.get(table, nothing)
-        if old["checksum"] != new["checksum"] and (old["rows"] or new["rows"]):
-            changed[table] = {"before": old["rows"], "now": new["rows"]}
-    return changed
-
-
 def report(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``state_databases_info`` reports for its parameters.
 
-    :raises ContimgError: see :func:`locate`, :func:`guard` and :func:`growth`.
+    :raises ContimgError: see :func:`locate` and :func:`guard`.
     """
     mapped = [Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"]) for one in values["databases"]]
-    if values["baseline_only"]:
-        return _without_source(values, [_located(values["src"], values["dest"], one, ()) for one in mapped])
     located = locate(values["src"], values["dest"], mapped)
     judged = guard(
         located, values["decisions"], values["ours"], relations=values["relations"], integrity=values["integrity"]
@@ -248,10 +212,4 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
         "undecided": [one["name"] for one in judged if one["action"] == "undecided"],
         "table": table_of(judged),
         "lost_access": lost_access(values["users"], [(one.src_path, one.dest_path) for one in located if one.found]),
-        **growth(located, values["baseline"]),
     }
-
-
-def _without_source(values: Mapping[str, Any], located: Sequence[Located]) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"databases": [], "rename": {}, "sync_decisions": {}, "undecided": [], "lost_access": []}
-    return {**nothing, "table": "", **growth(located, values["baseline"])}

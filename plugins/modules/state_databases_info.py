@@ -13,7 +13,6 @@ version_added: 0.1.0
 description:
   - Finds each database of a map in the source. A required one must stand at exactly one of its places.
   - Compares it by content with the database that stands at its place in the destination, and says what a move has to do with it.
-  - With O(baseline), says how the databases of the destination have grown since.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
@@ -72,14 +71,6 @@ options:
     type: str
     choices: [none, quick, full]
     default: none
-  baseline:
-    description: By name, what M(dsa110.contimg.sqlite_checksum) returned of the databases at O(dest), with their tables.
-    type: dict
-    default: {}
-  baseline_only:
-    description: Whether the databases of O(dest) are only compared with O(baseline), since those of O(src) were removed.
-    type: bool
-    default: false
   users:
     description: Users whose access to the databases of O(dest), which must exist then, is compared with that to those of O(src).
     type: list
@@ -132,23 +123,6 @@ lost_access:
   returned: success
   type: list
   elements: dict
-growth:
-  description: By name and table, rows C(before) and C(now), where they differ from O(baseline).
-  returned: success
-  type: dict
-new_rows:
-  description: How many rows more than in O(baseline).
-  returned: success
-  type: int
-fell_below:
-  description: Tables, as C(name.table), that hold fewer rows than in O(baseline).
-  returned: success
-  type: list
-  elements: str
-differs_from_baseline:
-  description: Whether any row differs from O(baseline).
-  returned: success
-  type: bool
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -175,8 +149,6 @@ def main() -> None:
             "ours": {"type": "list", "elements": "str", "default": []},
             "relations": {"type": "bool", "default": True},
             "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
-            "baseline": {"type": "dict", "default": {}},
-            "baseline_only": {"type": "bool", "default": False},
             "users": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,

@@ -5,10 +5,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pathlib
+
     from .conftest import Host
+
+
+def add_row(database: pathlib.Path) -> None:
+    """Add a row to a table of its own, which is made where there is none."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS since (a INTEGER)")
+        connection.execute("INSERT INTO since VALUES (1)")
+        connection.commit()
 
 
 def said_by(output: str) -> str:
@@ -34,3 +46,21 @@ def test_what_was_edited_since_the_move_stays_and_is_named(host: Host) -> None:
     journals = (host.run_dir / "backups").rglob("edits.json")
     assert not [secret for secret in ("planted-", "rotated-") if secret in back.stdout + back.stderr]
     assert not [path for path in journals if "planted-" in path.read_text()]
+
+
+def test_new_rows_of_a_database_that_has_no_name_are_counted_and_refused(host: Host) -> None:
+    (host.src / "catalogs").mkdir(exist_ok=True)
+    add_row(host.src / "catalogs" / "nvss.sqlite3")
+    assert host.play("migrate").returncode == 0
+    add_row(host.dest / "catalogs" / "nvss.sqlite3")
+    add_row(host.dest / "made.sqlite3")
+    refused = host.play("rollback")
+    assert refused.returncode == 2, refused.stdout
+    said = said_by(refused.stdout)
+    assert "2 new rows" in said
+    assert "catalogs/nvss.sqlite3" in said
+    assert "made.sqlite3" in said
+    assert host.record()["phase"] == "done"
+    assert host.play("rollback", contimg_rollback_discard_new_rows=True).returncode == 0
+    kept = {path.name.split(".")[0] for path in (host.run_dir / "discarded").iterdir()}
+    assert kept == {"nvss", "made"}

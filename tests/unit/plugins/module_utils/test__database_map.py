@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def look(base: Path, **values: Any) -> dict[str, Any]:
     """Return what ``state_databases_info`` reports of the two folders."""
     defaults: dict[str, Any] = {
         "src": str(base / "src"), "dest": str(base / "dest"), "databases": MAP, "decisions": {}, "ours": [],
-        "relations": True, "integrity": "quick", "baseline": {}, "baseline_only": False, "users": [],
+        "relations": True, "integrity": "quick", "users": [],
     }  # fmt: skip
     return report({**defaults, **values})
 
@@ -151,20 +150,3 @@ def test_the_unified_layout_is_refused(base: Path) -> None:
     write(base / "src" / "pipeline.sqlite3", range(1))
     with pytest.raises(ContimgError, match="unified layout"):
         look(base)
-
-
-def test_growth_is_counted_against_the_baseline(base: Path) -> None:
-    write(base / "dest" / "products.sqlite3", range(3))
-    baseline = {"products": {"tables": {"t": {"rows": 3, "checksum": "of another moment"}}}}
-    write(base / "dest" / "products.sqlite3", range(10, 12))
-    found = look(base, baseline=baseline, relations=False)
-    assert found["growth"] == {"products": {"t": {"before": 3, "now": 5}}}
-    assert (found["new_rows"], found["fell_below"], found["differs_from_baseline"]) == (2, [], True)
-
-
-def test_growth_is_counted_without_a_source_that_was_removed(base: Path) -> None:
-    write(base / "dest" / "products.sqlite3", range(2))
-    shutil.rmtree(base / "src")
-    baseline = {"products": {"tables": {"t": {"rows": 3, "checksum": "of another moment"}}}}
-    found = look(base, baseline=baseline, baseline_only=True, relations=False)
-    assert (found["fell_below"], found["databases"]) == (["products.t"], [])
