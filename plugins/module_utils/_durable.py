@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_extended_attributes
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left, temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,6 +26,7 @@ __all__ = [
     "LARGE",
     "SMALL",
     "back_up",
+    "clear_left",
     "decoding",
     "ensure_private_directory",
     "expected",
@@ -37,12 +38,15 @@ __all__ = [
     "read_with_status",
     "replace_file",
     "sync_directory",
+    "with_ending",
 ]
 
 #: How many bytes a file may have that is read as a whole: a record, a hold file, an environment file, a patch.
 SMALL = 64 << 20
 #: The same for a file with a line for each file of a tree: a ledger, a manifest.
 LARGE = 2 << 30
+
+_NAME_BYTES = 255
 
 _Value = TypeVar("_Value")
 
@@ -172,7 +176,7 @@ def replace_file(
     """Put ``content`` at ``path``: temp file beside it, fsync, rename, fsync of the folder.
 
     The temp file is made ``O_EXCL`` with mode 0600 and gets its owner and mode before the rename, so that
-    nobody ever reads a secret through it.
+    no other user ever reads a secret through it. What a killed run has left of such a file is removed, see ``_temporary.py``.
 
     :param content: as a whole, or in parts where it may be large.
     :param owner: numeric user id, -1 leaves the process's own.
@@ -181,35 +185,39 @@ def replace_file(
     :raises ContimgError: naming the path; what stood there before then still stands there.
     """
     folder_path, name = os.path.split(os.path.abspath(path))
-    temporary = f".{name[:200]}.contimg-{secrets.token_hex(6)}"
     with failing("write the file", path, "What stood there before is unchanged."), open_directory(
         folder_path
-    ) as folder:
-        try:
-            parts = [content] if isinstance(content, bytes) else content
-            _write_new(folder, temporary, parts, mode=mode, owner=owner, group=group, like=like)
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=folder)
-            raise
+    ) as folder, temporary_file(folder) as (temporary, descriptor):
+        parts = [content] if isinstance(content, bytes) else content
+        _fill(descriptor, parts, mode=mode, owner=owner, group=group, like=like)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         os.fsync(folder)
 
 
-def _write_new(
-    folder: int, name: str, content: Iterable[bytes], *, mode: int, owner: int, group: int, like: str | None
-) -> None:
-    descriptor = create_name(folder, name)
-    with os.fdopen(descriptor, "wb") as file:
+def _fill(descriptor: int, content: Iterable[bytes], *, mode: int, owner: int, group: int, like: str | None) -> None:
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
         file.writelines(content)
-        file.flush()
-        if (owner, group) != (-1, -1):
-            os.fchown(descriptor, owner, group)
-        if like is not None:
-            with os.fdopen(open_regular(like), "rb") as model:
-                copy_extended_attributes(model.fileno(), descriptor, losses=frozenset())
-        os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
+    if (owner, group) != (-1, -1):
+        os.fchown(descriptor, owner, group)
+    if like is not None:
+        with os.fdopen(open_regular(like), "rb") as model:
+            copy_extended_attributes(model.fileno(), descriptor, losses=frozenset())
+    os.fchmod(descriptor, mode)
+    os.fsync(descriptor)
+
+
+def clear_left(path: str) -> None:
+    """Remove what killed runs have left beside a file, where a run finds nothing to write. Raises ContimgError."""
+    folder_path = os.path.dirname(os.path.abspath(path))
+    with failing("remove what a killed run has left beside it", path, "The file itself is as it was."):
+        with open_directory(folder_path) as folder:
+            remove_left(folder)
+
+
+def with_ending(name: str, ending: str) -> str:
+    """Return a name with an ending, cut where a file system takes no name of this length."""
+    kept = os.fsencode(name)[: _NAME_BYTES - len(os.fsencode(ending))]
+    return os.fsdecode(kept) + ending
 
 
 def back_up(path: str, backup_dir: str) -> str:
@@ -223,7 +231,8 @@ def back_up(path: str, backup_dir: str) -> str:
     ensure_private_directory(backup_dir)
     content, status = read_with_status(path, "read the file for its backup")
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    target = os.path.join(backup_dir, f"{os.path.basename(path)}.{stamp}.{secrets.token_hex(3)}")
+    name = with_ending(os.path.basename(path), f".{stamp}.{secrets.token_hex(3)}")
+    target = os.path.join(backup_dir, name)
     # With an ACL the group's bits are its mask, and allow more than the group has: the ACL must come along.
     replace_file(target, content, mode=status.st_mode & 0o7777, owner=status.st_uid, group=status.st_gid, like=path)
     with failing("read the backup back", target):

@@ -8,16 +8,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 import subprocess
 import tarfile
 from typing import IO, TYPE_CHECKING, cast
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import temporary_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root
 
 if TYPE_CHECKING:
@@ -56,21 +56,19 @@ def write_archive(path: str, src: str, files: Sequence[OldFile], folders: Sequen
 
     :raises ContimgError: when a file is not what was read before, or the archive is not what was written; no archive is left.
     """
-    temporary = f"{path}.contimg-{secrets.token_hex(6)}"
-    with failing("write the archive", path, _KEPT):
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as target, open_root(src) as root:
-                with _writer(target, path) as tar:
-                    _fill(tar, root, os.fsencode(os.path.basename(src.rstrip("/"))), files, folders)
-                target.flush()
-                os.fsync(target.fileno())
-            require_archived(temporary, path, src, {file.path: file.sha256 for file in files})
-            os.rename(temporary, path)
-            sync_directory(os.path.dirname(os.path.abspath(path)))
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+    folder_path, name = os.path.split(os.path.abspath(path))
+    with failing("write the archive", path, _KEPT), open_directory(folder_path) as folder, temporary_file(folder) as (
+        temporary,
+        descriptor,
+    ):
+        with os.fdopen(descriptor, "wb", closefd=False) as target, open_root(src) as root:
+            with _writer(target, path) as tar:
+                _fill(tar, root, os.fsencode(os.path.basename(src.rstrip("/"))), files, folders)
+        os.fsync(descriptor)
+        digests = {file.path: file.sha256 for file in files}
+        require_archived(os.path.join(folder_path, os.fsdecode(temporary)), path, src, digests)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import os
 import sqlite3
 from dataclasses import dataclass
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, with_ending
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
@@ -44,7 +44,7 @@ def plan_backup(path: str, backup_dir: str) -> BackupPlan:
     """
     checksum = content_checksum(path)
     digest = checksum.rpartition(":")[2]
-    target = os.path.join(backup_dir, f"{os.path.basename(path)}.{digest[:_DIGITS]}")
+    target = os.path.join(backup_dir, with_ending(os.path.basename(path), f".{digest[:_DIGITS]}"))
     return BackupPlan(path, checksum, target, os.path.exists(target) and content_checksum(target) == checksum)
 
 
@@ -56,8 +56,7 @@ def back_up_database(plan: BackupPlan) -> str:
     if plan.exists:
         return plan.target
     ensure_private_directory(os.path.dirname(plan.target))
-    mark = os.path.basename(plan.path)
-    with new_database(plan.target, like=None, state=_UNTOUCHED, mark=mark) as temporary:
+    with new_database(plan.target, like=None, state=_UNTOUCHED) as temporary:
         with failing("back up the database", plan.path, _UNTOUCHED):
             copy = sqlite3.connect(temporary)
             try:
@@ -67,5 +66,5 @@ def back_up_database(plan: BackupPlan) -> str:
             finally:
                 copy.close()
         if content_checksum(temporary) != plan.checksum:
-            raise ContimgError("the backup differs from the original", path=temporary, hint=_UNTOUCHED)
+            raise ContimgError("the backup differs from the original", path=plan.target, hint=_UNTOUCHED)
     return plan.target

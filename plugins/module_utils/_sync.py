@@ -56,6 +56,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import 
     unpack,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_target import made_target, open_target
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import new_run
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
     entry_at,
@@ -139,7 +140,7 @@ class _Pass:
 
     def __init__(self, options: Options, source: int, target: int | None, started_ns: int) -> None:
         self.options, self.source, self.target, self.started_ns = options, source, target, started_ns
-        self.verified = 0
+        self.verified, self.run_number = 0, new_run()
         self.trees: Trees = compare(
             source,
             target,
@@ -229,6 +230,7 @@ class _Pass:
             if self.target is None:
                 self.target = stack.enter_context(made_target(options.dest))
             context = self._context(stack.enter_context(DataCopier(progress.add)), progress)
+            self.trees.ledger.begin(context.run)
             require_capable(context, self.trees.source, options.dest)
             for action in self.plan.actions:
                 if action.backup:
@@ -278,6 +280,7 @@ class _Pass:
             workers=options.workers,
             started_ns=self.started_ns,
             databases=self.trees.databases,
+            run=self.run_number,
         )
 
     def _prove_unchanged(self) -> dict[bytes, Known]:
@@ -334,7 +337,8 @@ class _Pass:
     def _write(self) -> None:
         ledger = self.trees.ledger
         replaced = {path for path in self._targets_of_others() if ledger.digest(path)}
-        ledger.rewrite(removed=self.removed, replaced=replaced)
+        ended = {self.run_number} if self.trees.is_partly_unseen else ledger.runs
+        ledger.rewrite(removed=self.removed, replaced=replaced, ended=ended)
         if not self.options.live:
             kept = {path + suffix for path in self.plan.kept for suffix in (b"", b"-wal")}
             told = ledger.files(without=self.trees.gone | kept)

@@ -19,7 +19,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import (
     Context,
     prepare,
-    temporary_name,
     unpacked,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import make_copies
@@ -161,7 +160,7 @@ class Applier:
     def _link(self, action: Action) -> None:
         with folder_of(self.context.target, action.first) as (first_folder, first):
             with folder_of(self.context.target, action.path) as (folder, name):
-                temporary = temporary_name()
+                temporary = self.context.temporary_name()
                 try:
                     os.link(first, temporary, src_dir_fd=first_folder, dst_dir_fd=folder, follow_symlinks=False)
                 except OSError as error:
@@ -194,7 +193,7 @@ class Applier:
     def _make_special(self, action: Action, made: dict[bytes, tuple[bytes, Known]]) -> None:
         with folder_of(self.context.source, action.source) as (sources, source):
             with folder_of(self.context.target, action.path) as (folder, _name):
-                entry, temporary = self.entries[action.source], temporary_name()
+                entry, temporary = self.entries[action.source], self.context.temporary_name()
                 try:
                     create_special(folder, temporary, entry)
                 except OSError as error:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes, copy_metadata
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import name_for
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
-    DEBRIS,
     Entry,
     create_name,
     entry_of,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
     Packed = tuple[int, bytes, bytes, bytes, bytes]
 
-__all__ = ["Context", "Written", "prepare", "temporary_name", "unpacked"]
+__all__ = ["Context", "Written", "prepare", "unpacked"]
 
 _ATTEMPTS = 3
 _FLUSHES = 16  # at once: they wait for the same commit
@@ -64,6 +63,7 @@ class Context:
     :ivar workers: processes.
     :ivar started_ns: when this pass began to look at the source.
     :ivar databases: which files of the source are databases.
+    :ivar run: the number of this run, which the ledger knows.
     """
 
     source: int
@@ -77,6 +77,11 @@ class Context:
     workers: int
     started_ns: int
     databases: set[bytes]
+    run: bytes
+
+    def temporary_name(self) -> bytes:
+        """Return a name that nobody guesses. The next run removes what has it, for the ledger knows this run."""
+        return name_for(self.run)
 
 
 class Written(NamedTuple):
@@ -104,11 +109,6 @@ class _Open(NamedTuple):
     descriptor: int
     source: Entry
     sha256: bytes
-
-
-def temporary_name() -> bytes:
-    """Return a name that nobody guesses, and that the next run knows as debris."""
-    return DEBRIS + secrets.token_hex(8).encode()
 
 
 def prepare(context: Context, actions: Sequence[Action]) -> list[Packed]:
@@ -211,7 +211,9 @@ class _Batch:
             before = os.fstat(source)
             if not stat.S_ISREG(before.st_mode):
                 raise OSError(errno.ESTALE, "No regular file stands there any more", path)
-            one = self._fill(_Open(number, temporary_name(), -1, entry_of(path, before), b""), source, before)
+            one = self._fill(
+                _Open(number, self.context.temporary_name(), -1, entry_of(path, before), b""), source, before
+            )
             # The name is asked and not the descriptor: it must still stand for this file, too.
             if not self.context.live and not _is_still(one.source, os.stat(name, dir_fd=folder, follow_symlinks=False)):
                 self._discard(one)

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes, open_handle
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import temporary_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name, folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
@@ -50,7 +48,7 @@ def require_capable(context: Context, entries: Mapping[bytes, Entry], dest: str)
     :param entries: what needs to be held, by path in the source.
     :raises ContimgError: naming what would be lost and is not allowed to be.
     """
-    trials = _Trials(context.target, entries, context.wishes)
+    trials = _Trials(context, entries)
     with failing("try the file system", dest, "Nothing was copied."):
         before = os.fstat(context.target)
         failed = [name for name, trial in trials.wanted().items() if not trials.holds(trial)]
@@ -68,13 +66,10 @@ def require_capable(context: Context, entries: Mapping[bytes, Entry], dest: str)
 
 
 class _Trials:
-    """Tries what some entry needs. A trial makes names that no source has: a killed one leaves debris that the next run removes.
+    """Tries what some entry needs, in the destination's root. What a killed trial has left is removed by the next run."""
 
-    :param folder: descriptor of the destination's root.
-    """
-
-    def __init__(self, folder: int, entries: Mapping[bytes, Entry], wishes: Wishes) -> None:
-        self.folder, self.entries, self.wishes = folder, entries.values(), wishes
+    def __init__(self, context: Context, entries: Mapping[bytes, Entry]) -> None:
+        self.context, self.folder, self.entries = context, context.target, entries.values()
         self.made: list[bytes] = []
 
     def holds(self, trial: Callable[[], None]) -> bool:
@@ -93,7 +88,7 @@ class _Trials:
         return True
 
     def _name(self) -> bytes:
-        self.made.append(temporary_name())
+        self.made.append(self.context.temporary_name())
         return self.made[-1]
 
     @contextlib.contextmanager
@@ -130,7 +125,7 @@ class _Trials:
         os.mknod(self._name(), stat.S_IFIFO | 0o600, dir_fd=self.folder)
 
     def _owner(self) -> None:
-        user, group, _losses = self.wishes
+        user, group, _losses = self.context.wishes
         with self._file() as file:
             for uid, gid in {entry.owner for entry in self.entries}:
                 owner = (uid if user < 0 else user, gid if group < 0 else group)

@@ -19,12 +19,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import mo
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
-    DEBRIS,
     Entry,
     TreeDigest,
     entry_of,
     is_excluded,
-    name_of,
     open_below,
     parent_of,
     read_folder,
@@ -51,6 +49,8 @@ class Trees:
     :ivar databases: paths in the source that are databases.
     :ivar foreign: paths at the destination that are databases which the source lacks.
     :ivar holding: folders of the destination that hold what is excluded.
+    :ivar left: paths at the destination that killed runs have left; they count as not there.
+    :ivar is_partly_unseen: whether an excluded folder of the destination was not looked into.
     :ivar settled: how many files need nothing.
     :ivar files: how many files the source has.
     :ivar size: how many bytes these have.
@@ -65,6 +65,8 @@ class Trees:
     databases: set[bytes] = field(default_factory=set)
     foreign: set[bytes] = field(default_factory=set)
     holding: set[bytes] = field(default_factory=set)
+    left: set[bytes] = field(default_factory=set)
+    is_partly_unseen: bool = False
     settled: int = 0
     files: int = 0
     size: int = 0
@@ -120,6 +122,8 @@ class _Comparison:
             others = {entry.path: entry for entry in read_folder(self._root(), folder)} if in_target else {}
             if in_source:
                 digest.add(folder, here)
+            if self.ledger.runs:
+                self._take_out_left(others)
             for entry in here:
                 self._pair(entry, others.pop(entry.path, None))
             for entry in others.values():
@@ -127,6 +131,12 @@ class _Comparison:
         self.trees.digest = digest.hexdigest()
         self._find_databases()
         return self.trees
+
+    def _take_out_left(self, others: dict[bytes, Entry]) -> None:
+        left = [path for path, entry in others.items() if self.ledger.is_left(entry)]
+        self.trees.left.update(left)
+        for path in left:
+            del others[path]
 
     def _root(self) -> int:
         if self.target is None:
@@ -164,9 +174,9 @@ class _Comparison:
 
     def _extra(self, entry: Entry) -> None:
         """Note what only the destination has. A stale log is seen whatever is excluded: it would corrupt its database."""
-        minded = name_of(entry.path).startswith(DEBRIS) or entry.path.endswith(SIDECAR_SUFFIXES)
-        if not minded and is_excluded(entry, self.exclude):
+        if not entry.path.endswith(SIDECAR_SUFFIXES) and is_excluded(entry, self.exclude):
             self.trees.holding.add(parent_of(entry.path))
+            self.trees.is_partly_unseen |= entry.is_folder
             return
         self.trees.target[entry.path] = entry
         self.trees.shared.add(None, entry)

@@ -18,7 +18,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_database import replace_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, pack, unpack
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS, open_below, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import run_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,11 +94,11 @@ def _give_names(context: Context, work: Work, packed: Iterable[Packed]) -> None:
 
 
 def _clear_away(context: Context, folders: Iterable[bytes]) -> None:
-    """Remove what all processes, which have ended, have left without a name. What stays is debris for the next run."""
+    """Remove what all processes, which have ended, have left without a name. What stays is left for the next run."""
     for path in folders:
         with contextlib.suppress(OSError, ContimgError), open_below(context.target, path, os.O_DIRECTORY) as folder:
             for name in map(os.fsencode, os.listdir(folder)):
-                if name.startswith(DEBRIS):
+                if run_of(name) == context.run:
                     os.unlink(name, dir_fd=folder)
 
 

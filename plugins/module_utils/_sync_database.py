@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_metadata
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written, temporary_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import NO_DIGEST, Known
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
@@ -124,7 +124,7 @@ class _Replacement:
 
     def _fold_once(self, members: dict[bytes, bytes]) -> bool:
         """Tell whether SQLite could make sense of it."""
-        copy = temporary_name()
+        copy = self.context.temporary_name()
         placed = {source: copy + name[len(self.name) :] for name, source in members.items()}
         try:
             for source, target in placed.items():

@@ -7,6 +7,9 @@ A name is taken as unchanged only while mode, owner, size, times and inode of bo
 and the source's ctime is older than the pass that read it (a change within the same clock tick would not show, as in
 git's racy entries).
 
+A pass notes its number before it makes the first temporary file. So the next one knows by their names which files a killed
+pass has left.
+
 A pass appends a block before each rename and one after it, so that a run that was killed has not to ask whether what it
 placed is its own. A block has a checksum: a torn one, and what follows it, counts as not written.
 """
@@ -26,7 +29,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     sync_directory,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import run_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -53,6 +57,8 @@ VERIFIED = 2
 RACY = 4
 #: A database: it is judged together with its log, never alone.
 DATABASE = 8
+#: The number of a run, no file. What has a temporary name with this number is that run's.
+_RUN = 16
 #: The digest of what has no content.
 NO_DIGEST = bytes(32)
 
@@ -136,6 +142,7 @@ class Ledger:
         self.path = path
         self._records: dict[bytes, bytes] = {}
         self._intents: dict[bytes, list[bytes]] = {}  # what dead runs were about to put there, and perhaps did
+        self._runs: dict[bytes, bytes] = {}  # those that have not ended, by number
         content = read_optional(path, "read the ledger", limit=LARGE)
         self._end = 0 if content is None else self._take(content)
 
@@ -162,11 +169,18 @@ class Ledger:
             if record[_FLAGS] & PLACED:
                 self._records[path] = record
                 self._intents.pop(path, None)
+            elif record[_FLAGS] & _RUN:
+                self._runs[path[1:]] = record
             else:
                 self._intents.setdefault(path, []).append(record)
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._records or path in self._intents
+
+    @property
+    def runs(self) -> set[bytes]:
+        """The numbers of the runs that have not ended, this one included."""
+        return set(self._runs)
 
     def is_ours(self, there: Entry) -> bool:
         """Tell whether a name at the destination is what a pass put there: inode, size and mtime, which a write moves."""
@@ -174,6 +188,19 @@ class Ledger:
         placed = self._records.get(there.path)
         found = [*([] if placed is None else [placed]), *self._intents.get(there.path, [])]
         return any(_content_facts(record[IDENTITY:_DIGEST]) == wanted for record in found)
+
+    def is_left(self, there: Entry) -> bool:
+        """Return whether a killed run has left this at the destination under a temporary name.
+
+        Folders and what a run has put there under such a name, since the source has one, are none.
+        """
+        return run_of(name_of(there.path)) in self._runs and not there.is_folder and there.path not in self
+
+    def begin(self, run: bytes) -> None:
+        """Note the number of a run durably, before it makes any file. Raises ContimgError."""
+        records = [(b"/" + run, bytes(_FLAGS) + bytes([_RUN]))]  # no path at the destination begins so
+        self._remember(records)
+        self._append(_packed(records))
 
     def paths(self) -> set[bytes]:
         """Return every path that is known."""
@@ -221,19 +248,22 @@ class Ledger:
                     sync_directory(os.path.dirname(os.path.abspath(self.path)))
                 self._end = file.tell()
 
-    def rewrite(self, *, removed: Iterable[bytes], replaced: Iterable[bytes]) -> None:
+    def rewrite(self, *, removed: Iterable[bytes], replaced: Iterable[bytes], ended: Iterable[bytes] = ()) -> None:
         """Write all that is known anew, in blocks and durably.
 
         What was about to be put somewhere stays: where it is there, and needed nothing more, nobody has noted that.
 
         :param removed: paths where nothing stands any more.
         :param replaced: paths of files where something else stands.
+        :param ended: runs of which nothing is left at the destination.
         :raises ContimgError: when it cannot be written.
         """
         for path in (*removed, *replaced):
             self._records.pop(path, None)
         for path in removed:
             self._intents.pop(path, None)
+        for run in ended:
+            self._runs.pop(run, None)
         replace_file(self.path, self._blocks(), mode=0o600)
         with failing("look at the ledger", self.path):
             self._end = os.stat(self.path).st_size
@@ -241,7 +271,8 @@ class Ledger:
     def _blocks(self) -> Iterator[bytes]:
         yield _MAGIC
         intents = ((path, record) for path, records in self._intents.items() for record in records)
-        for some in portions(itertools.chain(self._records.items(), intents)):
+        runs = ((b"/" + run, record) for run, record in self._runs.items())
+        for some in portions(itertools.chain(self._records.items(), intents, runs)):
             yield _packed(some)
 
     def digest(self, path: bytes) -> str:

@@ -12,7 +12,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import is_shared_memory, moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS, name_of, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +49,8 @@ class _Planner:
     def _destinations(self) -> dict[bytes, bytes]:
         targets: dict[bytes, bytes] = {}
         for path in self.trees.source:
-            if self._is_left_out(path):
-                continue
+            if is_shared_memory(path, self.trees.databases):
+                continue  # it is made anew from the WAL
             goes = moved(path, self.decisions.rename)
             if goes in targets:
                 hint = "Nothing was touched. Exclude one of them, or rename it to another path."
@@ -68,13 +68,9 @@ class _Planner:
             if folder not in self.trees.source and folder not in self.trees.target and not settled:
                 targets[folder] = parent_of(path)
 
-    def _is_left_out(self, path: bytes) -> bool:
-        """The shared memory of a database is rebuilt from its log; debris of an older copy is nobody's."""
-        return is_shared_memory(path, self.trees.databases) or name_of(path).startswith(DEBRIS)
-
     def plan(self) -> Plan:
         """Return the whole plan; a folder's own metadata comes last, deepest first."""
-        removals, folders, files, links, later = self._debris(), [], [], [], []
+        removals, folders, files, links, later = self._left(), [], [], [], []
         firsts: dict[tuple[int, int], bytes] = {}
         for path in sorted(self.databases):
             self._judge(path)
@@ -107,13 +103,8 @@ class _Planner:
     def _touch(self, path: bytes) -> Action:
         return Action("metadata", path, "times of the folder", self.targets.get(path, path))
 
-    def _debris(self) -> list[Action]:
-        """What a dead run has left: files, and the folder in which it tried what the file system can, with its content."""
-        left = {path for path in self.trees.target if name_of(path).startswith(DEBRIS)}
-        left |= {
-            path for path in self.trees.target if not left.isdisjoint(_ancestors(path)) and path not in self.targets
-        }
-        return [Action("remove", path, "left by an interrupted copy") for path in sorted(left, reverse=True)]
+    def _left(self) -> list[Action]:
+        return [Action("remove", path, "left by an interrupted copy") for path in sorted(self.trees.left, reverse=True)]
 
     def _folder(self, path: bytes, entry: Entry) -> list[Action]:
         there = self.trees.target.get(path)
@@ -269,8 +260,7 @@ class _Planner:
         spared = {path + suffix for path in foreign for suffix in (b"", *SIDECAR_SUFFIXES)} | self.trees.holding
         renamed = {path for path, source in self.targets.items() if path != source}
         spared |= {folder for path in spared | renamed for folder in _ancestors(path)} | set(self.sidecars)
-        debris = {step.path for step in self._debris()}
-        extras = self.trees.target.keys() - self.trees.source.keys() - self.targets.keys() - spared - debris
+        extras = self.trees.target.keys() - self.trees.source.keys() - self.targets.keys() - spared
         return [Action("remove", path, "not in the source") for path in sorted(extras, key=_removal, reverse=True)]
 
     def _same_metadata(self, entry: Entry, there: Entry) -> bool:

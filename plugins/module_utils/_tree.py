@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
-    "DEBRIS",
     "IDENTITY",
     "Entry",
     "Status",
@@ -45,8 +44,6 @@ __all__ = [
     "tree_digest",
 ]
 
-#: The start of every temporary name that a copy makes; what a dead run has left is known by it.
-DEBRIS = b".contimg-"
 #: How many leading bytes of an entry's facts say what the entry is. A link count may change with another name, blocks
 #: with a delayed allocation, and a device number with a reboot; those follow.
 IDENTITY = 44

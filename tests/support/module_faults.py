@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import re
 import shutil
 import signal
 import sqlite3
@@ -23,17 +22,23 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
 from ansible_collections.dsa110.contimg.tests.support.module_run import BEGIN, run_module
-from ansible_collections.dsa110.contimg.tests.support.traced import CALLS, Call, Outcome, Work, list_calls, run_traced
+from ansible_collections.dsa110.contimg.tests.support.traced import (
+    CALLS,
+    SAID,
+    TEMPORARY,
+    Call,
+    Outcome,
+    Work,
+    list_calls,
+    run_traced,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ERRORS", "SAID", "Case"]
+__all__ = ["ERRORS", "Case"]
 
 ERRORS = ("EIO", "ENOSPC", "EROFS", "EDQUOT", "ENOMEM")
-#: How an error begins, and what is in it.
-SAID = re.compile(r"^\S.*: .*(\[errno (\d+|None)\]|SQLite says)", re.DOTALL)
-_DEBRIS = re.compile(r"\.contimg-")
 _PAGE_MAGIC = b"SQLite format 3\0"
 
 State = dict[str, set[tuple[Any, ...]]]
@@ -149,7 +154,7 @@ class Case:
             (not outcome.fired, "was never injected"),
             (outcome.code not in (0, 1), f"ended with {outcome.code}: {said}"),
             (outcome.code == 1 and not SAID.search(said), f"says neither where nor what: {said}"),
-            (outcome.code == 1 and bool(_DEBRIS.search(said.partition(": ")[0])), f"names a temporary file: {said}"),
+            (outcome.code == 1 and TEMPORARY in said.partition(": ")[0], f"names a temporary file: {said}"),
             (outcome.code == 0 and self.state() != self.new, f"claims success: {self._unlike(self.new)}"),
         ]
         found = [words for is_so, words in wrong if is_so]
@@ -165,7 +170,7 @@ class Case:
             allowed = self.old.get(name, set()) | self.new.get(name, set())
             if name not in now and name in self.old and name in self.new:
                 yield f"{name} is gone"
-            elif not now.get(name, set()) <= allowed and not _DEBRIS.search(name):
+            elif not now.get(name, set()) <= allowed and TEMPORARY not in name:
                 yield f"{name} is neither old nor new"
 
     def _leaks(self, outcome: Outcome) -> Iterator[str]:

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     copy,
     digest_of,
@@ -16,14 +14,12 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     is_told,
     rows,
 )
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Outcome
+from ansible_collections.dsa110.contimg.tests.support.traced import SAID, TEMPORARY, Outcome
 
 if TYPE_CHECKING:
     import pathlib
 
 __all__ = ["judge"]
-
-SAID = re.compile(r"^\S.*: .*(\[errno (\d+|None)\]|SQLite says)", re.DOTALL)
 
 
 def judge(base: pathlib.Path, outcome: Outcome, before: str) -> str:
@@ -33,7 +29,7 @@ def judge(base: pathlib.Path, outcome: Outcome, before: str) -> str:
         (outcome.code not in (0, 1), f"ended with {outcome.code}: {said}"),
         (outcome.code == 0 and found_differences(base) != [], "claims success, and the copy differs"),
         (outcome.code == 1 and not SAID.search(said), f"says neither where nor what: {said}"),
-        (said.startswith(DEBRIS.decode()), f"names a file that nobody knows: {said}"),
+        (said.startswith(TEMPORARY), f"names a file that nobody knows: {said}"),
         (digest_of(base / "src") != before, "has changed the source"),
         (rows(base / "dest") not in (5, 9), "has torn the database"),
     ]

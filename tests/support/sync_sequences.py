@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import DEBRIS
 from ansible_collections.dsa110.contimg.tests.support.sync_edits import DATABASE, EDITS, Source, in_child
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     copy,
@@ -22,6 +21,7 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     is_told,
     rows,
 )
+from ansible_collections.dsa110.contimg.tests.support.traced import TEMPORARY
 
 if TYPE_CHECKING:
     import pathlib
@@ -109,7 +109,7 @@ def _contents(root: pathlib.Path) -> dict[str, bytes]:
     for folder, _names, names in os.walk(root):
         for name in names:
             path = os.path.join(folder, name)
-            if stat.S_ISREG(os.lstat(path).st_mode) and not name.startswith((DATABASE, DEBRIS.decode())):
+            if stat.S_ISREG(os.lstat(path).st_mode) and not name.startswith((DATABASE, TEMPORARY)):
                 with open(path, "rb") as file:
                     found[os.path.relpath(path, root)] = file.read()
     return found

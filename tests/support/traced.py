@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALLS",
+    "SAID",
+    "TEMPORARY",
     "Call",
     "Outcome",
     "Running",
@@ -44,6 +46,10 @@ CALLS = (
     "getdents64,readlink,readlinkat,fsetxattr,flistxattr,fgetxattr,setxattr,llistxattr,listxattr,fremovexattr,ioctl,fadvise64,"
     "flock,fcntl,fdatasync"
 )
+#: How an error of the collection begins, and what is in it.
+SAID = re.compile(r"^\S.*: .*(\[errno (\d+|None)\]|SQLite says)", re.DOTALL)
+#: How every temporary name begins.
+TEMPORARY = ".contimg-"
 # What is said goes through a call that no suite makes fail. Only the work's own errors are no traceback.
 _PROGRAM = """
 import ctypes, importlib, json, os, signal, sys, traceback

@@ -19,6 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     Known,
     Ledger,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import name_for, new_run
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of
 
 if TYPE_CHECKING:
@@ -108,3 +109,28 @@ def test_what_was_about_to_be_put_there_is_known_when_the_ledger_is_written_anew
     assert Ledger(path).is_ours(entry)
     ledger.rewrite(removed=[b"a"], replaced=[])
     assert not Ledger(path).is_ours(entry)
+
+
+def test_what_has_the_number_of_a_noted_run_is_left_by_it_until_the_run_has_ended(tmp_path: pathlib.Path) -> None:
+    path, (run, other) = str(tmp_path / "ledger"), (new_run(), new_run())
+    Ledger(path).begin(run)
+    entry = made(tmp_path / "file")
+    ours = b"a/" + name_for(run)
+    folder = entry_of(ours, os.stat(tmp_path))
+    ledger = Ledger(path)
+    assert ledger.runs == {run}
+    for name, left in ((ours, True), (ours + b"-wal", True), (ours + b"0", False), (b"a/" + name_for(other), False)):
+        assert ledger.is_left(entry._replace(path=name)) is left
+    assert not ledger.is_left(folder)
+    ledger.rewrite(removed=[], replaced=[])
+    assert Ledger(path).is_left(entry._replace(path=ours))
+    ledger.rewrite(removed=[], replaced=[], ended=[run])
+    assert (Ledger(path).runs, Ledger(path).is_left(entry._replace(path=ours))) == (set(), False)
+
+
+def test_what_a_run_has_put_there_under_such_a_name_is_not_left_by_it(tmp_path: pathlib.Path) -> None:
+    ledger, run = Ledger(str(tmp_path / "ledger")), new_run()
+    ledger.begin(run)
+    entry = made(tmp_path / "file")._replace(path=name_for(run))
+    ledger.append([(entry.path, Known(entry.identity, entry.identity, NO_DIGEST, 0))])
+    assert not Ledger(ledger.path).is_left(entry)

@@ -28,16 +28,6 @@ def test_a_final_pass_with_nothing_to_copy_tells_what_live_passes_have_copied(tm
     assert not copy(tmp_path / "base")["changed"]
 
 
-def test_a_folder_in_which_a_dead_run_tried_the_file_system_goes(tmp_path: pathlib.Path) -> None:
-    first_version(tmp_path / "base")
-    copy(tmp_path / "base")
-    left = tmp_path / "base" / "dest" / ".contimg-0123456789abcdef"
-    left.mkdir()
-    (left / "link").symlink_to("nowhere")
-    copy(tmp_path / "base", delete=False)
-    assert not left.exists()
-
-
 def test_what_cannot_be_looked_at_does_not_count_as_absent(tmp_path: pathlib.Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(ContimgError, match="errno 40"):

@@ -14,6 +14,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import new_run
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def test_what_another_process_removes_or_replaces_is_not_noted(tmp_path: Path) -
                 workers=1,
                 started_ns=0,
                 databases=set(),
+                run=new_run(),
             )
             written = unpacked(prepare(context, actions), actions)
             with Placing(context, written) as placing:

@@ -1,0 +1,169 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of temporary files: what a killed run has left goes, what others have made or a run still works at stays."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils import _temporary
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import (
+    name_for,
+    new_run,
+    remove_left,
+    run_of,
+    temporary_file,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterator
+
+
+def planted(folder: pathlib.Path) -> pathlib.Path:
+    """Return the path of a name that proves itself, as somebody may make it who has read the code."""
+    return folder / os.fsdecode(_temporary._own_name(os.urandom(8).hex().encode()))
+
+
+def clear(folder: pathlib.Path) -> set[str]:
+    """Remove what was left in a directory, and return what stays."""
+    with open_directory(str(folder)) as opened:
+        remove_left(opened)
+    return set(os.listdir(folder))
+
+
+def killed_after_making(folder: pathlib.Path, *, sidecars: bool = False) -> str:
+    """Let a process die while it works at a temporary file; return the name."""
+    child = os.fork()
+    if not child:
+        with open_directory(str(folder)) as opened, temporary_file(opened) as (name, descriptor):
+            os.write(descriptor, b"SECRET=1")
+            for suffix in (b"-wal", b"-shm", b"-journal") if sidecars else ():
+                (folder / os.fsdecode(name + suffix)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    return next(name for name in os.listdir(folder) if not name.endswith(("-wal", "-shm", "-journal")))
+
+
+def test_a_file_is_private_and_gone_after_an_error(tmp_path: pathlib.Path) -> None:
+    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as folder, temporary_file(folder) as (name, file):
+        assert os.fstat(file).st_mode & 0o7777 == 0o600
+        assert os.listdir(tmp_path) == [os.fsdecode(name)]
+        (tmp_path / os.fsdecode(name + b"-journal")).touch()
+        raise KeyError
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("sidecars", [False, True])
+def test_what_a_killed_run_has_left_is_removed_by_the_next_one(tmp_path: pathlib.Path, sidecars: bool) -> None:  # noqa: FBT001
+    left = killed_after_making(tmp_path, sidecars=sidecars)
+    (tmp_path / "other").touch()
+    with open_directory(str(tmp_path)) as folder, temporary_file(folder) as (name, _file):
+        assert set(os.listdir(tmp_path)) == {"other", os.fsdecode(name)}
+        assert os.fsdecode(name) != left
+
+
+def test_what_sqlite_has_left_without_its_database_is_removed(tmp_path: pathlib.Path) -> None:
+    left = killed_after_making(tmp_path, sidecars=True)
+    (tmp_path / left).unlink()
+    assert clear(tmp_path) == set()
+
+
+def test_what_another_run_works_at_stays(tmp_path: pathlib.Path) -> None:
+    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as folder, temporary_file(folder) as (
+        name,
+        _file,
+    ):
+        assert clear(tmp_path) == {os.fsdecode(name)}
+        raise KeyError
+
+
+def test_names_of_others_stay(tmp_path: pathlib.Path) -> None:
+    names = {".contimg-", ".contimg-0123456789abcdef", os.fsdecode(name_for(new_run())), planted(tmp_path).name + "x"}
+    names |= {planted(tmp_path).name[:-1] + ("0" if planted(tmp_path).name[-1] != "0" else "1") for _try in range(3)}
+    for name in names:
+        (tmp_path / name).touch()
+    assert clear(tmp_path) == names
+
+
+def test_a_name_of_another_host_stays(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_temporary, "_host", lambda: b"another host")
+    planted(tmp_path).touch()
+    monkeypatch.undo()
+    assert len(clear(tmp_path)) == 1
+
+
+def plants(folder: pathlib.Path, outside: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Plant what is no regular file under names that prove themselves, each leading to what must stay."""
+    for step in (
+        lambda path: path.symlink_to(outside),
+        lambda path: path.symlink_to(outside.parent),
+        lambda path: (path.mkdir(), (path / "precious").touch()),
+        os.mkfifo,
+        lambda path: (path.touch(), path.with_name(path.name + "-wal").mkdir()),
+    ):
+        path = planted(folder)
+        step(path)
+        yield path
+
+
+def test_a_planted_look_alike_removes_nothing_but_itself(tmp_path: pathlib.Path) -> None:
+    folder, outside = tmp_path / "folder", tmp_path / "outside" / "precious"
+    for path in (folder, outside.parent):
+        path.mkdir()
+    outside.write_text("word")
+    stay = {path.name for path in plants(folder, outside)}
+    os.link(outside, planted(folder))  # may go: it is a name in this directory
+    left = clear(folder)
+    assert stay <= left <= {*stay, *(f"{name}-wal" for name in stay)}
+    assert outside.read_text() == "word"
+    assert outside.stat().st_nlink == 1
+
+
+def test_a_file_that_others_lock_stays_and_stops_nothing(tmp_path: pathlib.Path) -> None:
+    path = planted(tmp_path)
+    with open(path, "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert clear(tmp_path) == {path.name}
+
+
+def test_a_file_that_is_taken_for_a_dead_one_at_once_is_made_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bytes] = []
+
+    def removed_at_first(folder: int, name: bytes) -> int:
+        descriptor = create_name(folder, name)
+        made.append(name)
+        if len(made) == 1:
+            os.unlink(name, dir_fd=folder)
+        return descriptor
+
+    monkeypatch.setattr(_temporary, "create_name", removed_at_first)
+    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as folder, temporary_file(folder) as (
+        name,
+        _file,
+    ):
+        assert made[1:] == [name]
+        raise KeyError
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_name_is_of_a_run_in_its_exact_form_only() -> None:
+    run = new_run()
+    name = name_for(run)
+    assert [run_of(one) for one in (name, name + b"-wal", name + b"x", b"x" + name, b".contimg-", b"")] == [
+        run,
+        run,
+        *(4 * [b""]),
+    ]
+    assert len(name) <= 50
