@@ -14,8 +14,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
-import secrets
 import shutil
 import stat
 from typing import TYPE_CHECKING
@@ -28,6 +26,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import
     sidecars,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name, proves_itself
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_name, open_root
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["put_back", "remove_database", "require_unused", "users_of"]
 
 _THERE = "It is where it was."
-_ASIDE = ".contimg-aside-"
-_ASIDE_NAME = re.compile(rf"{re.escape(_ASIDE)}[0-9a-f]{{8}}\Z")
+_ASIDE = b"moved aside"
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -107,7 +105,7 @@ def _locked(root: int, name: str, path: str) -> Iterator[None]:
 
 def _take_away(root: int, path: str, copy: str, *, require_proof: bool) -> None:
     folder, name = os.path.split(os.path.abspath(path))
-    aside = f"{_ASIDE}{secrets.token_hex(4)}"
+    aside = os.fsdecode(proven_name(_ASIDE))
     os.mkdir(aside, 0o700, dir_fd=root)
     with open_below(root, os.fsencode(aside), os.O_DIRECTORY) as kept:
         fcntl.flock(kept, fcntl.LOCK_EX)  # so another run knows that this one is alive
@@ -138,7 +136,7 @@ def put_back(folder: str) -> None:
     :raises ContimgError: when it cannot be moved back, for example because its name is in use again.
     """
     with failing("look for what an interrupted run has moved aside", folder), open_root(folder) as root:
-        for aside in sorted(filter(_ASIDE_NAME.match, os.listdir(root))):
+        for aside in sorted(name for name in os.listdir(root) if proves_itself(os.fsencode(name), _ASIDE)):
             with open_below(root, os.fsencode(aside), os.O_DIRECTORY) as kept, contextlib.suppress(BlockingIOError):
                 fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 try:

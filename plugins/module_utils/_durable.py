@@ -210,7 +210,7 @@ def clear_left(path: str) -> None:
     """Remove what killed runs have left beside a file, where a run finds nothing to write. Raises ContimgError."""
     folder_path = os.path.dirname(os.path.abspath(path))
     with failing("remove what a killed run has left beside it", path, "The file itself is as it was."):
-        with open_directory(folder_path) as folder:
+        with contextlib.suppress(FileNotFoundError), open_directory(folder_path) as folder:
             remove_left(folder)
 
 

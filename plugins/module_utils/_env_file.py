@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     back_up,
+    clear_left,
     read_with_status,
     replace_file,
     sync_directory,
@@ -175,6 +176,8 @@ def _settle(
             group=ownership.group,
             like=None if found.status is None else found.path,
         )
+    elif not check:
+        clear_left(found.path)  # it may hold secrets
     return {
         "changed": changed,
         "assignments": veil.assignments(after),

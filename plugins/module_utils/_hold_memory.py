@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    clear_left,
     decoding,
     ensure_private_directory,
     expected,
@@ -184,10 +185,13 @@ def place_drop_in(unit: str, hold_file: str, memory: Memory) -> None:
 def remove_drop_in(unit: str) -> None:
     """Let a unit go, as soon as systemd has reloaded. Raises ContimgError when the drop-in cannot be removed."""
     path = _path(unit)
+    folder = os.path.dirname(path)
     with failing("release the unit", path), contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-        if not os.listdir(os.path.dirname(path)):
-            os.rmdir(os.path.dirname(path))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        clear_left(path)
+        if not os.listdir(folder):
+            os.rmdir(folder)
 
 
 def _path(unit: str) -> str:

@@ -19,6 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted, table_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database, open_readonly
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import clear_backups
 
 if TYPE_CHECKING:
     from typing import Any
@@ -49,6 +50,7 @@ def misplaced(
     if quarantine_dir is not None and not check:
         for path, _one in moving:
             require_unused(path, require_proof=require_proof)
+        clear_backups(quarantine_dir)
         for path, one in moving:
             _quarantine(path, one["counterpart"], quarantine_dir, require_proof=require_proof)
     lines = "".join(f"{one['path']}: {one['relation']}\n" for _path, one in moving)

@@ -22,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     replace_file,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, open_root
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class Backups:
         before = read_regular(copy, "read the backup")
         folder_path, name = os.path.split(os.fsencode(path))
         with failing("read the file", path), open_root(os.fsdecode(folder_path)) as folder:
+            if not check:
+                remove_left(folder)
             now = _read(folder, name)
             if now == before:
                 return Return(path, "as_it_was")

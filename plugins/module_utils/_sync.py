@@ -24,7 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate, require_unmounted
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file, clear_backups
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import require_capable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import (
@@ -232,9 +232,7 @@ class _Pass:
             context = self._context(stack.enter_context(DataCopier(progress.add)), progress)
             self.trees.ledger.begin(context.run)
             require_capable(context, self.trees.source, options.dest)
-            for action in self.plan.actions:
-                if action.backup:
-                    back_up_file(context.target, action.path, options.backup_dir)
+            self._back_up(context)
             proved = self._prove_unchanged()
             self._intend_linked()
             works = divide(self.plan.actions, self.trees.source)
@@ -243,6 +241,14 @@ class _Pass:
             self._note_linked()
             _require_apart(options, "The copy is not proved: this came while it was made. The source is unchanged.")
             self._write()
+
+    def _back_up(self, context: Context) -> None:
+        backup_dir = self.options.backup_dir
+        if backup_dir is not None:
+            clear_backups(backup_dir)
+        for action in self.plan.actions:
+            if action.backup:
+                back_up_file(context.target, action.path, backup_dir)
 
     def _forget_copies(self) -> None:
         """Let go of what only works still need, which hold their own: a first copy may have hundreds of thousands of files.

@@ -10,7 +10,8 @@ A name that looks like one of ours is none without evidence. There are two kinds
   host. The run that made it holds a lock on the file; without that lock the run is dead.
 
 Who makes such a name on purpose, in a directory of his own, can lose what has this name there, and nothing else: only regular
-files are removed, by their names in the directory that is held. No link is followed and no directory is emptied.
+files are removed, by their names in the directory that is held. No link is followed. A directory is removed only where no other
+user can have put it there: in one that is this user's, and that no other may write to.
 """
 
 from __future__ import annotations
@@ -30,12 +31,23 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name, open_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["name_for", "new_run", "remove_left", "run_of", "temporary_file"]
+__all__ = [
+    "name_for",
+    "new_run",
+    "proven_name",
+    "proves_itself",
+    "remove_left",
+    "run_of",
+    "temporary_file",
+    "temporary_folder",
+]
 
 _PREFIX = ".contimg-"
 _NAME = re.compile(rb"\.contimg-([0-9a-f]{16})-([0-9a-f]{16})(?:-wal|-shm|-journal)?")
+_STEM_BYTES = 42  # of a name, without what SQLite appends to it
+_KIND = b"temporary"
 _SIDECARS = (b"-wal", b"-shm", b"-journal")  # what SQLite makes beside a database that is built under such a name
 _MACHINE = "/etc/machine-id"
 _CANNOT_LOCK = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
@@ -71,7 +83,7 @@ def temporary_file(folder: int) -> Iterator[tuple[bytes, int]]:
     :raises OSError: when it cannot be made.
     """
     remove_left(folder)
-    name, descriptor = _made(folder)
+    name, descriptor = _made(folder, create_name)
     try:
         yield name, descriptor
     except BaseException:
@@ -81,10 +93,36 @@ def temporary_file(folder: int) -> Iterator[tuple[bytes, int]]:
         os.close(descriptor)
 
 
-def _made(folder: int) -> tuple[bytes, int]:
+@contextlib.contextmanager
+def temporary_folder(parent: int) -> Iterator[tuple[bytes, int]]:
+    """Make a directory that only this user may open. After an error it is removed with its files, else the caller has renamed it.
+
+    What killed runs have left is not looked for, see :func:`remove_left`.
+
+    :param parent: descriptor of the directory that it is made in.
+    :yields: its name there and its descriptor, which holds a lock.
+    :raises OSError: when it cannot be made.
+    """
+    name, descriptor = _made(parent, _create_folder)
+    try:
+        yield name, descriptor
+    except BaseException:
+        with contextlib.suppress(OSError):  # as above
+            _remove_folder(parent, name, descriptor)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _create_folder(parent: int, name: bytes) -> int:
+    os.mkdir(name, 0o700, dir_fd=parent)
+    return open_name(parent, name, os.O_DIRECTORY)
+
+
+def _made(folder: int, create: Callable[[int, bytes], int]) -> tuple[bytes, int]:
     for _attempt in range(_ATTEMPTS):
-        name = _own_name(secrets.token_hex(8).encode())
-        descriptor = create_name(folder, name)
+        name = proven_name(_KIND)
+        descriptor = create(folder, name)
         try:
             _lock(descriptor, fcntl.LOCK_EX)  # waits for a run that has taken it for one of a dead run, and removes it
             if _is_same(folder, name, descriptor):
@@ -97,8 +135,19 @@ def _made(folder: int) -> tuple[bytes, int]:
     raise OSError(errno.EBUSY, "Another program removes every temporary file at once")
 
 
-def _own_name(token: bytes) -> bytes:
-    proof = hmac.new(_host(), b"a temporary file of dsa110.contimg " + token, hashlib.sha256).hexdigest()[:16]
+def proven_name(kind: bytes) -> bytes:
+    """Return a name that :func:`proves_itself`. What has one of another kind than ours here is never removed here."""
+    return _proven(kind, secrets.token_hex(8).encode())
+
+
+def proves_itself(name: bytes, kind: bytes) -> bool:
+    """Return whether this collection has made a name of a kind, on this host."""
+    token = run_of(name)
+    return bool(token) and hmac.compare_digest(name, _proven(kind, token))
+
+
+def _proven(kind: bytes, token: bytes) -> bytes:
+    proof = hmac.new(_host(), b"%s of dsa110.contimg %s" % (kind, token), hashlib.sha256).hexdigest()[:16]
     return b"%s%s-%s" % (_PREFIX.encode(), token, proof.encode())
 
 
@@ -142,7 +191,7 @@ def remove_left(folder: int) -> None:
         found = [os.fsencode(name) for name in os.listdir(folder) if name.startswith(_PREFIX)]
     except PermissionError:
         return
-    stems = {name[:_STEM] for name in found if _is_own(name)}
+    stems = {name[:_STEM_BYTES] for name in found if run_of(name) and proves_itself(name[:_STEM_BYTES], _KIND)}
     for stem in sorted(stems):
         try:
             _remove_dead(folder, stem)
@@ -151,25 +200,40 @@ def remove_left(folder: int) -> None:
                 raise
 
 
-_STEM = len(_PREFIX) + 33
-
-
-def _is_own(name: bytes) -> bool:
-    token = run_of(name)
-    return bool(token) and hmac.compare_digest(name[:_STEM], _own_name(token))
-
-
 def _remove_dead(folder: int, name: bytes) -> None:
-    """Remove a file, and what SQLite has made beside it, where no run holds its lock. Raises OSError, see ``_NOT_OURS``."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(FileNotFoundError):  # what SQLite has made beside it may be all that is left
-            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                return
-            descriptor = open_name(folder, name)
-            stack.callback(os.close, descriptor)
-            if not (_is_same(folder, name, descriptor) and _lock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)):
-                return
-        _remove(folder, name, errors=(FileNotFoundError,))
+    """Remove what has a name, and what SQLite has made beside it, where no run holds its lock.
+
+    :raises OSError: see ``_NOT_OURS``.
+    """
+    try:
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        _remove(folder, name, errors=(FileNotFoundError,))  # what SQLite has made beside it may be all that is left
+        return
+    if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and _is_private(folder))):
+        return
+    descriptor = open_name(folder, name)
+    try:
+        if _is_same(folder, name, descriptor) and _lock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB):
+            if stat.S_ISDIR(mode):
+                _remove_folder(folder, name, descriptor)
+            else:
+                _remove(folder, name, errors=(FileNotFoundError,))
+    finally:
+        os.close(descriptor)
+
+
+def _is_private(folder: int) -> bool:
+    """Return whether no other user can have put anything into a directory."""
+    status = os.fstat(folder)
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _remove_folder(parent: int, name: bytes, descriptor: int) -> None:
+    """Remove a directory with the files that are in it."""
+    for file in os.listdir(descriptor):
+        os.unlink(file, dir_fd=descriptor)
+    os.rmdir(name, dir_fd=parent)
 
 
 def _remove(folder: int, name: bytes, *, errors: tuple[type[OSError], ...]) -> None:

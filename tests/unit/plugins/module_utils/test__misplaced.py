@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils import _misplaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._misplaced import misplaced
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import dump, file_row, make_products, snapshot
 
 
@@ -144,8 +145,18 @@ def test_another_name_of_the_real_one_is_none(tmp_path: pathlib.Path, real: path
 
 
 def test_a_run_finishes_what_a_killed_one_has_begun(tmp_path: pathlib.Path, real: pathlib.Path) -> None:
-    aside = tmp_path / "run" / ".contimg-aside-0123abcd"
+    aside = tmp_path / "run" / os.fsdecode(proven_name(b"moved aside"))
     aside.mkdir(parents=True)
     (aside / "${PIPELINE_DB}").touch()
     assert [one["action"] for one in looked(tmp_path, real)["databases"]] == ["quarantine"]
     assert os.listdir(tmp_path / "run") == []
+
+
+def test_a_folder_that_only_looks_like_one_of_a_killed_run_keeps_what_is_in_it(
+    tmp_path: pathlib.Path, real: pathlib.Path
+) -> None:
+    theirs = tmp_path / "run" / ".contimg-aside-0123abcd"
+    theirs.mkdir(parents=True)
+    (theirs / "notes").touch()
+    looked(tmp_path, real)
+    assert (theirs / "notes").exists()

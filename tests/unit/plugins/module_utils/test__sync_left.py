@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _temporary
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import name_for, new_run
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import name_for, new_run, proven_name
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, found_differences
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ THEIRS = (
     ".contimg-0123456789abcdef",
     ".contimg-01234567-products.sqlite3",
     os.fsdecode(name_for(new_run())),
-    os.fsdecode(_temporary._own_name(b"0123456789abcdef")),
+    os.fsdecode(proven_name(b"temporary")),
 )
 
 

@@ -18,9 +18,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ope
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import (
     name_for,
     new_run,
+    proven_name,
+    proves_itself,
     remove_left,
     run_of,
     temporary_file,
+    temporary_folder,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 def planted(folder: pathlib.Path) -> pathlib.Path:
     """Return the path of a name that proves itself, as somebody may make it who has read the code."""
-    return folder / os.fsdecode(_temporary._own_name(os.urandom(8).hex().encode()))
+    return folder / os.fsdecode(proven_name(b"temporary"))
 
 
 def clear(folder: pathlib.Path) -> set[str]:
@@ -120,6 +123,7 @@ def test_a_planted_look_alike_removes_nothing_but_itself(tmp_path: pathlib.Path)
     folder, outside = tmp_path / "folder", tmp_path / "outside" / "precious"
     for path in (folder, outside.parent):
         path.mkdir()
+    folder.chmod(0o777)  # such a folder anybody may put there
     outside.write_text("word")
     stay = {path.name for path in plants(folder, outside)}
     os.link(outside, planted(folder))  # may go: it is a name in this directory
@@ -127,6 +131,30 @@ def test_a_planted_look_alike_removes_nothing_but_itself(tmp_path: pathlib.Path)
     assert stay <= left <= {*stay, *(f"{name}-wal" for name in stay)}
     assert outside.read_text() == "word"
     assert outside.stat().st_nlink == 1
+
+
+def test_a_folder_that_a_killed_run_has_left_goes_where_no_other_user_writes(tmp_path: pathlib.Path) -> None:
+    child = os.fork()
+    if not child:
+        with open_directory(str(tmp_path)) as parent, temporary_folder(parent) as (name, _folder):
+            (tmp_path / os.fsdecode(name) / "half").write_text("word")
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    [left] = os.listdir(tmp_path)
+    for writable in (0o777, 0o1777, 0o770):
+        tmp_path.chmod(writable)
+        assert clear(tmp_path) == {left}
+    tmp_path.chmod(0o700)
+    assert clear(tmp_path) == set()
+
+
+def test_a_folder_is_gone_after_an_error_and_stays_while_it_is_worked_at(tmp_path: pathlib.Path) -> None:
+    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as parent:
+        with temporary_folder(parent) as (name, _folder):
+            (tmp_path / os.fsdecode(name) / "half").write_text("word")
+            assert clear(tmp_path) == {os.fsdecode(name)}
+            raise KeyError
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_file_that_others_lock_stays_and_stops_nothing(tmp_path: pathlib.Path) -> None:
@@ -156,6 +184,17 @@ def test_a_file_that_is_taken_for_a_dead_one_at_once_is_made_again(
         assert made[1:] == [name]
         raise KeyError
     assert os.listdir(tmp_path) == []
+
+
+def test_a_name_of_another_kind_stays(tmp_path: pathlib.Path) -> None:
+    name = proven_name(b"moved aside")
+    (tmp_path / os.fsdecode(name)).mkdir()
+    assert clear(tmp_path) == {os.fsdecode(name)}
+    assert [proves_itself(one, b"moved aside") for one in (name, proven_name(b"temporary"), name + b"-wal")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_name_is_of_a_run_in_its_exact_form_only() -> None:
