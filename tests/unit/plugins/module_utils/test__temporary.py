@@ -92,7 +92,7 @@ def test_what_another_run_works_at_stays(tmp_path: pathlib.Path) -> None:
 
 def test_names_of_others_stay(tmp_path: pathlib.Path) -> None:
     names = {".contimg-", ".contimg-0123456789abcdef", os.fsdecode(name_for(new_run())), planted(tmp_path).name + "x"}
-    names |= {planted(tmp_path).name[:-1] + ("0" if planted(tmp_path).name[-1] != "0" else "1") for _try in range(3)}
+    names |= {f"{name[:-1]}{int(name[-1], 16) ^ 1:x}" for name in (planted(tmp_path).name for _try in range(3))}
     for name in names:
         (tmp_path / name).touch()
     assert clear(tmp_path) == names
