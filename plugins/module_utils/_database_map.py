@@ -6,23 +6,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import is_split_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_newest import newest_row
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import Relation, relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import changed_tables
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import require_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-__all__ = ["Located", "Mapped", "action_for", "guard", "locate", "report", "table_of"]
+__all__ = ["Located", "Mapped", "Ours", "action_for", "guard", "locate", "report", "table_of"]
 
 _UNTOUCHED = "Nothing was touched."
 _DECISIONS = {"keep_dest": "keep", "take_source": "replace"}
@@ -53,6 +55,26 @@ class Located:
     src_path: str
     dest_path: str
     found: bool
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What an earlier run of the same move has put at the destination.
+
+    :ivar names: the databases.
+    :ivar left: by name, their tables as that run left them, where it has recorded that.
+    :ivar backups: the directory in which it has kept products databases that it has split.
+    """
+
+    names: tuple[str, ...] = ()
+    left: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    backups: str | None = None
+
+    def is_unchanged(self, one: Located) -> bool:
+        """Tell whether a database is as that run left it. Where that was not recorded, its split is made again."""
+        if one.name in self.left:
+            return not changed_tables(self.left[one.name]["tables"], describe(one.dest_path, tables=True)["tables"])
+        return self.backups is not None and is_split_of(one.dest_path, self.backups)
 
 
 def locate(src: str, dest: str, databases: Sequence[Mapped]) -> tuple[Located, ...]:
@@ -125,7 +147,7 @@ def action_for(relation: str, decision: str | None, *, ours: bool) -> str:
 
 
 def guard(
-    located: Sequence[Located], decisions: Mapping[str, str], ours: Sequence[str], *, relations: bool, integrity: str
+    located: Sequence[Located], decisions: Mapping[str, str], ours: Ours, *, relations: bool, integrity: str
 ) -> list[dict[str, Any]]:
     """Return what is to be done with each database; see the RETURN of ``state_databases_info``.
 
@@ -134,7 +156,9 @@ def guard(
     """
     _check_decisions(located, decisions)
     return [
-        _judge(one, decisions.get(one.name), ours=one.name in ours, relations=relations, integrity=integrity)
+        _judge(one, decisions.get(one.name), ours, relations=relations, integrity=integrity)
+        if one.found
+        else _judge_lacking(one, decisions.get(one.name), ours)
         for one in located
     ]
 
@@ -152,20 +176,33 @@ def _check_decisions(located: Sequence[Located], decisions: Mapping[str, str]) -
             )
 
 
-def _judge(one: Located, decision: str | None, *, ours: bool, relations: bool, integrity: str) -> dict[str, Any]:
-    facts = {"name": one.name, "src": one.src, "dest": one.dest, "src_path": one.src_path, "dest_path": one.dest_path}
+def _facts(one: Located, relation: str, action: str) -> dict[str, Any]:
+    names = {"name": one.name, "src": one.src, "dest": one.dest, "src_path": one.src_path, "dest_path": one.dest_path}
+    return {**names, "relation": relation, "action": action, "tables": {}, "newest": {}, "checksum": ""}
+
+
+def _judge(one: Located, decision: str | None, ours: Ours, *, relations: bool, integrity: str) -> dict[str, Any]:
     exists = os.path.exists(one.dest_path)
-    if not one.found:
-        return {**facts, "relation": "absent", "action": "absent", "tables": {}, "newest": {}}
     if integrity != "none":
         describe(one.src_path, integrity=integrity)
-    if ours or not exists:
-        action = action_for("absent", decision if exists else None, ours=ours and exists)
-        return {**facts, "relation": "absent" if not exists else "ours", "action": action, "tables": {}, "newest": {}}
+    if not exists:
+        return _facts(one, "absent", action_for("absent", None, ours=False))
+    if one.name in ours.names and (one.name not in ours.left or ours.is_unchanged(one)):
+        return _facts(one, "ours", action_for("ours", decision, ours=True))
     relation = relate(one.dest_path, one.src_path) if relations else Relation(decision or "absent")
     newest = {"src": newest_row(one.src_path), "dest": newest_row(one.dest_path)} if relations else {}
-    action = action_for(relation.kind, decision, ours=False)
-    return {**facts, "relation": relation.kind, "action": action, "tables": relation.as_dict(), "newest": newest}
+    facts = _facts(one, relation.kind, action_for(relation.kind, decision, ours=False))
+    return {**facts, "tables": relation.as_dict(), "newest": newest}
+
+
+def _judge_lacking(one: Located, decision: str | None, ours: Ours) -> dict[str, Any]:
+    """Judge a database that the source lacks: one that a split of an earlier run has made is removed, if it is as it was."""
+    if one.name not in ours.names or not os.path.exists(one.dest_path) or not os.stat(one.dest_path).st_size:
+        return _facts(one, "absent", "absent")
+    unchanged = ours.is_unchanged(one)
+    action = {"keep_dest": "keep", "take_source": "remove"}.get(decision or "", "remove" if unchanged else "undecided")
+    checksum = content_checksum(one.dest_path) if action == "remove" else ""
+    return {**_facts(one, "ours" if unchanged else "changed", action), "checksum": checksum}
 
 
 def table_of(databases: Sequence[Mapping[str, Any]]) -> str:
@@ -201,10 +238,10 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     mapped = [Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"]) for one in values["databases"]]
     located = locate(values["src"], values["dest"], mapped)
-    judged = guard(
-        located, values["decisions"], values["ours"], relations=values["relations"], integrity=values["integrity"]
-    )
-    moving = [one for one in judged if one["action"] not in ("absent", "undecided")]
+    ours = Ours(tuple(values["ours"]), values["left"], values["split_backups"])
+    judged = guard(located, values["decisions"], ours, relations=values["relations"], integrity=values["integrity"])
+    found = {one.name for one in located if one.found}
+    moving = [one for one in judged if one["action"] not in ("absent", "undecided") and one["name"] in found]
     return {
         "databases": judged,
         "rename": {one["src"]: one["dest"] for one in moving if one["src"] != one["dest"]},

@@ -18,8 +18,9 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import (
     SIDECARS,
     lock_exclusively,
@@ -31,8 +32,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_b
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
-__all__ = ["put_back", "remove_database", "require_unused", "users_of"]
+__all__ = ["put_back", "remove_database", "remove_unchanged", "require_unused", "users_of"]
 
 _THERE = "It is where it was."
 _ASIDE = b"moved aside"
@@ -84,6 +86,32 @@ def remove_database(path: str, *, backup_dir: str, judge: Callable[[str], None],
                 raise
             _take_away(root, path, copy, require_proof=require_proof)
     return copy
+
+
+def remove_unchanged(*, path: str, checksum: str, backup_dir: str, require_proof: bool, check: bool) -> dict[str, Any]:
+    """Remove a database whose content has a checksum, and return the module's result.
+
+    :raises ContimgError: when it has another content, and see :func:`remove_database`.
+    """
+
+    def judge(copy: str) -> None:
+        found = content_checksum(copy)
+        if found != checksum:
+            hint = f"{_THERE} Look what has been written to it since."
+            raise ContimgError(f"has changed: its content is {found}, not {checksum}", path=path, hint=hint)
+
+    if not check and os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        put_back(os.path.dirname(os.path.abspath(path)))
+    if not os.path.lexists(path):
+        return {"changed": False, "backup_file": "", "open_in": [], "diff": {}}
+    users = users_of(path)[0]
+    if check:
+        judge(path)
+        backup = ""
+    else:
+        backup = remove_database(path, backup_dir=backup_dir, judge=judge, require_proof=require_proof)
+    diff = {"before": f"{display(path)}\n", "after": ""}
+    return {"changed": True, "backup_file": backup, "open_in": users, "diff": diff}
 
 
 @contextlib.contextmanager

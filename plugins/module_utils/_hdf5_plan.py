@@ -47,6 +47,7 @@ __all__ = [
     "make_split_plan",
     "schema_after",
     "target_wins",
+    "without_index",
 ]
 
 _NAMED = 20  # rows that an error lists
@@ -249,7 +250,7 @@ def equal(columns: dict[str, str], theirs: dict[str, str] | None = None) -> str:
     """Return the SQL that tells whether a row ``t`` of the HDF5 database holds what a row ``s`` says.
 
     Only what the row itself says counts: what would be derived for it, or what only the HDF5 database has
-    (coordinates, for example), is no difference.
+    (coordinates, for example), is no difference. No time of indexing is 0.
 
     :param columns: the columns of the table in products.
     :param theirs: the columns of the table in the HDF5 database, where it may lack some.
@@ -259,7 +260,8 @@ def equal(columns: dict[str, str], theirs: dict[str, str] | None = None) -> str:
     for name in columns:
         if name.lower() == "path":
             continue
-        same = "" if known is not None and name.lower() not in known else f" OR t.{quoted(name)} IS s.{quoted(name)}"
+        theirs_is = f"COALESCE(t.{quoted(name)}, 0)" if name.lower() == "indexed_at" else f"t.{quoted(name)}"
+        same = "" if known is not None and name.lower() not in known else f" OR {theirs_is} IS s.{quoted(name)}"
         terms.append(f"(s.{quoted(name)} IS NULL{same})")
     return " AND ".join(terms)
 
@@ -333,10 +335,15 @@ def _count_locations(plan: SplitPlan, connection: sqlite3.Connection, *, there: 
             plan.conflict_names.append(f"location {name}")
 
 
+def without_index(statements: list[str]) -> list[str]:
+    """Return the statements of a schema but for those of the index."""
+    leaving = re.compile(rf"CREATE (TABLE|(UNIQUE )?INDEX \S+ ON) \W*{INDEX}\b", re.IGNORECASE)
+    return [sql for sql in statements if not leaving.match(" ".join(sql.split()))]
+
+
 def schema_after(plan: SplitPlan) -> tuple[list[str], list[str]]:
     """Return the statements of both databases as a split leaves them."""
-    leaving = re.compile(rf"CREATE (TABLE|(UNIQUE )?INDEX \S+ ON) \W*{INDEX}\b", re.IGNORECASE)
-    kept = [sql for sql in plan.source_schema if not (plan.drops and leaving.match(" ".join(sql.split())))]
+    kept = without_index(plan.source_schema) if plan.drops else plan.source_schema
     if not plan.writes_target():
         return kept, plan.target_schema
     added = [f"ALTER TABLE {INDEX} ADD COLUMN {quoted(name)} {kind}" for name, kind in plan.added_columns.items()]

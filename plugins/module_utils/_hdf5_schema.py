@@ -12,7 +12,18 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content imp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["COLUMNS", "INDEX", "INDEXES", "LOCATIONS", "REQUIRED", "SCHEMA", "table_with"]
+__all__ = [
+    "COLUMNS",
+    "INDEX",
+    "INDEXES",
+    "LOCATIONS",
+    "PRODUCTS_COLUMNS",
+    "PRODUCTS_INDEXES",
+    "REQUIRED",
+    "SCHEMA",
+    "products_table_with",
+    "table_with",
+]
 
 INDEX = "hdf5_file_index"
 LOCATIONS = "storage_locations"
@@ -35,6 +46,19 @@ COLUMNS = {
     "obs_date": "TEXT",
     "obs_time": "TEXT",
 }
+#: Columns of the index in a products database with their declarations, in their order.
+PRODUCTS_COLUMNS = {
+    "path": "TEXT PRIMARY KEY",
+    "filename": "TEXT NOT NULL",
+    "group_id": "TEXT NOT NULL",
+    "subband_code": "TEXT NOT NULL",
+    "timestamp_iso": "TEXT",
+    "timestamp_mjd": "REAL",
+    "file_size_bytes": "INTEGER",
+    "modified_time": "REAL",
+    "indexed_at": "REAL NOT NULL",
+    "stored": "INTEGER DEFAULT 1",
+}
 #: Columns that every table of the index has, also the oldest, and that nothing can be derived for.
 REQUIRED = ("path", "filename", "group_id", "subband_code")
 
@@ -52,13 +76,27 @@ _INDEXED = {
 
 def table_with(further: Mapping[str, str]) -> str:
     """Return the statement that makes the index, with further columns: name to type."""
-    known = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    return _table(COLUMNS, further)
+
+
+def products_table_with(further: Mapping[str, str]) -> str:
+    """Return the statement that makes the index in a products database, with further columns: name to type."""
+    return _table(PRODUCTS_COLUMNS, further)
+
+
+def _table(columns: Mapping[str, str], further: Mapping[str, str]) -> str:
+    known = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     others = "".join(f", {quoted(name)} {kind}" for name, kind in further.items())
     return f"CREATE TABLE {INDEX} ({known}{others}, UNIQUE(path))"
 
 
 #: Statements that make the indexes, by name.
 INDEXES = {name: f"CREATE INDEX {name} ON {INDEX}({columns})" for name, columns in _INDEXED.items()}
+#: The indexes that a products database has, by name.
+PRODUCTS_INDEXES = {
+    name: INDEXES[name]
+    for name in ("idx_hdf5_group_id", "idx_hdf5_timestamp_mjd", "idx_hdf5_group_subband", "idx_hdf5_stored")
+}
 #: Statements that make the database, by what they make, in their order.
 SCHEMA = {
     INDEX: table_with({}),

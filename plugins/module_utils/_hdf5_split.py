@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -21,13 +23,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import sidecars
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["carry_out", "split", "split_options"]
+__all__ = ["carry_out", "is_split_of", "refuse_places", "require_room", "split", "split_options"]
 
 _UNTOUCHED = "Nothing was touched."
 _ROW_BYTES = 1024  # of the HDF5 database for a row, with its eight indexes; measured are 450
@@ -63,7 +65,7 @@ def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, s
 
     :raises ContimgError: when rows are unfit or in conflict (nothing has changed then), or a database cannot be used.
     """
-    _refuse_places(options)
+    refuse_places(options.products, options.hdf5)
     plan = make_split_plan(options)
     _refuse_rows(options, plan)
     writes = plan.writes_target() or plan.drops
@@ -83,14 +85,42 @@ def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, s
     return plan, writes or vacuums, backup
 
 
-def _refuse_places(options: SplitOptions) -> None:
-    if not os.path.exists(options.products):
-        raise ContimgError("the products database does not exist", path=options.products, hint=_UNTOUCHED)
-    if os.path.lexists(options.hdf5) and not os.path.exists(options.hdf5):
-        raise ContimgError("is a symbolic link to nothing", path=options.hdf5, hint=f"{_UNTOUCHED} Remove or mend it.")
-    if os.path.exists(options.hdf5) and os.path.samefile(options.hdf5, options.products):
-        raise ContimgError("is the products database itself", path=options.hdf5, hint=_UNTOUCHED)
-    left = [] if exists(options.hdf5) else [path for path in sidecars(options.hdf5) if not path.endswith("-shm")]
+def is_split_of(hdf5: str, backups: str) -> bool:
+    """Tell whether an HDF5 database is what a split of one of the products databases in a directory makes, and no more.
+
+    :param backups: the ``backup_dir`` of splits. Each is split again, into a private directory.
+    :raises ContimgError: when the HDF5 database cannot be read.
+    """
+    wanted = content_checksum(hdf5)
+    for name in sorted(os.listdir(backups)) if os.path.isdir(backups) else []:
+        copy = os.path.join(backups, name)
+        if os.path.isfile(copy) and is_database(copy) and _made_again(copy) == wanted:
+            return True
+    return False
+
+
+def _made_again(products: str) -> str:
+    """Return the content checksum of the HDF5 database that a split makes, empty where there is nothing to split."""
+    with tempfile.TemporaryDirectory(prefix="contimg-", dir=os.environ.get("TMPDIR", "/var/tmp")) as scratch:  # noqa: S108
+        made = os.path.join(scratch, "hdf5.sqlite3")
+        options = SplitOptions(products, made, keep_source=True, on_conflict="fail", backup_dir=None, vacuum=False)
+        with contextlib.suppress(ContimgError):
+            carry_out(options, check=False)
+        return content_checksum(made) if exists(made) else ""
+
+
+def refuse_places(products: str, hdf5: str) -> None:
+    """Check what is at the places of the two databases.
+
+    :raises ContimgError: when there is no products database, both are one, or the HDF5 database's place holds something else.
+    """
+    if not os.path.exists(products):
+        raise ContimgError("the products database does not exist", path=products, hint=_UNTOUCHED)
+    if os.path.lexists(hdf5) and not os.path.exists(hdf5):
+        raise ContimgError("is a symbolic link to nothing", path=hdf5, hint=f"{_UNTOUCHED} Remove or correct it.")
+    if os.path.exists(hdf5) and os.path.samefile(hdf5, products):
+        raise ContimgError("is the products database itself", path=hdf5, hint=_UNTOUCHED)
+    left = [] if exists(hdf5) else [path for path in sidecars(hdf5) if not path.endswith("-shm")]
     if left:
         hint = f"{_UNTOUCHED} Put its database back, or move it out of the way."
         raise ContimgError("belongs to a database that is not there", path=left[0], hint=hint)
@@ -131,6 +161,14 @@ def _require_space(options: SplitOptions, plan: SplitPlan) -> None:
         needs[source] = needs.get(source, 0) + 2 * products
     if options.backup_dir is not None:
         needs[options.backup_dir] = needs.get(options.backup_dir, 0) + products
+    require_room(needs)
+
+
+def require_room(needs: Mapping[str, int]) -> None:
+    """Check that each directory has room for so many bytes; those on one file system are added up.
+
+    :raises ContimgError: naming the first that has not.
+    """
     for folder, needed in _by_device(needs).items():
         space = os.statvfs(folder)
         free = space.f_bavail * space.f_frsize
@@ -139,7 +177,7 @@ def _require_space(options: SplitOptions, plan: SplitPlan) -> None:
             raise ContimgError(what, path=folder, hint=f"{_UNTOUCHED} Make room and run again.")
 
 
-def _by_device(needs: dict[str, int]) -> dict[str, int]:
+def _by_device(needs: Mapping[str, int]) -> dict[str, int]:
     """Add up what is needed on one file system, under the first of its folders (or the parent that exists)."""
     found: dict[int, str] = {}
     summed: dict[str, int] = {}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-__all__ = ["Rows", "growth", "report", "rows_of"]
+__all__ = ["Rows", "changed_tables", "growth", "report", "rows_of"]
 
 _ROOT = "./"  # the state directory: before the path of a database that has no name
 _INTERNAL = "sqlite_"  # tables of SQLite itself, as that of ANALYZE
@@ -89,7 +89,7 @@ def growth(now: Rows, baseline: Mapping[str, Mapping[str, Any]], root: str) -> d
     and empty does not count: the application makes an empty ``hdf5_file_index`` again.
     """
     compared = sorted(now.tables) if baseline else []
-    changed = {name: _changed_tables(_before(baseline, name), now.tables[name]) for name in compared}
+    changed = {name: changed_tables(_before(baseline, name), now.tables[name]) for name in compared}
     grown = {name: tables for name, tables in changed.items() if tables}
     tables = {f"{name}.{table}": facts for name, found in grown.items() for table, facts in found.items()}
     fewer = sorted(name for name, facts in tables.items() if facts["now"] < facts["before"])
@@ -120,7 +120,8 @@ def _unreadable(now: Rows, baseline: Mapping[str, Mapping[str, Any]], root: str)
     }
 
 
-def _changed_tables(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+def changed_tables(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rows ``before`` and ``now`` of each table of a database that has changed, but for a new one that is empty."""
     nothing = {"rows": 0, "checksum": ""}
     changed = {}
     for table in sorted({*before, *now}):

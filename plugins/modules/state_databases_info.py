@@ -58,10 +58,21 @@ options:
     type: dict
     default: {}
   ours:
-    description: Names of databases that an earlier run of the same move has put at the destination, where nobody has used them.
+    description:
+      - Names of databases that an earlier run of the same move has put at the destination, or that its split has made there.
+      - One that is no longer as that run left it (O(left)) is judged like any other.
     type: list
     elements: str
     default: []
+  left:
+    description: By name, what M(dsa110.contimg.sqlite_checksum) returned of O(ours), with their tables, when that run left them.
+    type: dict
+    default: {}
+  split_backups:
+    description:
+      - The O(dsa110.contimg.hdf5_db_split#module:backup_dir) of that run. A database that its split has made, and that O(left) lacks since
+        the run was interrupted, is as it was if the split of one of these copies makes just the same.
+    type: path
   relations:
     description: Whether both sides are compared by content. Otherwise a database at the destination counts as a copy.
     type: bool
@@ -95,7 +106,9 @@ RETURN = r"""
 databases:
   description:
     - For each, C(name), C(src), C(dest), C(src_path), C(dest_path), C(relation) (of the destination to the source), C(action)
-      (V(copy), V(replace), V(keep), V(undecided) or V(absent)), C(tables) that differ, and the C(newest) row of each side.
+      (V(copy), V(replace), V(keep), V(remove), V(undecided) or V(absent)), C(tables) that differ, and the C(newest) row of each side.
+    - The action V(remove) is for one of O(ours) that the source lacks. Its C(checksum) is that of its content, for
+      M(dsa110.contimg.sqlite_remove). Where it has changed since, it is undecided.
   returned: success
   type: list
   elements: dict
@@ -147,6 +160,8 @@ def main() -> None:
             "databases": {"type": "list", "elements": "dict", "required": True, "options": database},
             "decisions": {"type": "dict", "default": {}},
             "ours": {"type": "list", "elements": "str", "default": []},
+            "left": {"type": "dict", "default": {}},
+            "split_backups": {"type": "path"},
             "relations": {"type": "bool", "default": True},
             "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
             "users": {"type": "list", "elements": "str", "default": []},

@@ -77,6 +77,29 @@ def test_rollback_refuses_to_leave_new_rows_behind(host: Host) -> None:
     assert rows(host.dest / "hdf5.sqlite3", "hdf5_file_index") == 200
 
 
+def test_rows_that_come_after_a_rollback_are_neither_removed_nor_overwritten_unasked(host: Host) -> None:
+    assert host.play("migrate").returncode == 0
+    assert host.play("rollback").returncode == 0
+    hdf5, ingest = host.dest / "hdf5.sqlite3", host.dest / "ingest.sqlite3"
+    for database, statement in {
+        hdf5: "UPDATE hdf5_file_index SET ra_deg = 12.5 WHERE rowid = 1",
+        ingest: "INSERT INTO arrivals (number, arrived_at) VALUES (999999, 1.0)",
+    }.items():
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute(statement)
+    before = fingerprint(host.root / "data")
+    for options in (["--check"], []):
+        asked = " ".join(host.play("migrate", *options).stdout.split())
+        assert "data/state: ingest, hdf5 there may hold what the source lacks. Nothing was touched" in asked
+        assert fingerprint(host.root / "data") == before
+    decided = host.play("migrate", contimg_database_decisions={"ingest": "take_source", "hdf5": "take_source"})
+    assert decided.returncode == 0, decided.stdout
+    assert rows(hdf5, "hdf5_file_index WHERE ra_deg = 12.5") == 0
+    (kept,) = (host.run_dir / "replaced").rglob("hdf5.sqlite3")
+    assert rows(kept, "hdf5_file_index WHERE ra_deg = 12.5") == 1
+    assert host.play("verify").returncode == 0
+
+
 def test_a_newer_database_at_the_destination_stops_the_move_until_it_is_decided(host: Host) -> None:
     host.dest.mkdir()
     shutil.copy(host.src / "db" / "products.sqlite3", host.dest / "products.sqlite3")

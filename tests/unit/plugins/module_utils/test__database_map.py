@@ -19,6 +19,16 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._database_map impor
     report,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
+from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+    file_row,
+    insert_rows,
+    make_products,
+    new_row,
+    options_for,
+    snapshot,
+)
 
 MAP: list[dict[str, Any]] = [
     {"name": "ingest", "src": ["ingest.sqlite3", "db/ingest.sqlite3"], "dest": "ingest.sqlite3", "required": True},
@@ -45,6 +55,7 @@ def look(base: Path, **values: Any) -> dict[str, Any]:
     """Return what ``state_databases_info`` reports of the two folders."""
     defaults: dict[str, Any] = {
         "src": str(base / "src"), "dest": str(base / "dest"), "databases": MAP, "decisions": {}, "ours": [],
+        "left": {}, "split_backups": None,
         "relations": True, "integrity": "quick", "users": [],
     }  # fmt: skip
     return report({**defaults, **values})
@@ -150,3 +161,70 @@ def test_the_unified_layout_is_refused(base: Path) -> None:
     write(base / "src" / "pipeline.sqlite3", range(1))
     with pytest.raises(ContimgError, match="unified layout"):
         look(base)
+
+
+def left_of(*databases: Path) -> dict[str, Any]:
+    return {path.stem: describe(str(path), tables=True) for path in databases}
+
+
+def test_what_an_earlier_run_has_placed_is_its_own_only_as_long_as_nobody_writes_to_it(base: Path) -> None:
+    placed = base / "dest" / "products.sqlite3"
+    write(placed, range(2))
+    ours: dict[str, Any] = {"ours": ["products"], "left": left_of(placed)}
+    assert actions(look(base, **ours))["products"] == ("ours", "replace")
+    write(placed, range(0), table="made_again_by_the_application")
+    assert actions(look(base, **ours))["products"] == ("ours", "replace")
+    write(placed, range(90, 91))
+    found = look(base, **ours)
+    assert (actions(found)["products"], found["undecided"]) == (("other_schema", "undecided"), ["products"])
+    decided = look(base, **ours, decisions={"products": "keep_dest"})
+    assert decided["sync_decisions"] == {"products.sqlite3": "keep"}
+
+
+@pytest.fixture(name="split_made")
+def _split_made(base: Path) -> Path:
+    """The HDF5 database that a split of an earlier run has made at the destination."""
+    (base / "dest").mkdir()
+    products = make_products(base / "dest" / "products.sqlite3", [file_row(number) for number in range(20)])
+    hdf5 = base / "dest" / "hdf5.sqlite3"
+    split(options_for(products, hdf5, backup_dir=str(base / "backups")), check=False)
+    products.unlink()
+    return hdf5
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_what_a_split_has_made_is_removed_only_as_it_was_made(base: Path, split_made: Path, *, recorded: bool) -> None:
+    left = left_of(split_made) if recorded else {}
+    ours: dict[str, Any] = {"ours": ["hdf5"], "left": left, "split_backups": str(base / "backups")}
+    before = snapshot(base)
+    found = look(base, **ours)
+    assert (actions(found)["hdf5"], found["undecided"]) == (("ours", "remove"), [])
+    assert found["databases"][2]["checksum"] == content_checksum(str(split_made))
+    assert (found["sync_decisions"], found["rename"]) == ({}, {"db/products.sqlite3": "products.sqlite3"})
+    assert snapshot(base) == before
+    with contextlib.closing(sqlite3.connect(split_made)) as connection:
+        insert_rows(connection, [new_row(99)])
+        connection.commit()
+    found = look(base, **ours)
+    assert (actions(found)["hdf5"], found["undecided"]) == (("changed", "undecided"), ["hdf5"])
+    assert actions(look(base, **ours, decisions={"hdf5": "keep_dest"}))["hdf5"] == ("changed", "keep")
+    taken = look(base, **ours, decisions={"hdf5": "take_source"})
+    assert (actions(taken)["hdf5"], taken["sync_decisions"]) == (("changed", "remove"), {})
+
+
+@pytest.mark.parametrize("changed", ["dec_deg = 1.0", "stored = 0", "note = 1"])
+def test_of_an_interrupted_split_every_value_counts(base: Path, split_made: Path, changed: str) -> None:
+    with contextlib.closing(sqlite3.connect(split_made)) as connection:
+        if changed == "note = 1":
+            connection.execute("ALTER TABLE hdf5_file_index ADD COLUMN note")
+        connection.execute(f"UPDATE hdf5_file_index SET {changed} WHERE rowid = 7")
+        connection.commit()
+    found = look(base, ours=["hdf5"], split_backups=str(base / "backups"))
+    assert actions(found)["hdf5"] == ("changed", "undecided")
+
+
+def test_an_hdf5_database_of_others_is_left_to_the_split(base: Path, split_made: Path) -> None:
+    assert split_made.exists()
+    assert actions(look(base))["hdf5"] == ("absent", "absent")
+    split_made.write_bytes(b"")
+    assert actions(look(base, ours=["hdf5"]))["hdf5"] == ("absent", "absent")

@@ -18,9 +18,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils import _database_re
 from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal import (
     put_back,
     remove_database,
+    remove_unchanged,
     require_unused,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import dump, file_row, make_products, snapshot
 
 _USER = """
@@ -185,7 +188,7 @@ def test_without_its_copy_nothing_is_removed(database: pathlib.Path, monkeypatch
 
 
 def _set_aside(database: pathlib.Path, *names: str) -> pathlib.Path:
-    aside = database.parent / ".contimg-aside-0123abcd"
+    aside = database.parent / os.fsdecode(proven_name(b"moved aside"))
     aside.mkdir()
     for name in names:
         database.with_name(name).rename(aside / name)
@@ -205,7 +208,7 @@ def test_the_next_run_puts_back_what_a_killed_one_has_moved_aside(database: path
 def test_what_is_in_use_again_is_not_replaced(database: pathlib.Path) -> None:
     aside = _set_aside(database, database.name)
     make_products(database, [])
-    with pytest.raises(ContimgError, match=r"products.sqlite3: is in use again.*\.contimg-aside-0123abcd beside it"):
+    with pytest.raises(ContimgError, match=r"products.sqlite3: is in use again.*\.contimg-\S+ beside it"):
         removed(database)
     assert os.listdir(aside) == [database.name]
 
@@ -220,6 +223,42 @@ def test_what_a_living_run_has_moved_aside_is_its_own(database: pathlib.Path) ->
         put_back(str(database.parent))
         assert os.listdir(aside) == [database.name]
         other.communicate()
+
+
+def test_only_a_database_of_the_expected_content_is_removed(database: pathlib.Path) -> None:
+    backups = str(database.parents[1] / "backups")
+    checksum = content_checksum(str(database))
+
+    def run(*, check: bool = False) -> dict[str, Any]:
+        return remove_unchanged(
+            path=str(database), checksum=checksum, backup_dir=backups, require_proof=False, check=check
+        )
+
+    connection = sqlite3.connect(str(database))
+    connection.execute("INSERT INTO ms_index VALUES ('/late.ms', 'done')")
+    connection.commit()
+    connection.close()
+    before = snapshot(database.parent)
+    for check in (True, False):
+        with pytest.raises(ContimgError, match=r"products.sqlite3: has changed: its content is .*It is where it was"):
+            run(check=check)
+        assert snapshot(database.parent) == before
+    checksum = content_checksum(str(database))
+    wanted = dump(database)
+    preview = run(check=True)
+    result = run()
+    assert {**preview, "backup_file": ""} == {**result, "backup_file": ""}
+    assert (result["changed"], os.listdir(database.parent)) == (True, [])
+    assert dump(pathlib.Path(result["backup_file"])) == wanted
+    assert [run(check=check)["changed"] for check in (True, False)] == [False, False]
+
+
+def test_a_run_goes_on_where_a_killed_one_has_moved_it_aside(database: pathlib.Path) -> None:
+    backups = str(database.parents[1] / "backups")
+    checksum = content_checksum(str(database))
+    _set_aside(database, database.name)
+    done = remove_unchanged(path=str(database), checksum=checksum, backup_dir=backups, require_proof=False, check=False)
+    assert (done["changed"], os.listdir(database.parent)) == (True, [])
 
 
 def test_a_view_of_some_processes_proves_nothing(database: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
