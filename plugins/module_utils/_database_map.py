@@ -33,12 +33,16 @@ _LOSSLESS = ("absent", "identical", "behind")
 
 @dataclass(frozen=True)
 class Mapped:
-    """A database as the operator describes it: its name, its candidate places below the source, its place at the end."""
+    """A database as the operator describes it: its name, its candidate places below the source, its place at the end.
+
+    :ivar integrity: the check of this database, ``None`` for that of all.
+    """
 
     name: str
     src: tuple[str, ...]
     dest: str
     required: bool
+    integrity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Located:
 
     :ivar src: its place below the source, its first candidate where it stands nowhere.
     :ivar found: whether it stands in the source.
+    :ivar integrity: see :class:`Mapped`.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Located:
     src_path: str
     dest_path: str
     found: bool
+    integrity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ def _located(src: str, dest: str, mapped: Mapped, found: Sequence[str]) -> Locat
         src_path=os.path.join(src, place),
         dest_path=os.path.join(dest, mapped.dest),
         found=bool(found),
+        integrity=mapped.integrity,
     )
 
 
@@ -176,22 +183,22 @@ def _check_decisions(located: Sequence[Located], decisions: Mapping[str, str]) -
             )
 
 
-def _facts(one: Located, relation: str, action: str) -> dict[str, Any]:
+def _facts(one: Located, relation: str, action: str, check: str = "not checked") -> dict[str, Any]:
     names = {"name": one.name, "src": one.src, "dest": one.dest, "src_path": one.src_path, "dest_path": one.dest_path}
-    return {**names, "relation": relation, "action": action, "tables": {}, "newest": {}, "checksum": ""}
+    found = {"relation": relation, "action": action, "integrity": check}
+    return {**names, **found, "tables": {}, "newest": {}, "checksum": ""}
 
 
 def _judge(one: Located, decision: str | None, ours: Ours, *, relations: bool, integrity: str) -> dict[str, Any]:
     exists = os.path.exists(one.dest_path)
-    if integrity != "none":
-        describe(one.src_path, integrity=integrity)
+    check = _checked(one.src_path, one.integrity or integrity)
     if not exists:
-        return _facts(one, "absent", action_for("absent", None, ours=False))
+        return _facts(one, "absent", action_for("absent", None, ours=False), check)
     if one.name in ours.names and (one.name not in ours.left or ours.is_unchanged(one)):
-        return _facts(one, "ours", action_for("ours", decision, ours=True))
+        return _facts(one, "ours", action_for("ours", decision, ours=True), check)
     relation = relate(one.dest_path, one.src_path) if relations else Relation(decision or "absent")
     newest = {"src": newest_row(one.src_path), "dest": newest_row(one.dest_path)} if relations else {}
-    facts = _facts(one, relation.kind, action_for(relation.kind, decision, ours=False))
+    facts = _facts(one, relation.kind, action_for(relation.kind, decision, ours=False), check)
     return {**facts, "tables": relation.as_dict(), "newest": newest}
 
 
@@ -205,6 +212,11 @@ def _judge_lacking(one: Located, decision: str | None, ours: Ours) -> dict[str, 
     return {**_facts(one, "ours" if unchanged else "changed", action), "checksum": checksum}
 
 
+def _checked(path: str, integrity: str) -> str:
+    """Return what SQLite's check says of a database of the source. Raises ContimgError when it is damaged."""
+    return "not checked" if integrity == "none" else str(describe(path, integrity=integrity)["integrity"])
+
+
 def table_of(databases: Sequence[Mapping[str, Any]]) -> str:
     """Return the databases as a table that an operator can read, a line for each database and for each differing table."""
     lines = [f"{'database':<14} {'there, to the source':<21} {'action':<10} place"]
@@ -212,6 +224,8 @@ def table_of(databases: Sequence[Mapping[str, Any]]) -> str:
         lines.append(
             f"{one['name']:<14} {one['relation']:<21} {one['action']:<10} {one['src_path']} -> {one['dest_path']}"
         )
+        if one["integrity"] not in ("ok", "not checked"):
+            lines.append(f"    check of the source {one['integrity']}")
         for side, moment in one["newest"].items():
             lines.append(f"    newest row, {'source' if side == 'src' else 'destination'}: {moment or 'unknown'}")
         for name, table in one["tables"].items():
@@ -236,7 +250,10 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises ContimgError: see :func:`locate` and :func:`guard`.
     """
-    mapped = [Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"]) for one in values["databases"]]
+    mapped = [
+        Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"], one.get("integrity"))
+        for one in values["databases"]
+    ]
     located = locate(values["src"], values["dest"], mapped)
     ours = Ours(tuple(values["ours"]), values["left"], values["split_backups"])
     judged = guard(located, values["decisions"], ours, relations=values["relations"], integrity=values["integrity"])

@@ -13,7 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly, uri_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import connect
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import stand_in_for_collations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +59,7 @@ class Moves:
 
     def is_old(self, column: str) -> str:
         """Return an SQL condition: the value is a text that is an old path, or lies below one."""
-        either = " OR ".join(f"{column} = {_text(old)} OR {_starts(column, old)}" for old, _new in self._pairs)
+        either = " OR ".join(f"{_is(column, old)} OR {_starts(column, old)}" for old, _new in self._pairs)
         return f"(typeof({column}) = 'text' AND ({either}))"
 
     def mentions(self, column: str) -> str:
@@ -67,7 +70,7 @@ class Moves:
     def moved(self, column: str) -> str:
         """Return an SQL expression: the value with its old path replaced."""
         cases = " ".join(
-            f"WHEN {column} = {_text(old)} OR {_starts(column, old)} THEN {_text(new)} || substr({column}, {len(old) + 1})"
+            f"WHEN {_is(column, old)} OR {_starts(column, old)} THEN {_text(new)} || substr({column}, {len(old) + 1})"
             for old, new in self._pairs
         )
         return f"CASE {cases} ELSE {column} END"
@@ -75,6 +78,11 @@ class Moves:
 
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
+
+
+def _is(column: str, old: str) -> str:
+    """A path is its bytes, whatever collation the column has, which may be one that only its own program knows."""
+    return f"{column} = {_text(old)} COLLATE BINARY"
 
 
 def _starts(column: str, old: str) -> str:
@@ -96,6 +104,7 @@ def paths_in(path: str, moves: Moves) -> list[Column]:
 
 def _columns(connection: sqlite3.Connection, moves: Moves) -> Iterator[Column]:
     for table in _tables(connection):
+        stand_in_for_collations(connection, table)
         names = [_decoded(row[1]) for row in connection.execute(f"PRAGMA main.table_info({_name(table)})")]
         counted = ", ".join(
             f"coalesce(sum({moves.is_old(_name(name))}), 0), coalesce(sum({moves.mentions(_name(name))}), 0)"
@@ -127,14 +136,14 @@ def rewrite(path: str, columns: Sequence[Column], moves: Moves) -> None:
         no longer those that were counted. The database is as it was then.
     """
     with failing("rewrite the paths in the database", path, _AS_BEFORE), contextlib.closing(
-        sqlite3.connect(uri_of(path, "mode=rw"), uri=True, isolation_level=None, timeout=30)
+        connect(writable(path), timeout=30)
     ) as connection:
         connection.execute("BEGIN IMMEDIATE")
         try:
             for column in columns:
                 _update(connection, path, column, moves)
         except BaseException:
-            connection.execute("ROLLBACK")
+            connection.rollback()
             raise
         connection.execute("COMMIT")
 

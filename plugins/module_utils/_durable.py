@@ -51,15 +51,21 @@ _NAME_BYTES = 255
 _Value = TypeVar("_Value")
 
 
-def open_regular(path: str, *, follow: bool = False, hint: str = "Nothing was read. Name a regular file.") -> int:
-    """Open a regular file for reading. A FIFO is not waited for, and neither it nor a device is ever read.
+def open_regular(
+    path: str,
+    *,
+    follow: bool = False,
+    flags: int = os.O_RDONLY,
+    hint: str = "Nothing was read. Name a regular file.",
+) -> int:
+    """Open a regular file, for reading unless ``flags`` ask for more. A FIFO is not waited for, nor is a device ever read.
 
     :param follow: whether the last name of the path may be a symbolic link. A file of ours never is one.
     :returns: a descriptor that the caller closes.
     :raises OSError: when it cannot be opened, ``FileNotFoundError`` where nothing stands.
     :raises ContimgError: when anything but a regular file stands there.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
         descriptor = os.open(path, flags)
     except OSError as error:

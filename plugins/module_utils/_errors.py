@@ -14,7 +14,45 @@ if TYPE_CHECKING:
 
     AnyPath = Union[str, bytes]
 
-__all__ = ["ContimgError", "display", "failing"]
+__all__ = ["ContimgError", "cause_of", "display", "failing", "is_of_application"]
+
+_RESTORE = "Restore it from a backup."
+_MAKE_WRITABLE = "Make the file, its directory and its file system writable, and run again."
+# Of SQLite's words: what only the program that uses the database brings along.
+_OF_APPLICATION = (
+    "no such collation",
+    "no such function",
+    "unknown function",
+    "no such module",
+    "no such tokenizer",
+    "unknown tokenizer",
+    "unsafe use of",
+)
+# Of SQLite's words, in this order: what is the matter with the database, and what to do.
+_CAUSES = {
+    "malformed database schema": (
+        "has a schema that this SQLite cannot read",
+        "If a newer SQLite wrote it, set ansible_python_interpreter to a Python that has one; otherwise it is damaged.",
+    ),
+    "malformed": ("is damaged", _RESTORE),
+    "not a database": ("is damaged or not a database", _RESTORE),
+    "locked": ("is locked: another program is using it", "Stop that program (open_files_info names it) and run again."),
+    "readonly": ("cannot be written", _MAKE_WRITABLE),
+    "unable to open": (
+        "cannot be opened for writing",
+        _MAKE_WRITABLE,
+    ),  # so does WAL mode on a read-only file system end
+    "is full": (
+        "found no space left on its device",
+        "Make room there, and where SQLite sorts (TMPDIR), and run again.",
+    ),
+    "disk I/O": ("cannot be read or written", "Check its device."),
+    "interrupted": (
+        "takes more processor time than a database of its size needs",
+        "Its schema may hold a view that does not end. Look into it with its own program, or exclude it.",
+    ),
+    "too big": ("holds a value that is larger than the database itself", "Check it with PRAGMA integrity_check."),
+}
 
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
@@ -26,6 +64,18 @@ def display(path: AnyPath) -> str:
     accident, and no name can break a line or command a terminal.
     """
     return os.fsencode(path).decode("utf-8", "backslashreplace").translate(_VISIBLE)
+
+
+def is_of_application(error: sqlite3.Error) -> bool:
+    """Tell whether SQLite lacks only a function, collation, tokenizer or module of the program that uses the database."""
+    return any(sign in str(error) for sign in _OF_APPLICATION)
+
+
+def cause_of(error: sqlite3.Error) -> tuple[str, str]:
+    """Return what an error of SQLite means for the database, as a clause, and what to do; both empty where that is unknown."""
+    if is_of_application(error):
+        return "uses what only its own program brings along", "It is not damaged."
+    return next((cause for sign, cause in _CAUSES.items() if sign in str(error)), ("", ""))
 
 
 class ContimgError(Exception):
@@ -85,7 +135,7 @@ class failing:  # noqa: N801 (it reads as the word that it is in a with statemen
         if isinstance(error, OSError):
             raise self._failed(error) from error
         if isinstance(error, sqlite3.Error):
-            raise self._said(str(error)) from error
+            raise self._said(str(error), cause_of(error)[1]) from error
         if isinstance(error, UnicodeDecodeError):
             # Python's sqlite3 raises it when SQLite's own message quotes a damaged name or statement.
             raise self._said(display(bytes(error.object))) from error
@@ -100,5 +150,6 @@ class failing:  # noqa: N801 (it reads as the word that it is in a with statemen
                 what += f" at '{display(named)}'"
         return ContimgError(what, path=path, hint=self.hint, errno=error.errno)
 
-    def _said(self, words: str) -> ContimgError:
-        return ContimgError(f"could not {self.doing}: SQLite says '{words}'", path=self.path, hint=self.hint)
+    def _said(self, words: str, advice: str = "") -> ContimgError:
+        hint = f"{self.hint} {advice}".strip()
+        return ContimgError(f"could not {self.doing}: SQLite says '{words}'", path=self.path, hint=hint)

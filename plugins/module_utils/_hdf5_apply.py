@@ -22,7 +22,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     connected,
     sqlite_failing,
     text_of,
-    untouched,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     ACTIVE_HDF5_LOCATION,
@@ -35,12 +34,16 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_prove import prove, proving_rows, require_sound
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import Connection, Place
 
 __all__ = ["apply_split", "vacuum"]
 
@@ -69,16 +72,16 @@ def apply_split(options: SplitOptions, plan: SplitPlan) -> None:
 
 
 @contextlib.contextmanager
-def _products_held(options: SplitOptions, *, locks: bool) -> Iterator[tuple[str, sqlite3.Connection | None]]:
-    """Give the URI by which products is read; with ``locks`` also a connection whose transaction keeps writers away.
+def _products_held(options: SplitOptions, *, locks: bool) -> Iterator[tuple[Place, Connection | None]]:
+    """Give the place from which products is read; with ``locks`` also a connection whose transaction keeps writers away.
 
     Without ``locks`` it is read without a trace.
     """
     if not locks:
-        with untouched(options.products) as place:
-            yield place, None
+        with snapshot(options.products) as state:
+            yield state.place, None
         return
-    place = uri_of(options.products, "mode=rw")
+    place = writable(options.products)
     with connected() as guard:
         with sqlite_failing("lock the products database", options.products, _UNCHANGED):
             attached(guard, "src", place)
@@ -90,16 +93,16 @@ def _products_held(options: SplitOptions, *, locks: bool) -> Iterator[tuple[str,
 
 
 @contextlib.contextmanager
-def _both(options: SplitOptions, products: str, hdf5: str) -> Iterator[sqlite3.Connection]:
+def _both(options: SplitOptions, products: Place, hdf5: str) -> Iterator[Connection]:
     with sqlite_failing("write the HDF5 database", options.hdf5, _UNCHANGED), connected() as connection:
-        attached(connection, "dst", uri_of(hdf5, "mode=rw"))
+        attached(connection, "dst", writable(hdf5))
         attached(connection, "src", products)
         yield connection
 
 
-def _make(options: SplitOptions, plan: SplitPlan, products: str) -> None:
+def _make(options: SplitOptions, plan: SplitPlan, products: Place) -> None:
     """Make the HDF5 database in a file of its own, which gets its place when it is whole, proved and durable."""
-    with new_database(options.hdf5, like=options.products, state=_UNCHANGED) as temporary:
+    with new_database(real_path(options.hdf5), like=options.products, state=_UNCHANGED) as temporary:
         with _both(options, products, temporary) as connection:
             # Nobody knows this file before it has been flushed and named.
             for setting in (
@@ -120,7 +123,7 @@ def _make(options: SplitOptions, plan: SplitPlan, products: str) -> None:
         require_sound(options, temporary)
 
 
-def _fill(options: SplitOptions, plan: SplitPlan, products: str) -> None:
+def _fill(options: SplitOptions, plan: SplitPlan, products: Place) -> None:
     """Add to the HDF5 database what it lacks, in one transaction."""
     with _both(options, products, options.hdf5) as connection:
         connection.execute("PRAGMA dst.synchronous = EXTRA")
@@ -133,7 +136,7 @@ def _fill(options: SplitOptions, plan: SplitPlan, products: str) -> None:
         connection.execute("COMMIT")
         connection.execute("PRAGMA dst.wal_checkpoint(TRUNCATE)")
     with failing("flush the folder", options.hdf5, _UNCHANGED):
-        sync_directory(os.path.dirname(os.path.abspath(options.hdf5)))
+        sync_directory(os.path.dirname(real_path(options.hdf5)))
 
 
 def _write_rows(connection: sqlite3.Connection, options: SplitOptions, plan: SplitPlan) -> None:
@@ -222,7 +225,7 @@ def _drop(options: SplitOptions, guard: sqlite3.Connection) -> None:
     with sqlite_failing("empty the log of the products database", options.products, _DONE):
         guard.execute("PRAGMA src.wal_checkpoint(TRUNCATE)")
     with failing("flush the folder", options.products, _DONE):
-        sync_directory(os.path.dirname(os.path.abspath(options.products)))
+        sync_directory(os.path.dirname(real_path(options.products)))
 
 
 def vacuum(products: str) -> None:
@@ -232,7 +235,7 @@ def vacuum(products: str) -> None:
     """
     state = "The split is done and proved; the database is as large as it was."
     with connected() as connection, sqlite_failing("vacuum the products database", products, state):
-        attached(connection, "src", uri_of(products, "mode=rw"))
+        attached(connection, "src", writable(products))
         connection.execute("PRAGMA src.synchronous = EXTRA")
         connection.execute("VACUUM src")
         connection.execute("PRAGMA src.wal_checkpoint(TRUNCATE)")

@@ -6,37 +6,26 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, cause_of, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import register
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import attach, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, open_readonly, uri_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["attached", "columns_of", "connected", "number", "reading", "sqlite_failing", "text_of", "untouched"]
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import Connection, Place
 
-_BUSY_SECONDS = 5.0
+__all__ = ["attached", "columns_of", "connected", "number", "reading", "sqlite_failing", "text_of"]
+
 _CACHE_KIBIBYTES = 65536
 _SORT_KIBIBYTES = (
     131072  # enough to sort the entries of an index of two million rows in memory, without a temporary file
 )
-_MAKE_WRITABLE = "Make the file, its folder and its file system writable, and run again."
-_CAUSES = {
-    "locked": ("is locked: another program is using it", "Stop that program (open_files_info names it) and run again."),
-    "readonly": ("cannot be written", _MAKE_WRITABLE),
-    "unable to open": (
-        "cannot be opened for writing",
-        _MAKE_WRITABLE,
-    ),  # so does WAL mode on a read-only file system end
-    "malformed": ("is damaged", "Restore it from a backup."),
-    "not a database": ("is damaged or no database", "Restore it from a backup."),
-    "is full": ("found no space left on its device", "Make room and run again."),
-}
 
 
 @contextlib.contextmanager
@@ -50,22 +39,19 @@ def sqlite_failing(doing: str, path: str, state: str) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            for sign, (what, advice) in _CAUSES.items():
-                if sign in str(error):
-                    hint = f"{state} {advice}"
-                    raise ContimgError(f"{what} (SQLite says '{error}')", path=path, hint=hint) from error
-            raise
+            what, advice = cause_of(error)
+            if not what:
+                raise
+            raise ContimgError(f"{what} (SQLite says '{error}')", path=path, hint=f"{state} {advice}") from error
 
 
 @contextlib.contextmanager
-def connected() -> Iterator[sqlite3.Connection]:
+def connected() -> Iterator[Connection]:
     """Give a connection to nothing yet, with the functions of derivation. TEXT arrives as :class:`Text`.
 
     Any thread may use it, one at a time.
     """
-    connection = sqlite3.connect(
-        ":memory:", uri=True, isolation_level=None, timeout=_BUSY_SECONDS, check_same_thread=False
-    )
+    connection = connect(any_thread=True)
     connection.text_factory = Text
     try:
         register(connection)
@@ -75,27 +61,15 @@ def connected() -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def attached(connection: sqlite3.Connection, alias: str, uri: str) -> None:
+def attached(connection: Connection, alias: str, place: Place) -> None:
     """Attach a database, and read its schema, so that whatever keeps it from being read comes out. Raises sqlite3.Error."""
-    connection.execute(f"ATTACH ? AS {alias}", (uri,))
+    attach(connection, alias, place)
     connection.execute(f"PRAGMA {alias}.cache_size = -{_CACHE_KIBIBYTES}")
     connection.execute(f"SELECT count(*) FROM {alias}.sqlite_master")  # noqa: S608
 
 
 @contextlib.contextmanager
-def untouched(path: str) -> Iterator[str]:
-    """Give the URI by which another connection reads what :func:`open_readonly` reads, as long as this context lasts.
-
-    The lock that the reader holds meanwhile is what makes ``immutable`` true.
-    """
-    with open_readonly(path) as reader:
-        read = reader.execute("PRAGMA database_list").fetchone()[2]
-        same = os.path.samefile(read, path)
-        yield uri_of(os.fsdecode(read), "immutable=1" if same else "mode=rw")
-
-
-@contextlib.contextmanager
-def reading(products: str, hdf5: str | None) -> Iterator[sqlite3.Connection]:
+def reading(products: str, hdf5: str | None) -> Iterator[Connection]:
     """Connect to both databases without leaving a trace. TEXT arrives as :class:`Text`.
 
     :param hdf5: ``None`` where there is none; then there is no ``dst``.
@@ -103,14 +77,14 @@ def reading(products: str, hdf5: str | None) -> Iterator[sqlite3.Connection]:
     """
     with contextlib.ExitStack() as stack:
         places = {
-            alias: (path, stack.enter_context(untouched(path)))
+            alias: (path, stack.enter_context(snapshot(path)).place)
             for alias, path in (("src", products), ("dst", hdf5))
             if path is not None
         }
         connection = stack.enter_context(connected())
-        for alias, (path, uri) in places.items():
+        for alias, (path, place) in places.items():
             with sqlite_failing("read the database", path, "It was not changed."):
-                attached(connection, alias, uri)
+                attached(connection, alias, place)
         with sqlite_failing("read the database", products, "Nothing was touched."):
             yield connection
 

@@ -25,7 +25,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     target_wins,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import IMMUTABLE, Place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,13 +39,13 @@ _DOING = "prove the HDF5 database"
 
 
 @contextlib.contextmanager
-def proving_rows(options: SplitOptions, plan: SplitPlan, *, products: str, hdf5: str) -> Iterator[None]:
+def proving_rows(options: SplitOptions, plan: SplitPlan, *, products: Place, hdf5: str) -> Iterator[None]:
     """Compare every row of products with that of a new HDF5 database in a thread of its own, while others work on the file.
 
     They may add indexes. These stand on pages of their own: those of the rows are not written again, so what the thread
     reads without locks (``immutable``) is the file as it stays.
 
-    :param products: the URI of the products database; nobody writes to it meanwhile.
+    :param products: the products database; nobody writes to it meanwhile.
     :param hdf5: the path of the new database, with all rows committed.
     :raises ContimgError: at the end, when a row is missing or differs.
     """
@@ -52,7 +53,7 @@ def proving_rows(options: SplitOptions, plan: SplitPlan, *, products: str, hdf5:
         stack.enter_context(sqlite_failing(_DOING, options.hdf5, _UNCHANGED))
         connection = stack.enter_context(connected())
         attached(connection, "src", products)
-        attached(connection, "dst", uri_of(hdf5, "immutable=1"))
+        attached(connection, "dst", Place(hdf5, IMMUTABLE))
         connection.execute("BEGIN")  # from here on it sees the schema as it is now
         connection.execute(f"SELECT 1 FROM dst.{INDEX} LIMIT 1").fetchone()  # noqa: S608
         with ThreadPoolExecutor(1) as second:
@@ -65,28 +66,31 @@ def proving_rows(options: SplitOptions, plan: SplitPlan, *, products: str, hdf5:
 def require_sound(options: SplitOptions, hdf5: str) -> None:
     """Let SQLite check the structure of a new HDF5 database. Raises ContimgError."""
     with sqlite_failing(_DOING, options.hdf5, _UNCHANGED):
-        _require_ok(options, _structure(hdf5))
+        _require_ok(options, _structure(Place(hdf5, IMMUTABLE)))
 
 
-def prove(options: SplitOptions, plan: SplitPlan, *, products: str) -> None:
+def prove(options: SplitOptions, plan: SplitPlan, *, products: Place) -> None:
     """Compare every row of products with that of the HDF5 database, and check that one's structure meanwhile.
 
-    :param products: the URI of the products database; nobody writes to it meanwhile.
+    :param products: the products database; nobody writes to it meanwhile.
     :raises ContimgError: when a row is missing, or differs where it was to win.
     """
-    with sqlite_failing(_DOING, options.hdf5, _UNCHANGED), connected() as connection:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(sqlite_failing(_DOING, options.hdf5, _UNCHANGED))
+        state = stack.enter_context(snapshot(options.hdf5))
+        connection = stack.enter_context(connected())
         attached(connection, "src", products)
-        attached(connection, "dst", uri_of(options.hdf5, "mode=rw"))
+        attached(connection, "dst", state.place)
         with ThreadPoolExecutor(1) as second:
-            structure = second.submit(_structure, options.hdf5)
+            structure = second.submit(_structure, state.place)
             wrong, rows = _count_wrong(connection, options, plan)
             _require_ok(options, structure.result())
         _require(options, plan, wrong, rows)
 
 
-def _structure(hdf5: str) -> str:
+def _structure(hdf5: Place) -> str:
     with connected() as connection:
-        attached(connection, "dst", uri_of(hdf5, "mode=rw"))
+        attached(connection, "dst", hdf5)
         return text_of(connection.execute("PRAGMA dst.quick_check(1)").fetchone()[0])
 
 

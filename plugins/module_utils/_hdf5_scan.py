@@ -24,7 +24,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     text_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, INDEX
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,7 +198,7 @@ def _write(hdf5_db: str, scan: Scan) -> None:
     )
     marks = ", ".join(f":{name}" for name in names)
     with connected() as connection, sqlite_failing("write the HDF5 database", hdf5_db, "It is as it was."):
-        attached(connection, "dst", uri_of(hdf5_db, "mode=rw"))
+        attached(connection, "dst", writable(hdf5_db))
         connection.execute("PRAGMA dst.synchronous = EXTRA")
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
@@ -210,4 +211,4 @@ def _write(hdf5_db: str, scan: Scan) -> None:
         )
         connection.execute("COMMIT")
     with failing("flush the folder", hdf5_db, "The rows are written."):
-        sync_directory(os.path.dirname(os.path.abspath(hdf5_db)))
+        sync_directory(os.path.dirname(real_path(hdf5_db)))

@@ -16,7 +16,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal i
     users_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted, table_names
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import select_rows, table_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database, open_readonly
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import clear_backups
@@ -112,7 +112,7 @@ def _relation(path: str, counterpart: str) -> str:
 def _has_rows(path: str) -> bool:
     with open_readonly(path) as connection:
         return any(
-            connection.execute(f"SELECT 1 FROM main.{quoted(table)} LIMIT 1").fetchone() is not None  # noqa: S608
+            select_rows(connection, table).fetchone() is not None
             for table in table_names(connection)
             if table != "sqlite_sequence"
         )

@@ -23,8 +23,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     text_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import IMMUTABLE, Place, real_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -211,9 +212,9 @@ def _row(path: str, columns: list[str]) -> dict[str, object]:
 def _write(products: str, found: Difference, backup: str | None) -> None:
     """Remove and register in one transaction; what is removed is compared with its backup under the same lock."""
     with connected() as connection, sqlite_failing("write the products database", products, _UNCHANGED):
-        attached(connection, "dst", uri_of(products, "mode=rw"))
+        attached(connection, "dst", writable(products))
         if backup is not None:
-            attached(connection, "kept", uri_of(backup, "mode=ro&immutable=1"))
+            attached(connection, "kept", Place(backup, IMMUTABLE))
         connection.execute("PRAGMA dst.synchronous = EXTRA")
         connection.execute("BEGIN IMMEDIATE")
         for path in found.removed:
@@ -229,7 +230,7 @@ def _write(products: str, found: Difference, backup: str | None) -> None:
             )
         connection.execute("COMMIT")
     with failing("flush the directory", products, "The rows are written."):
-        sync_directory(os.path.dirname(os.path.abspath(products)))
+        sync_directory(os.path.dirname(real_path(products)))
 
 
 def _row_of(connection: sqlite3.Connection, alias: str, path: str) -> list[list[tuple[str, object]]]:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sqlite3
 from dataclasses import dataclass
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, with_ending
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import READ_WRITE, Place, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
 
@@ -58,13 +59,10 @@ def back_up_database(plan: BackupPlan) -> str:
     ensure_private_directory(os.path.dirname(plan.target))
     with new_database(plan.target, like=None, state=_UNTOUCHED) as temporary:
         with failing("back up the database", plan.path, _UNTOUCHED):
-            copy = sqlite3.connect(temporary)
-            try:
+            with contextlib.closing(connect(Place(temporary, READ_WRITE))) as copy:
                 with open_readonly(plan.path) as source:
                     source.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
-            finally:
-                copy.close()
         if content_checksum(temporary) != plan.checksum:
             raise ContimgError("the backup differs from the original", path=plan.target, hint=_UNTOUCHED)
     return plan.target

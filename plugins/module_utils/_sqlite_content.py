@@ -8,11 +8,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
+    ContimgError,
+    display,
+    failing,
+    is_of_application,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors, forked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot, read_header, snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
@@ -29,6 +35,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 __all__ = [
@@ -45,7 +52,9 @@ __all__ = [
 
 ALGORITHM = "contimg1:sha256:"
 _SMALL_BYTES = 4 << 20  # below this, starting a process costs more than it saves
-_RESTORE = "It was not changed. Restore it from a backup."
+_UNCHANGED = "It was not changed."
+_NOT_MADE = "not made: "
+_BROKEN_CONSTRAINT = re.compile(r"\S+ value in |CHECK constraint failed in ")
 _INTEGRITY = {"quick": "PRAGMA quick_check(20)", "full": "PRAGMA integrity_check(20)"}
 
 
@@ -107,7 +116,8 @@ def content_of(
     with contextlib.ExitStack() as held:
         answers = dict(forked(_Worker(state, jobs, held), len(jobs), workers))
     done = [(job, answers[index]) for index, job in enumerate(jobs)]
-    findings = _sound(state, [answer for job, answer in done if job.kind in _INTEGRITY])
+    checked = [answer for job, answer in done if job.kind in _INTEGRITY]
+    findings = _sound(state, checked, asked=integrity != "none")
     files = [answer for job, answer in done if job.kind == "file"]
     tables = _tables(state, done)
     return Content(_whole(schema, tables), tables, findings, files[0] if files else "")
@@ -140,7 +150,7 @@ class _Worker:
             return _file_checksum(self._state.path)
         if job.table is None:
             return _integrity(self._state, job.kind)
-        with failing("read the database", self._state.path, _RESTORE):
+        with failing("read the database", self._state.path, _UNCHANGED):
             if self._connection is None:
                 self._connection = self._held.enter_context(self._state.connected())
             if not job.table.rowid:
@@ -149,30 +159,42 @@ class _Worker:
 
 
 def _integrity(state: Snapshot, kind: str) -> list[str]:
-    """Return what SQLite's check finds, by a connection that knows only SQLite's own collations."""
+    """Return what SQLite's check finds, by a connection that knows only SQLite's own collations.
+
+    Where it needs what only the program of the database brings along, it is not made, and that is no finding.
+    """
     with state.connected() as connection:
         try:
             return [str(found, "utf-8", "replace") for (found,) in connection.execute(_INTEGRITY[kind])]
         except sqlite3.OperationalError as error:
-            if "no such collation" not in str(error):
+            # SQLite 3.44 and newer have no better words for a tokenizer that they do not know.
+            if not is_of_application(error) and str(error) != "SQL logic error":
                 raise
-            hint = "It was not changed. Leave the check out (integrity: none), or run it where the collation is known."
-            raise ContimgError(f"cannot be checked: SQLite says '{error}'", path=state.path, hint=hint) from error
+            return [f"{_NOT_MADE}SQLite says '{error}'"]
 
 
-def _sound(state: Snapshot, answers: list[list[str]]) -> tuple[str, ...]:
-    """Return what SQLite's check found, which is ``ok`` or nothing; anything else is an error."""
+def _sound(state: Snapshot, answers: list[list[str]], *, asked: bool) -> tuple[str, ...]:
+    """Return what SQLite's check found, where that is no error: ``ok``, why it was not made, or nothing.
+
+    :param asked: whether the operator has asked for the check; otherwise rows that break a constraint are none of its business.
+    """
     findings = tuple(found for answer in answers for found in answer)
-    if findings in ((), ("ok",)):
+    if findings in ((), ("ok",)) or findings[0].startswith(_NOT_MADE):
         return findings
-    raise ContimgError(
-        f"is damaged: {'; '.join(findings[:3])}",
-        path=state.path,
-        hint="It was not changed. "
-        + ("Does its -wal or -journal belong to another database? " if state.hot else "")
-        + "Restore it from a backup.",
-        integrity=list(findings),
-    )
+    damage = [found for found in findings if not _BROKEN_CONSTRAINT.match(found)]
+    if damage:
+        other = "Does its -wal or -journal belong to another database? " if state.hot else ""
+        hint = f"{_UNCHANGED} {other}Restore it from a backup."
+        raise ContimgError(f"is damaged: {_first(damage)}", path=state.path, hint=hint, integrity=list(findings))
+    if asked:
+        hint = f"{_UNCHANGED} It is not damaged. Correct these rows, or leave the check of this database out (integrity: none)."
+        what = f"holds rows that its own schema forbids: {_first(findings)}"
+        raise ContimgError(what, path=state.path, hint=hint, integrity=list(findings))
+    return ()
+
+
+def _first(findings: Sequence[str]) -> str:
+    return "; ".join(findings[:3])
 
 
 def _tables(state: Snapshot, done: list[tuple[_Job, Any]]) -> dict[str, dict[str, Any]]:
@@ -225,7 +247,7 @@ def describe(path: str, *, integrity: str = "none", tables: bool = False, worker
         content = content_of(state, workers=workers, integrity=integrity, with_file=True)
         header = read_header(path)
         pages = _page_count(state)
-        wal_bytes = _size(path + "-wal")
+        wal_bytes = _size(state.real + "-wal")
     return {
         "path": display(path),
         "checksum": content.checksum,
@@ -245,9 +267,7 @@ def _page_count(state: Snapshot) -> int:
 
 
 def _size(path: str) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return os.stat(path).st_size
-    return 0
+    return os.stat(path).st_size if os.path.exists(path) else 0
 
 
 def _file_checksum(path: str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._forked import forked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import attach, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
     CHUNK_ROWS,
     Table,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import Connection
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot
 
     Found = tuple[bytes, int, int]  # digest of a row, 1 here or -1 there, rowid or position
@@ -46,7 +48,7 @@ class Differences:
     """Rows that may differ, kept on disk: memory stays the same however many they are."""
 
     def __init__(self) -> None:
-        self._kept = sqlite3.connect("", isolation_level=None)
+        self._kept = connect("")
         self._kept.execute("CREATE TABLE main.found(digest BLOB, side INTEGER, place INTEGER)")
         self._kept.execute("BEGIN")
 
@@ -131,8 +133,8 @@ class _Join:
         held: contextlib.ExitStack,
     ) -> None:
         self._here, self._there, self._table, self._held = here, there, table, held
-        self._ours: sqlite3.Connection | None = None
-        self._theirs: sqlite3.Connection | None = None
+        self._ours: Connection | None = None
+        self._theirs: Connection | None = None
         name, rowid = quoted(table.name), table.rowid
         between = f"{rowid} BETWEEN ? AND ?"
         surely = " AND ".join(_surely_equal(quoted(column), kind) for column, kind in zip(table.columns, affinities))
@@ -149,12 +151,12 @@ class _Join:
             f" AND NOT EXISTS (SELECT 1 FROM main.{name} a NOT INDEXED WHERE a.{rowid} = b.{rowid})"
         )
 
-    def _connect(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    def _connect(self) -> tuple[Connection, Connection]:
         if self._ours is None or self._theirs is None:
             self._ours = self._held.enter_context(self._here.connected())
             self._theirs = self._held.enter_context(self._there.connected())
             self._ours.execute("COMMIT")
-            self._ours.execute("ATTACH ? AS there", (self._there.uri(),))
+            attach(self._ours, "there", self._there.place)
         return self._ours, self._theirs
 
     def __call__(self, between: tuple[int, int]) -> tuple[int, int, list[Found]]:
@@ -212,7 +214,9 @@ def _surely_equal(column: str, affinity: str) -> str:
         return same
     if affinity == "INTEGER":
         return f"{same} AND ({ours} > {_LOWEST} OR {ours} IS NULL)"
-    return f"{same} AND ({ours} >= '' OR {ours} IS NULL OR ({ours} AND typeof({ours}) = typeof({theirs})))"
+    return (
+        f"{same} AND ({ours} >= '' COLLATE BINARY OR {ours} IS NULL OR ({ours} AND typeof({ours}) = typeof({theirs})))"
+    )
 
 
 def row_at(connection: sqlite3.Connection, table: Table, place: int, *, by_rowid: bool) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted, table_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import stand_in_for_collations
 
 if TYPE_CHECKING:
     import sqlite3
@@ -67,7 +68,8 @@ def _time_columns(connection: sqlite3.Connection, table: str) -> list[str]:
 
 def _moments(connection: sqlite3.Connection, table: str, column: str) -> Iterator[float]:
     """Yield the latest moment of a column in each of the forms that it has, as seconds since the epoch."""
-    name = quoted(column)
+    stand_in_for_collations(connection, table)
+    name = f"{quoted(column)} COLLATE BINARY"  # its own may be one that only its program knows
     number = f"typeof({name}) IN ('integer', 'real')"
     latest = ", ".join(
         f"max(CASE WHEN {number} AND {name} >= {low!r} AND {name} < {high!r} THEN {name} END)"

@@ -5,57 +5,80 @@
 
 Why not simply ``mode=ro``: SQLite then makes a ``-shm`` and a ``-wal`` and leaves them; with ``readonly_shm`` it still
 calls ``fchown`` on the ``-wal`` when it runs as root, which changes its ctime. So a database whose truth lies partly in
-a ``-wal`` or a hot ``-journal`` is read from a private copy, taken while a lock keeps checkpoints away.
-Byte offsets of locks and headers: the SQLite file format and WAL-index documentation.
+a ``-wal`` or a hot ``-journal`` is read from a private copy, taken while a lock keeps checkpoints away. The copy of a
+journal names no super-journal: what SQLite would do by that name is judged before (``_sqlite_journal``).
+
+As SQLite does, a symbolic link is resolved first: the sidecars are those beside the real file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
 import sqlite3
 import stat
 import struct
-import tempfile
 import time
-import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import (
+    PRIVATE_NAME,
+    private_directory,
+    private_place,
+    remove_abandoned_once,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
+    IMMUTABLE,
+    READ_WRITE,
+    Place,
+    connect,
+    real_path,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
+    JOURNAL,
+    is_hot,
+    open_beside,
+    refuse_foreign_super_journal,
+    strip_super_journal,
+    super_journal_named_by,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import (
+    ATTEMPTS,
+    PAUSE_SECONDS,
+    checkpoints_kept_away,
+    is_being_written,
+    writers_kept_away,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import IO
+    from collections.abc import Iterator
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import Connection
 
 __all__ = [
     "SIDECARS",
     "Header",
     "Snapshot",
     "Text",
+    "copy_in",
+    "holds_bytes",
     "is_database",
-    "lock_exclusively",
     "open_readonly",
     "read_header",
+    "settle",
     "sidecars",
     "snapshot",
-    "uri_of",
+    "super_journal_of",
 ]
 
-SIDECARS = ("-wal", "-shm", "-journal")
+SIDECARS = ("-wal", "-shm", JOURNAL)
 
 _MAGIC = b"SQLite format 3\x00"
 _WAL_HEADER_BYTES = 32
-_CHECKPOINT_LOCK = 121  # byte of the -shm that a checkpoint holds exclusively
-_RESERVED_LOCK = 0x40000001  # byte of the main file that a writer holds in rollback mode
-_PENDING_LOCK = 0x40000000  # byte that a writer holds while it waits for readers to leave
-_SHARED_LOCK, _SHARED_BYTES = 0x40000002, 510  # what each reader holds in rollback mode
-_OFD_GETLK, _OFD_SETLK = 36, 37  # locks of the open file: closing another descriptor does not drop them
-_ATTEMPTS = 50
-_PAUSE_SECONDS = 0.1
-_DAMAGED = "It was not changed. If it is damaged, restore it from a backup."
+_PART = 1 << 20
+_UNCHANGED = "It was not changed."
 
 
 class Text(bytes):
@@ -85,7 +108,7 @@ def read_header(path: str) -> Header | None:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ContimgError("is not a database but no regular file at all", path=path, hint="Name a database file.")
-        with failing("read the database's header", path, _DAMAGED):
+        with failing("read the database's header", path, f"{_UNCHANGED} Check its device."):
             raw = os.pread(descriptor, 100, 0)
     finally:
         os.close(descriptor)
@@ -98,8 +121,9 @@ def is_database(path: str) -> bool:
 
 
 def sidecars(path: str) -> tuple[str, ...]:
-    """Return the paths of the ``-wal``, ``-shm`` and ``-journal`` that stand beside a database."""
-    return tuple(path + suffix for suffix in SIDECARS if os.path.lexists(path + suffix))
+    """Return the paths of the ``-wal``, ``-shm`` and ``-journal`` that stand beside a database, wherever it really is."""
+    real = real_path(path)
+    return tuple(real + suffix for suffix in SIDECARS if os.path.lexists(real + suffix))
 
 
 def _stat(path: str) -> os.stat_result:
@@ -112,23 +136,26 @@ class Snapshot:
     """One state of a database that stays as it is while the snapshot is held; any process may read it.
 
     :ivar path: the database, as the operator named it.
+    :ivar real: the same, no symbolic link; its sidecars stand beside it.
     :ivar opened: the file to open: the database itself, or a private copy of it.
     :ivar hot: whether a ``-wal`` or a hot ``-journal`` had a part in it.
     """
 
     path: str
+    real: str
     opened: str
     hot: bool
 
-    def uri(self) -> str:
-        """Return the URI by which SQLite opens the state."""
-        return uri_of(self.opened, "mode=ro&immutable=1")  # without mode=ro, closing looks like the end of writing
+    @property
+    def place(self) -> Place:
+        """How SQLite opens the state."""
+        return Place(self.opened, IMMUTABLE)
 
     @contextlib.contextmanager
-    def connected(self) -> Iterator[sqlite3.Connection]:
+    def connected(self) -> Iterator[Connection]:
         """Open the state for reading; TEXT arrives as :class:`Text`. Raises ContimgError."""
-        with failing("read the database", self.path, _DAMAGED):
-            connection = sqlite3.connect(self.uri(), uri=True, isolation_level=None)
+        with failing("read the database", self.path, _UNCHANGED):
+            connection = connect(self.place)
             connection.text_factory = Text
             try:
                 connection.execute("BEGIN")
@@ -142,167 +169,139 @@ class Snapshot:
 def snapshot(path: str) -> Iterator[Snapshot]:
     """Hold a database, with what its ``-wal`` or hot ``-journal`` adds, in one state, and leave no trace.
 
-    :raises ContimgError: when the path is no database, cannot be read, is locked, or changed while it was read.
+    :raises ContimgError: when the path is no database, cannot be read, is locked, or changed while it was read; and when
+        its journal names a super-journal that does not stand beside it.
     """
+    remove_abandoned_once(private_place())
     header = read_header(path)
     if header is None:
         found = "an empty file" if _stat(path).st_size == 0 else "some other kind of file, or encrypted"
         raise ContimgError(f"is not an SQLite database but {found}", path=path, hint="Name a database, or exclude it.")
-    with _checkpoints_kept_away(path) if header.journal_mode == "wal" else _writers_kept_away(path):
-        if _holds_bytes(path + "-wal") or _has_hot_journal(path):
-            with _private_copy(path) as copy:
-                yield Snapshot(path, copy, hot=True)
+    real = real_path(path)
+    with checkpoints_kept_away(real) if header.journal_mode == "wal" else writers_kept_away(real):
+        if holds_bytes(real, "-wal") or _has_hot_journal(real):
+            with _private_copy(path, real) as copy:
+                yield Snapshot(path, real, copy, hot=True)
         else:
-            with _unmoved(path):
-                yield Snapshot(path, path, hot=False)
+            with _unmoved(real):
+                yield Snapshot(path, real, real, hot=False)
 
 
 @contextlib.contextmanager
-def open_readonly(path: str) -> Iterator[sqlite3.Connection]:
+def open_readonly(path: str) -> Iterator[Connection]:
     """Open a :func:`snapshot` of a database for reading. TEXT arrives as :class:`Text`. Raises what that raises."""
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(snapshot(path))
         yield stack.enter_context(state.connected())
 
 
-def _settle(path: str, copy: str) -> None:
-    """Let SQLite bring a private copy's log into its main file, so that this file alone is the state."""
-    with failing("read the database with its log", path, _DAMAGED):
-        connection = sqlite3.connect(uri_of(copy, "mode=rw"), uri=True, isolation_level=None)
-        try:
-            connection.execute("SELECT count(*) FROM main.sqlite_master").fetchone()
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        finally:
-            connection.close()
+def holds_bytes(real: str, suffix: str) -> bool:
+    """Tell whether a file that belongs to a database, which is no symbolic link, holds anything. Raises ContimgError."""
+    with open_beside(real, suffix) as file:
+        return file is not None and os.fstat(file).st_size > 0
 
 
-def uri_of(path: str, query: str) -> str:
-    """Return the URI by which SQLite opens a file of any name."""
-    return f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(path)))}?{query}"
-
-
-def _holds_bytes(path: str) -> bool:
-    return os.path.exists(path) and os.stat(path).st_size > 0
-
-
-def _has_hot_journal(path: str) -> bool:
-    """Tell whether SQLite would open the journal: its writer, who would hold the reserved lock, is gone."""
-    if not _holds_bytes(path + "-journal"):
-        return False
-    with failing("ask for the lock of the database", path), _opened(path) as file:
-        answer = fcntl.fcntl(file.fileno(), _OFD_GETLK, _lock(fcntl.F_RDLCK, _RESERVED_LOCK))
-    return bool(struct.unpack_from("h", answer)[0] == fcntl.F_UNLCK)
-
-
-def _opened(path: str) -> IO[bytes]:
-    """Open a file for reading. Where it is a FIFO, nobody is waited for."""
-    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
-
-
-def _lock(kind: int, start: int, length: int = 1) -> bytes:
-    """Return a ``struct flock`` for some bytes."""
-    return struct.pack("hhqqi", kind, os.SEEK_SET, start, length, 0)
+def _has_hot_journal(real: str) -> bool:
+    """Tell whether SQLite would play the journal back: its writer, who would hold the reserved lock, is gone."""
+    with open_beside(real, JOURNAL) as journal:
+        if journal is None or not is_hot(journal):
+            return False
+    with open_beside(real, "") as database:
+        return database is not None and not is_being_written(database)
 
 
 @contextlib.contextmanager
-def _checkpoints_kept_away(path: str) -> Iterator[None]:
-    """Hold the checkpoint lock of a database in use, shared: its main file then stays as it is, writers go on."""
-    shm = path + "-shm"
-    if not os.path.exists(shm):
-        yield
-        return
-    with failing("open the shared memory of the database", shm), _opened(shm) as file:
-        hint = "Try again later."
-        _insist(lambda: _take(file, _CHECKPOINT_LOCK), path, "is locked by a checkpoint that does not end", hint)
-        yield
-
-
-@contextlib.contextmanager
-def _writers_kept_away(path: str) -> Iterator[None]:
-    """Hold SQLite's shared lock of a database in rollback mode: no writer can then change the file.
-
-    As a lock of the open file, for SQLite's own is lost as soon as this process closes the file anywhere.
-    """
-    with failing("lock the database for reading", path), _opened(path) as file:
-        hint = "Try again later, or stop its writers first."
-        _insist(lambda: _take_shared(file), path, "is locked by a writer", hint)
-        yield
-
-
-def lock_exclusively(descriptor: int) -> None:
-    """Take SQLite's exclusive lock of a database, as a lock of the open file: no connection can then read or write it.
-
-    A connection in WAL mode, or within a transaction, keeps it from being taken.
-
-    :param descriptor: of the main file, open for reading and writing.
-    :raises OSError: when another process holds any lock of it.
-    """
-    length = _SHARED_LOCK + _SHARED_BYTES - _PENDING_LOCK
-    fcntl.fcntl(descriptor, _OFD_SETLK, _lock(fcntl.F_WRLCK, _PENDING_LOCK, length))
-
-
-def _insist(take: Callable[[], None], path: str, what: str, hint: str) -> None:
-    """Take a lock that another process may hold for a moment. Raises ContimgError when that moment does not end."""
-    for _attempt in range(_ATTEMPTS):
-        with contextlib.suppress(BlockingIOError, PermissionError):
-            take()
-            return
-        time.sleep(_PAUSE_SECONDS)
-    raise ContimgError(what, path=path, hint=hint)
-
-
-def _take(file: IO[bytes], start: int, length: int = 1) -> None:
-    fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_RDLCK, start, length))
-
-
-def _take_shared(file: IO[bytes]) -> None:
-    """Take the shared lock as SQLite does: under the pending lock, which goes again."""
-    _take(file, _PENDING_LOCK)
-    try:
-        _take(file, _SHARED_LOCK, _SHARED_BYTES)
-    finally:
-        fcntl.fcntl(file.fileno(), _OFD_SETLK, _lock(fcntl.F_UNLCK, _PENDING_LOCK))
-
-
-@contextlib.contextmanager
-def _private_copy(path: str) -> Iterator[str]:
-    """Copy a database with its ``-wal`` or ``-journal`` into a private folder; the copy is one consistent state."""
-    folder = tempfile.mkdtemp(prefix="contimg-", dir=os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108
-    copy = os.path.join(folder, "database")
-    try:
-        with failing("copy the database for reading", path, "It was not changed."):
-            for _attempt in range(_ATTEMPTS):
-                before = _moment(path)
-                for suffix in ("", "-wal", "-journal"):
-                    _copy_if_there(path + suffix, copy + suffix)
-                if _moment(path) == before:
-                    break
-                time.sleep(_PAUSE_SECONDS)
-            else:
-                raise ContimgError("changes faster than it can be read", path=path, hint="Stop its writers first.")
-        _settle(path, copy)
+def _private_copy(path: str, real: str) -> Iterator[str]:
+    """Copy a database with its ``-wal`` or ``-journal`` into a private directory; the copy is one consistent state."""
+    with private_directory(state=_UNCHANGED) as folder:
+        copy = os.path.join(folder, PRIVATE_NAME)
+        name = _copy_one_state(path, real, copy)
+        if name:
+            refuse_foreign_super_journal(real, name, shown=path)
+        with failing("read the database with its WAL or journal", path, _UNCHANGED):
+            settle(copy, shown=path)
         yield copy
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _copy_if_there(source: str, target: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(target)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(source, target)
+def _copy_one_state(path: str, real: str, copy: str) -> bytes:
+    """Copy a database while it does not change; return the super-journal that its hot journal names."""
+    for _attempt in range(ATTEMPTS):
+        before = _moment(real)
+        for suffix in ("", "-wal", JOURNAL):
+            with open_beside(real, suffix) as source:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(copy + suffix)
+                if source is not None:
+                    copy_in(source, copy + suffix, shown=path)
+        if _moment(real) == before:
+            return super_journal_of(copy)
+        time.sleep(PAUSE_SECONDS)
+    raise ContimgError("changes faster than it can be read", path=path, hint="Stop its writers first.")
+
+
+def super_journal_of(copy: str) -> bytes:
+    """Return the super-journal that the hot journal of a private copy names, empty where it names none. Raises ContimgError."""
+    with open_beside(copy, JOURNAL) as journal:
+        return b"" if journal is None or not is_hot(journal) else super_journal_named_by(journal)
+
+
+def copy_in(source: int, target: str, *, shown: str) -> None:
+    """Copy an open file into a private directory.
+
+    :param shown: the database as the operator knows it.
+    :raises ContimgError: naming the database where it cannot be read, and the place of private copies where these lack room.
+    """
+    reading = failing("read the database for a private copy", shown, f"{_UNCHANGED} Check its device.")
+    with _writing_copy(shown), open(target, "xb", buffering=0) as file:
+        position = 0
+        while True:
+            with reading:
+                part = os.pread(source, _PART, position)
+            if not part:
+                return
+            position += file.write(part)
+
+
+def _writing_copy(shown: str) -> failing:
+    hint = f"{_UNCHANGED} Make room there for the database and its WAL twice, or set TMPDIR to a directory that has it."
+    return failing(f"write a private copy of {display(shown)}", private_place(), hint)
+
+
+def settle(copy: str, *, shown: str) -> None:
+    """Let SQLite bring the WAL or journal of a private copy into its main file, so that this file alone is the state.
+
+    :param shown: the database as the operator knows it.
+    :raises sqlite3.Error: when SQLite cannot.
+    :raises ContimgError: when there is no room for it.
+    """
+    try:
+        _settle(copy)
+    except sqlite3.OperationalError as error:
+        if "is full" not in str(error):
+            raise
+        with _writing_copy(shown):
+            raise
+
+
+def _settle(copy: str) -> None:
+    with open_beside(copy, JOURNAL, os.O_RDWR) as journal:
+        if journal is not None:
+            strip_super_journal(journal)
+    with contextlib.closing(connect(Place(copy, READ_WRITE))) as connection:
+        connection.execute("SELECT count(*) FROM main.sqlite_master").fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def _moment(path: str) -> tuple[object, ...]:
-    """Return what tells whether a copy was torn: the main file's times, the header of the log, the journal's times.
+    """Return what tells whether a copy was torn: the main file's times, the header of the WAL, the journal's times.
 
-    A writer may append to the log meanwhile: its tail is a transaction that is whole or is ignored.
+    A writer may append to the WAL meanwhile: its tail is a transaction that is whole or is ignored.
     """
-    journal = path + "-journal"
-    times = [os.stat(name) for name in (path, journal) if os.path.exists(name)]
+    times = [os.stat(name) for name in (path, path + JOURNAL) if os.path.exists(name)]
     header = b""
-    with contextlib.suppress(FileNotFoundError), _opened(path + "-wal") as log:
-        header = log.read(_WAL_HEADER_BYTES)
+    with open_beside(path, "-wal") as wal:
+        if wal is not None:
+            header = os.pread(wal, _WAL_HEADER_BYTES, 0)
     return (header, *((status.st_mtime_ns, status.st_ctime_ns, status.st_size) for status in times))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import attach
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_difference import (
     Differences,
@@ -185,7 +186,7 @@ class _Sides:
         same_key = " AND ".join(f"a.{quoted(one)} = b.{quoted(one)} COLLATE BINARY" for one in key)
         with self._states[0].connected() as connection, failing("compare the rows", self._states[0].path):
             connection.execute("COMMIT")
-            connection.execute("ATTACH ? AS there", (self._states[1].uri(),))
+            attach(connection, "there", self._states[1].place)
             name = quoted(table.name)
             query = f"SELECT {counts} FROM main.{name} a JOIN there.{name} b ON {same_key}"  # noqa: S608
             found = connection.execute(query).fetchone()

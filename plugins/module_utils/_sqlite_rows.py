@@ -34,6 +34,7 @@ __all__ = [
     "quoted",
     "row_key",
     "select_rows",
+    "stand_in_for_collations",
     "table_names",
     "table_of",
 ]
@@ -114,11 +115,11 @@ def table_of(connection: sqlite3.Connection, name: str) -> Table:
     rowids = (rowid for rowid in ("rowid", "_rowid_", "oid") if rowid not in taken)
     known = next((rowid for rowid in rowids if _knows(connection, name, rowid)), "")
     if not known:
-        _stand_in_for_collations(connection, name)
+        stand_in_for_collations(connection, name)
     return Table(name, stored, known, _utf16(connection))
 
 
-def _stand_in_for_collations(connection: sqlite3.Connection, table: str) -> None:
+def stand_in_for_collations(connection: sqlite3.Connection, table: str) -> None:
     """Give SQLite something by the name of each collation that it lacks: it will neither scan nor count such an index before.
 
     Scans and counts compare nothing, so what stands in is never asked. SQLite's own check would be misled by it.
@@ -148,7 +149,7 @@ def chunk_ranges(connection: sqlite3.Connection, table: Table) -> list[tuple[int
         connection.execute(f"SELECT {end}({table.rowid}) FROM main.{quoted(table.name)} NOT INDEXED").fetchone()[0]  # noqa: S608
         for end in ("min", "max")
     )
-    _stand_in_for_collations(connection, table.name)
+    stand_in_for_collations(connection, table.name)
     count = connection.execute(f"SELECT count(*) FROM main.{quoted(table.name)}").fetchone()[0]  # noqa: S608
     if first is None:
         return []

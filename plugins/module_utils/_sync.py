@@ -28,6 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import require_capable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import (
+    require_finished,
     require_owner,
     require_quiet,
     require_readable,
@@ -117,6 +118,7 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
         progress = Progress(None if check else options.progress_file, limit=options.bandwidth_limit)
         progress.tell("compare")
         pass_ = _Pass(options, source, target, started_ns)
+        require_finished(source, pass_.plan)
         require_readable(source, pass_.trees.source.values())
         require_owner(options.dest, pass_.trees.source.values(), wishes=options.decisions.wishes)
         require_space(options.dest, pass_.plan, pass_.trees.source)

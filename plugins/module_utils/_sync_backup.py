@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -89,8 +90,8 @@ def _copy_proved(root: int, path: bytes, backup: int, *, optional: bool) -> None
             file.flush()
             copy_metadata(source, file.fileno(), _TOLERANT)
             os.fsync(file.fileno())
-    except FileNotFoundError:
-        if not optional:
+    except OSError as error:
+        if not optional or error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
             raise
         return
     if hash_file(backup, name, from_device=True) != hash_file(root, path):

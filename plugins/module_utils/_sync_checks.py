@@ -9,8 +9,15 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
+    FINISH_TRANSACTION,
+    JOURNAL,
+    is_hot,
+    super_journal_named_by,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import is_being_written
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of, name_of, open_below, parent_of
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "existing_parent",
+    "require_finished",
     "require_owner",
     "require_quiet",
     "require_readable",
@@ -29,6 +37,7 @@ __all__ = [
 ]
 
 _BLOCK = 512
+_JOURNAL = os.fsencode(JOURNAL)
 _UNTOUCHED = "Nothing was touched."
 
 
@@ -68,6 +77,39 @@ def require_readable(root: int, entries: Iterable[Entry]) -> None:
                 if not os.access(name_of(entry.path), os.R_OK, dir_fd=folder, effective_ids=True):
                     hint = f"{_UNTOUCHED} Run as a user who may, or exclude it."
                     raise ContimgError("cannot be read", path=entry.path, hint=hint)
+
+
+def require_finished(root: int, plan: Plan) -> None:
+    """Check that no database of the source is part of an interrupted transaction over several databases.
+
+    Its journal finds the others by a name in the source, which says nothing at the destination: the copy could not be
+    judged, and once the source is gone SQLite would take a transaction for committed that never was.
+
+    :raises ContimgError: naming the database and what finishes the transaction.
+    """
+    copied = {step.source for step in plan.actions if step.kind == "copy"}
+    for journal in sorted(copied.union(plan.unchanged.values())):
+        if journal.endswith(_JOURNAL):
+            name = _interrupted(root, journal)
+            if name:
+                hint = f"{_UNTOUCHED} {FINISH_TRANSACTION} Or exclude these databases."
+                what = (
+                    f"is part of an interrupted transaction over several databases: its journal names {display(name)}"
+                )
+                raise ContimgError(what, path=journal[: -len(_JOURNAL)], hint=hint, super_journal=display(name))
+
+
+def _interrupted(root: int, journal: bytes) -> bytes:
+    """Return the super-journal that a hot journal names."""
+    database = journal[: -len(_JOURNAL)]
+    with failing("look at the journal of the database", database, _UNTOUCHED):
+        try:
+            with open_below(root, journal) as file, open_below(root, database) as main:
+                if is_hot(file) and not is_being_written(main):
+                    return super_journal_named_by(file)
+        except FileNotFoundError:  # a live source may lose either, and a journal alone holds nothing
+            pass
+    return b""
 
 
 def require_space(dest: str, plan: Plan, entries: Mapping[bytes, Entry]) -> None:

@@ -21,7 +21,13 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_metadata
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import PRIVATE_NAME, private_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import (
+    copy_in,
+    holds_bytes,
+    settle,
+    super_journal_of,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import NO_DIGEST, Known
@@ -123,51 +129,55 @@ class _Replacement:
             self._fold_once(members)
 
     def _fold_once(self, members: dict[bytes, bytes]) -> bool:
-        """Tell whether SQLite could make sense of it."""
+        """Tell whether SQLite could make sense of it.
+
+        It works in a private directory: whoever may write to this one could lay a journal beside the copy that makes
+        SQLite remove any file.
+        """
         copy = self.context.temporary_name()
-        placed = {source: copy + name[len(self.name) :] for name, source in members.items()}
         try:
-            for source, target in placed.items():
-                self._copy(source, target)
-            path = os.path.join(os.fsencode(f"/proc/self/fd/{self.folder}"), copy)
-            with contextlib.closing(sqlite3.connect(uri_of(os.fsdecode(path), "mode=rw"), uri=True)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                connection.execute("SELECT count(*) FROM main.sqlite_master").fetchone()
-            if self._size(copy + b"-wal"):  # SQLite takes a log that it cannot look at for none
-                raise OSError(errno.EIO, "SQLite did not take the log in", members[self.name])
+            with private_directory(state="The source is unchanged.") as private:
+                folded = os.path.join(private, PRIVATE_NAME)
+                if not self._folded(members, folded):
+                    return False
+                self._bring(folded, copy)
             self._copy_metadata(members[self.name], copy)
             self._note_intent(copy)
             os.rename(copy, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
             os.fsync(self.folder)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(copy, dir_fd=self.folder)
+        return True
+
+    def _folded(self, members: dict[bytes, bytes], folded: str) -> bool:
+        """Let SQLite fold private copies. Where it takes them for damaged, these were read to their end all the same.
+
+        What a journal of an interrupted transaction over several databases means cannot be seen here.
+        """
+        for name, source in members.items():
+            with open(open_name(self.folder, source), "rb") as reader:
+                copy_in(reader.fileno(), folded + os.fsdecode(name[len(self.name) :]), shown=os.fsdecode(self.path))
+        if super_journal_of(folded):
+            return False
+        try:
+            settle(folded, shown=os.fsdecode(self.path))
         except sqlite3.DatabaseError as error:
             if any(word in str(error) for word in _TROUBLE):
                 raise
-            for name in placed.values():  # of a log that cannot be read SQLite says that it is malformed
-                self._read(name)
             return False
-        else:
-            return True
-        finally:
-            for suffix in (b"", *SIDECAR_SUFFIXES):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(copy + suffix, dir_fd=self.folder)
+        if holds_bytes(folded, "-wal"):  # SQLite takes a log that it cannot look at for none
+            raise OSError(errno.EIO, "SQLite did not take the log in", members[self.name])
+        return True
 
-    def _read(self, name: bytes) -> None:
-        """Raise OSError where SQLite, which may have removed it, could not read it to its end."""
-        with contextlib.suppress(FileNotFoundError), open(open_name(self.folder, name), "rb") as file:
-            position = 0
-            while part := os.pread(file.fileno(), 1 << 20, position):  # as SQLite reads
-                position += len(part)
+    def _bring(self, folded: str, copy: bytes) -> None:
+        with open(folded, "rb") as reader, open(create_name(self.folder, copy), "wb") as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
 
     def _note_intent(self, copy: bytes) -> None:
         """A run after a crash has to know it as its own."""
         there = entry_of(self.path, os.stat(copy, dir_fd=self.folder, follow_symlinks=False)).identity
         self.context.ledger.append([(self.path, Known(there, there, NO_DIGEST, 0))])
-
-    def _copy(self, source: bytes, target: bytes) -> None:
-        with open(open_name(self.folder, source), "rb") as reader:
-            with open(create_name(self.folder, target), "wb") as writer:
-                shutil.copyfileobj(reader, writer, 1 << 20)
 
     def _copy_metadata(self, source: bytes, target: bytes) -> None:
         with open(open_name(self.folder, source), "rb") as model, open(open_name(self.folder, target), "rb") as copy:

@@ -36,7 +36,10 @@ options:
     type: bool
     default: false
   integrity:
-    description: Whether SQLite's own check runs first. A damaged database fails the task.
+    description:
+      - Whether SQLite's own check runs first. A damaged database fails the task.
+      - Where it needs a function, collation, tokenizer or module of the program that uses the database, it is not made, and that is
+        reported; nothing fails.
     type: str
     choices: [none, quick, full]
     default: none
@@ -90,7 +93,7 @@ databases:
       description: Bytes a page.
       type: int
     integrity:
-      description: V(ok), or V(not checked).
+      description: V(ok), V(not checked), or C(not made) and why.
       type: str
     tables:
       description: Rows and checksum by table.

@@ -53,6 +53,10 @@ options:
         description: Whether it must stand in the source.
         type: bool
         default: true
+      integrity:
+        description: The check of this database, instead of O(integrity).
+        type: str
+        choices: [none, quick, full]
   decisions:
     description: By name, V(keep_dest) or V(take_source), for a database at the destination that may hold what the source lacks.
     type: dict
@@ -78,7 +82,10 @@ options:
     type: bool
     default: true
   integrity:
-    description: Whether SQLite's own check runs on the databases of the source. A damaged one fails the task.
+    description:
+      - Whether SQLite's own check runs on the databases of the source. A damaged one fails the task.
+      - Where it needs a function, collation, tokenizer or module of the program that uses the database, it is not made, and that is
+        reported; nothing fails.
     type: str
     choices: [none, quick, full]
     default: none
@@ -106,7 +113,8 @@ RETURN = r"""
 databases:
   description:
     - For each, C(name), C(src), C(dest), C(src_path), C(dest_path), C(relation) (of the destination to the source), C(action)
-      (V(copy), V(replace), V(keep), V(remove), V(undecided) or V(absent)), C(tables) that differ, and the C(newest) row of each side.
+      (V(copy), V(replace), V(keep), V(remove), V(undecided) or V(absent)), C(integrity)
+      (V(ok), V(not checked), or why the check was not made), C(tables) that differ, and the C(newest) row of each side.
     - The action V(remove) is for one of O(ours) that the source lacks. Its C(checksum) is that of its content, for
       M(dsa110.contimg.sqlite_remove). Where it has changed since, it is undecided.
   returned: success
@@ -152,6 +160,7 @@ def main() -> None:
         "dest": {"type": "str", "required": True},
         "environment": {"type": "list", "elements": "str", "default": []},
         "required": {"type": "bool", "default": True},
+        "integrity": {"type": "str", "choices": ["none", "quick", "full"]},
     }
     module = AnsibleModule(
         argument_spec={

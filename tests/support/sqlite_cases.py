@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import struct
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +36,31 @@ CREATE INDEX by_v ON plain(v); CREATE INDEX part ON plain(t) WHERE r > 1;
 CREATE VIEW seen AS SELECT id FROM plain; CREATE TRIGGER fires AFTER INSERT ON no_key BEGIN SELECT 1; END;
 PRAGMA user_version = 7; PRAGMA application_id = 99;
 """
+
+
+class Writer:
+    """A process that writes: SQLite's locks of this process would be lost whenever it closes the file."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        program = (
+            "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0.1)\n"
+            "for line in sys.stdin:\n try: print(c.execute(line).fetchall(), flush=True)\n"
+            " except sqlite3.OperationalError as error: print(error, flush=True)"
+        )
+        command = [sys.executable, "-c", program, str(path)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, statement: str) -> str:
+        """Execute a statement, and return its rows or what SQLite says."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{statement}\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
 
 
 def make(path: pathlib.Path, script: str = KINDS, *, before: str = "") -> pathlib.Path:

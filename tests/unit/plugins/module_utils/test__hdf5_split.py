@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_apply, _hdf5_pair, _hdf5_split
+from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_apply, _hdf5_split, _sqlite_connection
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, SCHEMA
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
@@ -335,7 +335,7 @@ REFUSALS: dict[str, tuple[Callable[[pathlib.Path, pathlib.Path], None], str]] = 
     "trigger of another table": (_trigger_elsewhere, "cannot leave it while these use it: trigger gone"),
     "foreign key": (_reference, "cannot leave it while these use it: table pointing"),
     "unknown table": (_other_table, "products.sqlite3: has a table hdf5_file_index without path, filename"),
-    "damaged": (_cut, "products.sqlite3: could not read the database: SQLite says 'database disk image is malformed'"),
+    "damaged": (_cut, "products.sqlite3: is damaged (SQLite says 'database disk image is malformed')"),
     "no database": (_garbage, "products.sqlite3: is not an SQLite database"),
     "dangling link": (_dangling, "hdf5.sqlite3: is a symbolic link to nothing"),
     "one and the same": (_same, "hdf5.sqlite3: is the products database itself"),
@@ -389,7 +389,7 @@ def test_a_read_only_products_database_is_told_as_such_before_any_change(
 def test_a_locked_database_is_told_as_such_and_previewed_all_the_same(
     tmp_path: pathlib.Path, hdf5: pathlib.Path, journal_mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_hdf5_pair, "_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(_sqlite_connection, "_BUSY_SECONDS", 0.1)
     products = make_products(tmp_path / "products.sqlite3", [file_row(0)], journal_mode=journal_mode)
     user = sqlite3.connect(str(products), isolation_level=None)
     user.execute("BEGIN IMMEDIATE")

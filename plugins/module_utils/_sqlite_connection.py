@@ -1,0 +1,135 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one way in which this collection opens a database, as root and often one that another user has written.
+
+Nothing that a schema calls is trusted, no value may be larger than the file it is read from, and no statement runs for
+ever: see "Defense Against The Dark Arts" in SQLite's documentation. What a rollback journal can do when a database is
+opened is judged before, by ``_sqlite_journal``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+import urllib.parse
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["IMMUTABLE", "READ_WRITE", "Connection", "Place", "attach", "connect", "real_path"]
+
+IMMUTABLE = "mode=ro&immutable=1"  # without mode=ro, closing looks like the end of writing
+READ_WRITE = "mode=rw"
+
+_MOST_LINKS = 40  # as Linux
+_BUSY_SECONDS = 5.0
+_OPCODES = 100_000  # between two looks at the clock: about a millisecond
+_LEAST_SECONDS = 600
+_BYTES_A_SECOND = 1 << 20  # the slowest that honest work is: a scan reads a hundred times as much
+_LEAST_LENGTH = 16 << 20
+_BLOCK = 512
+_LENGTH = 0  # SQLITE_LIMIT_LENGTH
+_LIMITS = {
+    1: 16 << 20,  # SQLITE_LIMIT_SQL_LENGTH, in bytes
+    7: 4,  # SQLITE_LIMIT_ATTACHED
+    10: 100,  # SQLITE_LIMIT_TRIGGER_DEPTH
+    11: 0,  # SQLITE_LIMIT_WORKER_THREADS
+}
+# SQLite before 3.31 ignores the first.
+_SETTINGS = ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0")
+
+
+class Place(NamedTuple):
+    """A database file and how SQLite opens it.
+
+    :ivar path: of any characters.
+    :ivar query: :data:`IMMUTABLE` or :data:`READ_WRITE`.
+    """
+
+    path: str
+    query: str
+
+    def uri(self) -> str:
+        """Return the URI by which SQLite opens it."""
+        return f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(self.path)))}?{self.query}"
+
+
+def real_path(path: str) -> str:
+    """Return the absolute path where a database really stands: SQLite puts the sidecars of a symbolic link beside what it leads to.
+
+    Directories on the way keep the names that they were given: the same file stands in them.
+    """
+    path = os.path.abspath(path)
+    for _link in range(_MOST_LINKS):
+        try:
+            target = os.readlink(path)
+        except OSError:  # no link, or nothing at all: whoever opens it says what is the matter
+            break
+        path = os.path.join(os.path.dirname(path), target)
+    return path
+
+
+class Connection(sqlite3.Connection):
+    """A connection whose statements are interrupted when they have used more processor time than its databases explain.
+
+    Processor time and no hours of the day: a slow device or a stopped process costs none.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._deadline = time.process_time() + _LEAST_SECONDS
+        self._length = _LEAST_LENGTH
+        self.set_progress_handler(self._is_late, _OPCODES)
+        for setting in _SETTINGS:
+            self.execute(f"PRAGMA {setting}")
+        self._limit(_LIMITS)
+
+    def _is_late(self) -> bool:
+        return time.process_time() > self._deadline
+
+    def _limit(self, limits: dict[int, int]) -> None:
+        limit: Any = getattr(self, "setlimit", None)
+        if limit is not None:  # Python 3.11 and newer
+            for number, most in limits.items():
+                limit(number, most)
+
+    def make_allowance(self, path: str) -> None:
+        """Allow the time and the values that a database of this size may need."""
+        for name in (path, path + "-wal"):
+            with contextlib.suppress(OSError):
+                status = os.stat(name)
+                # What is a hole takes no time that counts, whatever size the file claims.
+                self._deadline += (status.st_blocks * _BLOCK or status.st_size) / _BYTES_A_SECOND
+                self._length += 2 * status.st_size  # a text may grow when it is converted to UTF-8
+        self._limit({_LENGTH: min(self._length, 1_000_000_000)})
+
+
+def connect(place: Place | str = ":memory:", *, timeout: float | None = None, any_thread: bool = False) -> Connection:
+    """Open a database, or make one of no name.
+
+    :param place: also ``:memory:``, or the empty string for one that may grow beyond the memory.
+    :param timeout: seconds to wait for a lock, five unless told otherwise.
+    :param any_thread: whether other threads may use it, one at a time.
+    :raises sqlite3.Error: when SQLite cannot. It reads the file only with the first statement.
+    """
+    connection = sqlite3.connect(
+        place if isinstance(place, str) else place.uri(),
+        uri=True,
+        isolation_level=None,
+        timeout=_BUSY_SECONDS if timeout is None else timeout,
+        check_same_thread=not any_thread,
+        factory=Connection,
+    )
+    if isinstance(place, Place):
+        connection.make_allowance(place.path)
+    return connection
+
+
+def attach(connection: Connection, alias: str, place: Place) -> None:
+    """Attach a further database. Raises sqlite3.Error."""
+    connection.execute(f"ATTACH ? AS {alias}", (place.uri(),))
+    connection.make_allowance(place.path)
