@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     schema_after,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
+from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, sidecars
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["carry_out", "is_split_of", "refuse_places", "require_room", "split", "split_options"]
+__all__ = ["carry_out", "is_split_of", "refuse_places", "split", "split_options"]
 
 _UNTOUCHED = "Nothing was touched."
 _ROW_BYTES = 1024  # of the HDF5 database for a row, with its eight indexes; measured are 450
@@ -152,42 +153,15 @@ def _require_space(options: SplitOptions, plan: SplitPlan) -> None:
     """Refuse a split for which a file system has no room. A table's bytes are not known: the estimate is generous."""
     products = os.stat(options.products).st_size
     there = os.stat(options.hdf5).st_size if exists(options.hdf5) else 0
-    needs: dict[str, int] = {}
-    target = os.path.dirname(os.path.abspath(options.hdf5))
+    target, source = (os.path.dirname(os.path.abspath(path)) for path in (options.hdf5, options.products))
+    needs = []
     if plan.writes_target():
-        needs[target] = min(2 * products, plan.index.moved * _ROW_BYTES) + there
+        needs.append(Need(target, "the HDF5 database", min(2 * products, plan.index.moved * _ROW_BYTES) + there))
     if options.vacuum:
-        source = os.path.dirname(os.path.abspath(options.products))
-        needs[source] = needs.get(source, 0) + 2 * products
+        needs.append(Need(source, "the products database without its free pages", 2 * products))
     if options.backup_dir is not None:
-        needs[options.backup_dir] = needs.get(options.backup_dir, 0) + products
-    require_room(needs)
-
-
-def require_room(needs: Mapping[str, int]) -> None:
-    """Check that each directory has room for so many bytes; those on one file system are added up.
-
-    :raises ContimgError: naming the first that has not.
-    """
-    for folder, needed in _by_device(needs).items():
-        space = os.statvfs(folder)
-        free = space.f_bavail * space.f_frsize
-        if needed > free:
-            what = f"has not enough space: {needed} bytes may be needed, {free} are free"
-            raise ContimgError(what, path=folder, hint=f"{_UNTOUCHED} Make room and run again.")
-
-
-def _by_device(needs: Mapping[str, int]) -> dict[str, int]:
-    """Add up what is needed on one file system, under the first of its folders (or the parent that exists)."""
-    found: dict[int, str] = {}
-    summed: dict[str, int] = {}
-    for folder, needed in needs.items():
-        there = os.path.abspath(folder)
-        while not os.path.isdir(there):
-            there = os.path.dirname(there)
-        named = found.setdefault(os.stat(there).st_dev, there)
-        summed[named] = summed.get(named, 0) + needed
-    return summed
+        needs.append(Need(options.backup_dir, "the backup of the products database", products))
+    require_room(needs, hint=f"{_UNTOUCHED} Make room and run again.")
 
 
 def _tables(plan: SplitPlan) -> dict[str, dict[str, int]]:

@@ -33,6 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import
     require_quiet,
     require_readable,
     require_space,
+    require_writable,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees, compare
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import divide
@@ -67,7 +68,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
 __all__ = ["Options", "options_from", "synchronize"]
@@ -92,6 +93,7 @@ class Options:
     bandwidth_limit: int
     progress_file: str | None
     require_quiesced: bool
+    reserve: Mapping[str, int]
 
     @property
     def ledger(self) -> str:
@@ -121,7 +123,9 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
         require_finished(source, pass_.plan)
         require_readable(source, pass_.trees.source.values())
         require_owner(options.dest, pass_.trees.source.values(), wishes=options.decisions.wishes)
-        require_space(options.dest, pass_.plan, pass_.trees.source)
+        kept = options.backup_dir
+        require_writable(options.dest, pass_.plan, target, manifest=options.manifest, backup_dir=kept)
+        require_space(options.dest, pass_.plan, pass_.trees, backup_dir=kept, reserve=options.reserve)
         report = _report(options, pass_)
         if report["changed"] and not check:
             pass_.run(progress)
@@ -415,4 +419,5 @@ def options_from(values: dict[str, Any]) -> Options:
         bandwidth_limit=values["bandwidth_limit"],
         progress_file=values["progress_file"],
         require_quiesced=values["require_quiesced"],
+        reserve={place: int(size) for place, size in values["reserve"].items()},
     )

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
     FINISH_TRANSACTION,
     JOURNAL,
@@ -18,35 +21,35 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal imp
     super_journal_named_by,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import is_being_written
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of, name_of, open_below, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, open_below, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._writable import (
+    directory_obstacle,
+    entry_obstacle,
+    opened_obstacle,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Plan
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = [
-    "existing_parent",
     "require_finished",
     "require_owner",
     "require_quiet",
     "require_readable",
     "require_space",
+    "require_writable",
 ]
 
 _BLOCK = 512
 _JOURNAL = os.fsencode(JOURNAL)
+_NAMED = 5
 _UNTOUCHED = "Nothing was touched."
-
-
-def existing_parent(path: str) -> str:
-    """Return the path itself or its nearest folder that exists."""
-    current = os.path.abspath(path)
-    while kind_of(current) != stat.S_IFDIR:
-        current = os.path.dirname(current)
-    return current
 
 
 def require_quiet(src: str, dest: str) -> None:
@@ -112,24 +115,59 @@ def _interrupted(root: int, journal: bytes) -> bytes:
     return b""
 
 
-def require_space(dest: str, plan: Plan, entries: Mapping[bytes, Entry]) -> None:
-    """Check that all that a plan writes has room. Raises ContimgError with both figures in bytes."""
-    inodes = needed = 0
+def require_space(dest: str, plan: Plan, trees: Trees, *, backup_dir: str | None, reserve: Mapping[str, int]) -> None:
+    """Check that all that a plan writes has room. Raises ContimgError with figures in bytes.
+
+    :param reserve: bytes, by directory, that must be free besides.
+    """
+    inodes = size = backups = 0
     for action in plan.actions:
         if action.kind in ("copy", "special", "folder"):
-            status = entries[action.source].status
+            status = trees.source[action.source].status
             inodes += 1
-            needed += min(status.blocks * _BLOCK, status.size + _BLOCK) if stat.S_ISREG(status.mode) else 0
-    space = os.statvfs(existing_parent(dest))
-    free = space.f_bavail * space.f_frsize
-    if space.f_blocks and needed > free:  # some file systems do not say how large they are
-        raise ContimgError(
-            f"has not enough space: {needed} bytes are needed, {free} are free", path=dest, hint=_UNTOUCHED
-        )
-    if space.f_files and inodes > space.f_favail:
-        raise ContimgError(
-            f"has not enough inodes: {inodes} are needed, {space.f_favail} are free", path=dest, hint=_UNTOUCHED
-        )
+            size += min(status.blocks * _BLOCK, status.size + _BLOCK) if stat.S_ISREG(status.mode) else 0
+        if action.backup:
+            members = (trees.target.get(action.path + suffix.encode()) for suffix in ("", *SIDECARS))
+            backups += sum(member.size for member in members if member is not None)
+    needs = [Need(dest, "the copy", size, inodes)]
+    needs += [Need(backup_dir, "what is replaced", backups)] if backup_dir and backups else []
+    needs += [Need(place, "what follows", wanted) for place, wanted in reserve.items()]
+    require_room(needs, hint=f"{_UNTOUCHED} Make room and run again.")
+
+
+def require_writable(dest: str, plan: Plan, target: int | None, *, manifest: str, backup_dir: str | None) -> None:
+    """Check that whatever a plan makes or replaces can be: permissions, read-only mounts, attributes of inodes.
+
+    :param target: the descriptor of the destination's root, where there is one.
+    :raises ContimgError: naming up to five places where it cannot.
+    """
+    if not plan.actions:
+        return
+    places = [dest, os.path.dirname(os.path.abspath(manifest))]
+    places += [backup_dir] if backup_dir and any(action.backup for action in plan.actions) else []
+    found = [f"{place} {what}" for place in dict.fromkeys(places) for what in [directory_obstacle(place)] if what]
+    if target is not None and not found:
+        found = [f"{display(path or b'.')} {what}" for path, what in islice(_blocked(target, plan), _NAMED)]
+    if found:
+        hint = f"{_UNTOUCHED} Make it writable, or choose another destination."
+        raise ContimgError(f"cannot be written: {'; '.join(found)}", path=dest, hint=hint)
+
+
+def _blocked(target: int, plan: Plan) -> Iterator[tuple[bytes, str]]:
+    """Yield what cannot be changed at the destination, and the directories there in which nothing can be made."""
+    by_folder: dict[bytes, list[Action]] = {}
+    for action in plan.actions:
+        by_folder.setdefault(parent_of(action.path), []).append(action)
+    for folder, actions in by_folder.items():
+        # What does not exist yet, or is replaced itself, cannot be looked into.
+        with contextlib.suppress(OSError), open_below(target, folder, os.O_DIRECTORY) as opened:
+            named = any(action.kind != "metadata" for action in actions)
+            what = opened_obstacle(opened) if named else ""
+            if what:
+                yield folder, what
+                continue
+            obstacles = ((one.path, entry_obstacle(opened, name_of(one.path))) for one in actions if one.path)
+            yield from (pair for pair in obstacles if pair[1])
 
 
 def require_owner(dest: str, entries: Iterable[Entry], *, wishes: Wishes) -> None:

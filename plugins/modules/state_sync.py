@@ -16,6 +16,8 @@ description:
   - What stands at the destination and was not put there by this module is never replaced without a decision.
   - Refuses, before anything is touched, when both trees have a directory or a file in common (device and inode), and when something is
     mounted below one of them that is not excluded.
+  - Refuses, before anything is touched, what it could not write - a destination that is mounted read-only, that this user may not write, that
+    has not enough space or inodes, and immutable or append-only files and directories where something is to be made or replaced.
   - A database and its log or journal are one thing. A stale log at the destination is removed before its database is replaced.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
@@ -89,6 +91,12 @@ options:
     description: Whether the copy refuses to start while a process has a file of either tree open for writing.
     type: bool
     default: false
+  reserve:
+    description:
+      - Bytes, by directory, that must be free besides what the copy needs. Directories on one file system are added up, the destination and
+        O(backup_dir) included.
+    type: dict
+    default: {}
   owner:
     description: Owner of everything, instead of the source's.
     type: str
@@ -185,6 +193,7 @@ def main() -> None:
             "bandwidth_limit": {"type": "int", "default": 0},
             "progress_file": {"type": "path"},
             "require_quiesced": {"type": "bool", "default": False},
+            "reserve": {"type": "dict", "default": {}},
             "owner": {"type": "str"},
             "group": {"type": "str"},
         },

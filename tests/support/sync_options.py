@@ -30,6 +30,7 @@ def sync_values(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
         "allow_loss": [],
         "workers": 4,
         "bandwidth_limit": 0,
+        "reserve": {},
         **changed,
     }
 

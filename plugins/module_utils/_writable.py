@@ -1,0 +1,127 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether this process may write somewhere, found out without writing: mount options, attributes of inodes, permissions.
+
+Facts: ioctl_iflags(2), statvfs(3), faccessat(2). A file is replaced by another one that gets its name, so what counts is its
+directory; an immutable or append-only file keeps its name, and so does one that something is mounted on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import stat
+import struct
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import mounts_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["directory_obstacle", "entry_obstacle", "flags_obstacle", "opened_obstacle", "replacing_obstacle"]
+
+_GETFLAGS = 0x80086601  # FS_IOC_GETFLAGS where a long has 8 bytes
+_IMMUTABLE, _APPEND = 0x10, 0x20
+
+
+def flags_obstacle(flags: int) -> str:
+    """Return, as a clause, which inode flag keeps what has it from being changed, empty where none does."""
+    if flags & _IMMUTABLE:
+        return "is immutable (chattr +i)"
+    return "is append-only (chattr +a)" if flags & _APPEND else ""
+
+
+def _flags_of(descriptor: int) -> int:
+    """Return the flags of an open file or directory, 0 where its file system has none."""
+    with contextlib.suppress(OSError):
+        answer = fcntl.ioctl(descriptor, _GETFLAGS, bytes(struct.calcsize("l")))
+        return int(struct.unpack_from("I", answer)[0])
+    return 0
+
+
+def opened_obstacle(folder: int) -> str:
+    """Return, as a clause, why nothing can be made or replaced in an open directory, empty where it can."""
+    if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
+        return "is on a file system that is mounted read-only"
+    flagged = flags_obstacle(_flags_of(folder))
+    if flagged:
+        return flagged
+    if os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+        return ""
+    return f"may not be written by user {_user()}"
+
+
+def entry_obstacle(folder: int, name: bytes) -> str:
+    """Return, as a clause, why a name in an open directory cannot be replaced, empty where it can or where nothing stands there."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            return ""
+        descriptor = open_name(folder, name)
+    except OSError:  # what cannot be opened can still be replaced
+        return ""
+    try:
+        return flags_obstacle(_flags_of(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def directory_obstacle(path: str) -> str:
+    """Return, as a clause, why nothing can be written below a directory, which may not exist yet; empty where it can."""
+    there, what = _blocked(path)
+    return f"{display(there)} above it {what}" if what and there != path else what
+
+
+def replacing_obstacle(path: str) -> str:
+    """Return, as a clause, why a file, which may not exist yet, cannot be replaced; empty where it can.
+
+    Of a link it is the file that it leads to.
+    """
+    parent, name = os.path.split(os.path.realpath(path))
+    there, what = _blocked(parent)
+    if what:
+        return f"cannot be replaced: {display(there)} {what}"
+    if there != parent:
+        return ""
+    folder = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return entry_obstacle(folder, os.fsencode(name)) or _mounted_on(os.path.join(parent, name))
+    finally:
+        os.close(folder)
+
+
+def _blocked(path: str) -> tuple[str, str]:
+    """Return a directory or its nearest parent that exists, and why nothing can be written in it."""
+    there = path
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    try:
+        folder = os.open(there, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return there, "is a symbolic link to nothing"
+    except NotADirectoryError:
+        return there, "is not a directory"
+    except OSError as error:
+        return there, f"cannot be opened by user {_user()}: {error.strerror}"
+    try:
+        return there, opened_obstacle(folder)
+    finally:
+        os.close(folder)
+
+
+def _mounted_on(path: str, points: Iterable[str] | None = None) -> str:
+    """Return that a file is a mount point: the system refuses to rename another one over it."""
+    known = (mount.point for mount in mounts_of()) if points is None else points
+    return "is a mount point, which cannot be replaced" if path in known else ""
+
+
+def _user() -> str:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(os.geteuid()).pw_name
+    return str(os.geteuid())
