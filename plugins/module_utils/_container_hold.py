@@ -8,7 +8,6 @@ What was running is written down before anything is stopped, so that whoever com
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -25,17 +24,17 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers import 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     decoding,
-    ensure_private_directory,
     expected,
     read_json,
     read_optional,
-    replace_file,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
     diff_of,
     forget,
+    keep_hold_file,
     plain_name,
+    run_of,
     stopped_at,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import run
@@ -63,10 +62,12 @@ class Memory:
     """How containers were found by a hold that has not been released.
 
     :ivar stopped_at: when the first was stopped, seconds since the epoch.
+    :ivar run_id: the run that has stopped them, empty where none had an id.
     """
 
     containers: Mapping[str, FoundContainer] = field(default_factory=dict)
     stopped_at: float | None = None
+    run_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def read_memory(hold_file: str) -> Memory:
     with decoding(hold_file, "is no hold file of containers", hint):
         told = read_json(content)
         found = {plain_name(name): _found_from(one) for name, one in told["containers"].items()}
-        return Memory(found, stopped_at(told))
+        return Memory(found, stopped_at(told), run_of(told))
 
 
 def _found_from(told: Mapping[str, Any]) -> FoundContainer:
@@ -111,8 +112,7 @@ def _compose_from(told: Mapping[str, Any]) -> Compose:
 
 def write_memory(hold_file: str, memory: Memory) -> None:
     """Write the hold file durably, for its owner only. Raises ContimgError."""
-    ensure_private_directory(os.path.dirname(hold_file))
-    replace_file(hold_file, json.dumps(asdict(memory), indent=2).encode(), mode=0o600)
+    keep_hold_file(hold_file, asdict(memory))
 
 
 def hold(

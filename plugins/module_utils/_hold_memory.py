@@ -4,18 +4,20 @@
 """What keeps units down, and the memory of how they were found.
 
 The memory stands twice: in the hold file, which survives a reboot, and in the drop-ins below /run, which do not. So a hold
-whose file was removed by mistake still holds, and still knows what has to run again.
+whose file was removed by mistake still holds, and still knows what has to run again. Every hold file is registered at one
+place of the host, so that a run with another run directory finds it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import re
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     clear_left,
@@ -29,6 +31,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     sync_directory,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._host_place import lasting_place, open_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,10 +44,14 @@ __all__ = [
     "diff_of",
     "forget",
     "held_units",
+    "hold_files",
+    "holders",
+    "keep_hold_file",
     "place_drop_in",
     "plain_name",
     "read_memory",
     "remove_drop_in",
+    "run_of",
     "stopped_at",
     "write_memory",
 ]
@@ -52,6 +59,7 @@ __all__ = [
 _DROP_IN = "90-contimg-hold.conf"
 _RUNTIME = "/run/systemd/system"
 _MARK = "# contimg-hold: "
+_ENTRY = "hold-"
 _NAME = re.compile(r"[A-Za-z0-9_:.@\\][A-Za-z0-9_:.@\\-]*")
 
 
@@ -77,11 +85,13 @@ class Memory:
 
     :ivar stopped_at: when the first was stopped, seconds since the epoch.
     :ivar on_file: whether this was read from the hold file, not from the drop-ins.
+    :ivar run_id: the run that has stopped them, empty where none had an id.
     """
 
     units: Mapping[str, Found] = field(default_factory=dict)
     stopped_at: float | None = None
     on_file: bool = False
+    run_id: str = ""
 
 
 def read_memory(hold_file: str) -> Memory:
@@ -91,20 +101,26 @@ def read_memory(hold_file: str) -> Memory:
     """
     content = read_optional(hold_file, "read the hold file")
     if content is None:
-        notes = _notes(hold_file)
+        notes = _notes().get(hold_file, {})
         moments = [note.stopped_at for note in notes.values() if note.stopped_at is not None]
         units = {name: found for note in notes.values() for name, found in note.units.items()}
-        return Memory(units, min(moments, default=None))
+        run_id = max((note.run_id for note in notes.values()), default="")
+        return Memory(units, min(moments, default=None), run_id=run_id)
     hint = "Nothing was touched. Remove it: what was running is also known from the drop-ins, unless the host was rebooted."
     with decoding(hold_file, "is no hold file", hint):
         told = read_json(content)
         units = {plain_name(name): _found(one) for name, one in told["units"].items()}
-        return Memory(units, stopped_at(told), on_file=True)
+        return Memory(units, stopped_at(told), on_file=True, run_id=run_of(told))
 
 
 def stopped_at(told: Mapping[str, Any]) -> float | None:
     """Return when the first was stopped, as a hold file has it. Raises KeyError, TypeError or ValueError."""
     return None if told["stopped_at"] is None else float(told["stopped_at"])
+
+
+def run_of(told: Mapping[str, Any]) -> str:
+    """Return the run that a hold file names, empty where it names none. Raises TypeError."""
+    return expected(told.get("run_id", ""), str)
 
 
 def plain_name(name: str) -> str:
@@ -125,8 +141,17 @@ def asked_for(memory: Memory) -> list[str]:
 
 def write_memory(hold_file: str, memory: Memory) -> None:
     """Write the hold file durably, for its owner only. Raises ContimgError."""
+    units = {name: asdict(found) for name, found in memory.units.items()}
+    keep_hold_file(hold_file, {"units": units, "stopped_at": memory.stopped_at, "run_id": memory.run_id})
+
+
+def keep_hold_file(hold_file: str, content: Mapping[str, Any]) -> None:
+    """Register a hold file, units' or containers', and write it durably, for its owner only. Raises ContimgError."""
     ensure_private_directory(os.path.dirname(hold_file))
-    content = {"units": {name: asdict(found) for name, found in memory.units.items()}, "stopped_at": memory.stopped_at}
+    with open_place(lasting_place(), make=True) as place, failing("register the hold", lasting_place()):
+        with contextlib.suppress(FileExistsError):
+            os.symlink(os.path.abspath(hold_file), _entry(hold_file), dir_fd=place)
+            os.fsync(cast("int", place))
     replace_file(hold_file, json.dumps(content, indent=2).encode(), mode=0o600)
 
 
@@ -135,6 +160,30 @@ def forget(hold_file: str) -> None:
     with failing("remove the hold file", hold_file):
         os.unlink(hold_file)
         sync_directory(os.path.dirname(hold_file))
+    with open_place(lasting_place(), make=False) as place:
+        if place is not None:
+            with contextlib.suppress(OSError):  # an entry that leads to nothing does no harm
+                os.unlink(_entry(hold_file), dir_fd=place)
+
+
+def _entry(hold_file: str) -> str:
+    return _ENTRY + hashlib.sha256(os.fsencode(os.path.abspath(hold_file))).hexdigest()[:32]
+
+
+def hold_files() -> set[str]:
+    """Return the path of every hold file of this host, in whatever run directory: those that exist, or have a drop-in.
+
+    :raises ContimgError: when the place where they are registered cannot be read.
+    """
+    with open_place(lasting_place(), make=False) as place, failing("read which holds there are", lasting_place()):
+        entries = [] if place is None else [name for name in os.listdir(place) if name.startswith(_ENTRY)]
+        registered = {os.readlink(name, dir_fd=place) for name in entries}
+    return {*_notes(), *(path for path in registered if os.path.lexists(path))}
+
+
+def holders() -> dict[str, str]:
+    """Return by held unit the hold file that its drop-in names."""
+    return {unit: hold_file for hold_file, notes in _notes().items() for unit in notes}
 
 
 def diff_of(stopped: Sequence[str], started: Sequence[str], running: str) -> dict[str, str]:
@@ -148,20 +197,20 @@ def diff_of(stopped: Sequence[str], started: Sequence[str], running: str) -> dic
 
 def held_units(hold_file: str) -> set[str]:
     """Return the units that have a drop-in of this hold."""
-    return set(_notes(hold_file))
+    return set(_notes().get(hold_file, {}))
 
 
-def _notes(hold_file: str) -> dict[str, Memory]:
-    """Return what is remembered of each unit that has a drop-in of a hold: of a template nothing."""
-    notes = {}
+def _notes() -> dict[str, dict[str, Memory]]:
+    """Return by hold file, and by unit, what the drop-ins of this host remember: of a template nothing."""
+    notes: dict[str, dict[str, Memory]] = {}
     for path in glob.glob(f"{glob.escape(_RUNTIME)}/*.d/{_DROP_IN}"):
         with contextlib.suppress(ContimgError), decoding(path, "is no drop-in of a hold"):
             lines = read_regular(path, "read the drop-in").decode().splitlines()
             note = read_json(next((line[len(_MARK) :] for line in lines if line.startswith(_MARK)), "{}").encode())
-            if note["hold_file"] == hold_file:
-                name = plain_name(os.path.basename(os.path.dirname(path))[: -len(".d")])
-                units = {} if note["found"] is None else {name: _found(note["found"])}
-                notes[name] = Memory(units, stopped_at(note))
+            name = plain_name(os.path.basename(os.path.dirname(path))[: -len(".d")])
+            units = {} if note["found"] is None else {name: _found(note["found"])}
+            memory = Memory(units, stopped_at(note), run_id=run_of(note))
+            notes.setdefault(expected(note["hold_file"], str), {})[name] = memory
     return notes
 
 
@@ -176,7 +225,12 @@ def place_drop_in(unit: str, hold_file: str, memory: Memory) -> None:
     with failing("hold the unit", path):
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     found = memory.units.get(unit)
-    note = {"hold_file": hold_file, "found": found and asdict(found), "stopped_at": memory.stopped_at}
+    note = {
+        "hold_file": hold_file,
+        "found": found and asdict(found),
+        "stopped_at": memory.stopped_at,
+        "run_id": memory.run_id,
+    }
     asserts = "".join(f"AssertPathExists=!{one.replace('%', '%%')}\n" for one in (hold_file, path))
     text = f"# Placed by a move of this host's state; released with it.\n{_MARK}{json.dumps(note)}\n[Unit]\n{asserts}"
     replace_file(path, text.encode(), mode=0o644)

@@ -23,6 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
     diff_of,
     forget,
     held_units,
+    holders,
     place_drop_in,
     read_memory,
     remove_drop_in,
@@ -48,11 +49,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["HoldPlan", "hold_obstacles", "plan_hold", "run_hold"]
+__all__ = ["UP", "HoldPlan", "hold_obstacles", "is_up", "known_units", "plan_hold", "run_hold"]
 
 # What systemd stops together with a unit; see systemd.unit(5).
 _STOPPED_TOO = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
 _PROPERTIES = (*OBSTACLE_PROPERTIES, "SubState", "UnitFileState", "After", "TriggeredBy", *_STOPPED_TOO)
+#: The properties by which a unit is judged to be up.
+UP = ("LoadState", "ActiveState", "SubState", "Type", "Result", "RemainAfterExit")
 _UNTOUCHED = "Nothing was touched."
 _RUNNING = ("active", "activating", "reloading", "refreshing")
 _DOWN = ("inactive", "failed")
@@ -97,11 +100,8 @@ def plan_hold(
     :param templates: templates whose instances were asked for by a pattern.
     :raises ContimgError: when a unit does not exist, or could not be stopped or started again; it names all such units.
     """
-    triggers, dependents = _hanging_together(names, shown, memory)
-    units = {}
-    others = [name for name in memory.units if name not in triggers | dependents | set(names)]
-    for name in (*sorted(triggers), *sorted(dependents), *others, *names):
-        units[name] = _found(shown[name], memory.units.get(name), triggers=name in triggers, depends=name in dependents)
+    units = _units_of_hold(names, shown, memory)
+    triggers = {name for name, found in units.items() if found.is_trigger}
     refuse(_obstacles(units, shown), state=_UNTOUCHED)
     running = [name for name in units if shown[name]["ActiveState"] not in _DOWN]
     after = {name: shown[name]["After"].split() for name in running}
@@ -110,6 +110,19 @@ def plan_hold(
     held = set(held)
     remember = bool(units) and not (memory.on_file and units == memory.units)
     return HoldPlan(units, tuple(stop), tuple(name for name in (*units, *templates) if name not in held), remember)
+
+
+def _units_of_hold(names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: Memory) -> dict[str, Found]:
+    """Return all units that a hold of some holds, as they are found or, by an earlier hold, were found first.
+
+    :param shown: properties of the units and of all that hangs together with them, see :func:`_survey`.
+    """
+    triggers, dependents = _hanging_together(names, shown, memory)
+    others = [name for name in memory.units if name not in triggers | dependents | set(names)]
+    return {
+        name: _found(shown[name], memory.units.get(name), triggers=name in triggers, depends=name in dependents)
+        for name in (*sorted(triggers), *sorted(dependents), *others, *names)
+    }
 
 
 def _found(facts: Mapping[str, str], before: Found | None, *, triggers: bool, depends: bool) -> Found:
@@ -186,6 +199,7 @@ def hold(names: Sequence[str], hold_file: str, *, timeout: float, check: bool) -
     names = units_of(matches)
     known = [*names, *(name for name in memory.units if name not in names)]
     plan = plan_hold(names, _survey(known), memory, held_units(hold_file), templates=templates_of(matches))
+    _require_free(plan.units, hold_file)
     moment = memory.stopped_at
     if plan.changed and not check:
         moment = moment if memory.units and not plan.stop and moment else time.time()
@@ -193,8 +207,31 @@ def hold(names: Sequence[str], hold_file: str, *, timeout: float, check: bool) -
     return _result(plan.units, changed=plan.changed, stopped=plan.stop, stopped_at=moment)
 
 
+def _require_free(units: Iterable[str], hold_file: str) -> None:
+    """Raise ContimgError when another hold holds one of the units: who has placed it knows what has to run again."""
+    others = _held_by_others(hold_file)
+    for unit in units:
+        if unit in others:
+            hint = f"Nothing was touched. Finish that run, with its contimg_run_dir: {os.path.dirname(others[unit])}."
+            raise ContimgError(f"is held by another run, whose hold file is {others[unit]}", path=unit, hint=hint)
+
+
+def _held_by_others(hold_file: str) -> dict[str, str]:
+    """Return by unit the hold file of another hold that has placed its drop-in."""
+    return {unit: other for unit, other in holders().items() if other != hold_file}
+
+
+def known_units(names: Sequence[str]) -> list[str]:
+    """Return all units that a hold of some names and patterns would take now. Raises ContimgError."""
+    units = units_of(_matches(names, Memory()))
+    return list(_units_of_hold(units, _survey(units), Memory())) if units else []
+
+
 def _survey(names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the properties of units and of all that triggers them or is stopped with them, directly or not."""
+    """Return the properties of units and of all that triggers them or is stopped with them, directly or not.
+
+    :raises ContimgError: when systemd cannot be asked.
+    """
     shown: dict[str, dict[str, str]] = {}
     pending = list(names)
     while pending:
@@ -281,7 +318,7 @@ def release(names: Sequence[str], hold_file: str, *, timeout: float, after_hold:
 def _apply_release(memory: Memory, start: Sequence[str], hold_file: str, timeout: float) -> dict[str, int]:
     if not memory.on_file:  # else a crash between here and the start would leave nothing that tells what to start
         write_memory(hold_file, memory)
-    for name in {*memory.units, *held_units(hold_file)}:
+    for name in {*memory.units, *held_units(hold_file)} - _held_by_others(hold_file).keys():
         remove_drop_in(name)
     systemctl("daemon-reload")
     logs = {path: os.stat(path).st_size if os.path.exists(path) else 0 for path in logs_of_units(start)}
@@ -298,10 +335,8 @@ def _apply_release(memory: Memory, start: Sequence[str], hold_file: str, timeout
 
 
 def _require_started(names: Sequence[str], said: str, since: float) -> None:
-    for name, facts in show(names, ("ActiveState", "SubState", "Type", "Result")).items():
-        finished = facts["Type"] == "oneshot" and facts["Result"] == "success"
-        runs = facts["ActiveState"] in _RUNNING and facts["SubState"] != "auto-restart"
-        if not (runs or finished):
+    for name, facts in show(names, UP).items():
+        if not is_up(facts):
             last = " | ".join(journal(name, since=since)[-5:])
             raise ContimgError(
                 f"did not start: it is {facts['ActiveState']} ({facts['SubState']}); {said.strip()}; "
@@ -309,6 +344,16 @@ def _require_started(names: Sequence[str], said: str, since: float) -> None:
                 path=name,
                 hint="It is no longer held. Mend the cause and run again.",
             )
+
+
+def is_up(facts: Mapping[str, str]) -> bool:
+    """Tell whether a unit runs, or is a command that has ended well; one that is restarted over and over does not run.
+
+    :param facts: its properties, those of :data:`UP`.
+    """
+    if facts["Type"] == "oneshot" and facts["RemainAfterExit"] != "yes" and facts["ActiveState"] == "inactive":
+        return facts["Result"] == "success"
+    return facts["ActiveState"] in _RUNNING and facts["SubState"] != "auto-restart"
 
 
 def _result(

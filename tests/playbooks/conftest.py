@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.dsa110.contimg.tests.support.mounts import on_own_host
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -45,6 +47,8 @@ class Host:
         """Lay the sample state and an environment file that points to it."""
         script = ROOT / "tests" / "support" / "sample_state.py"
         self.src.parent.mkdir(parents=True)
+        for name in ("volatile", "lasting"):
+            (self.root / name).mkdir(mode=0o700)
         subprocess.run(
             [sys.executable, str(script), "--root", str(self.src), "--rows", "200", "--unprivileged"],
             check=True,
@@ -100,7 +104,11 @@ class Host:
         }
         path = self.root / "inventory.json"
         path.write_text(json.dumps(inventory))
-        return [*self.inside, "ansible-playbook", "-i", str(path), f"dsa110.contimg.{name}", *options]
+        return [*self.on_host(), *self.inside, "ansible-playbook", "-i", str(path), f"dsa110.contimg.{name}", *options]
+
+    def on_host(self) -> list[str]:
+        """Return the command within which another one finds what the collection keeps for this host."""
+        return on_own_host(self.root / "volatile", self.root / "lasting")
 
     def _environment(self) -> dict[str, str]:
         return {

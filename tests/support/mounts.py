@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Mounted = tuple[Optional[pathlib.Path], pathlib.Path]
 
-__all__ = ["run_on_old_ext4", "run_on_ramfs", "run_read_only", "run_within", "within_mounts"]
+__all__ = ["on_own_host", "run_on_old_ext4", "run_on_ramfs", "run_read_only", "run_within", "within_mounts"]
 
 _IMAGE_BYTES = 16 << 20
 _NEW = 'mount -t "$1" -o "$2" "$3" "$4" && shift 4 && exec "$@"'
@@ -39,6 +39,20 @@ def within_mounts(mounts: Sequence[Mounted]) -> list[str]:
         for shown, point in mounts
     )
     return ["unshare", "-rm", "sh", "-c", " && ".join([*commands, 'exec "$@"']), "sh"]
+
+
+def on_own_host(volatile: pathlib.Path, lasting: pathlib.Path) -> list[str]:
+    """Return the command within which another one finds what the collection keeps for a host in two folders of a test.
+
+    A user who is not root becomes it in a namespace, where nothing else of the machine's own /run and /var/lib is seen.
+    """
+    is_root = os.geteuid() == 0
+    places = {"/run/dsa110-contimg": volatile, "/var/lib/dsa110-contimg": lasting}
+    commands = [] if is_root else [f"mount -t tmpfs none {os.path.dirname(place)}" for place in places]
+    for place, folder in places.items():
+        commands += [f"mkdir -p -m 700 {place}", f"mount --bind {shlex.quote(str(folder))} {place}"]
+    options = "-m" if is_root else "-rm"
+    return ["unshare", options, "sh", "-c", " && ".join([*commands, 'exec "$@"']), "sh"]
 
 
 def run_within(mounts: Sequence[Mounted], program: str, *arguments: object) -> str:

@@ -1,0 +1,43 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several runs on one host: what one has left, or still does, is known to the others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import ROOT, Host, fingerprint
+
+HOLD = """
+from ansible_collections.dsa110.contimg.plugins.module_utils._container_hold import FoundContainer, Memory, write_memory
+write_memory(sys.argv[1], Memory({"dashboard": FoundContainer("podman", was_running=True)}, 1795535830.5, "migrate-1-2"))
+"""
+
+
+@pytest.mark.parametrize("playbook", ["migrate", "rollback", "split_hdf5", "retire"])
+@pytest.mark.parametrize("options", [("--check",), ()])
+def test_a_hold_of_another_run_directory_stops_every_playbook(
+    host: Host, playbook: str, options: tuple[str, ...]
+) -> None:
+    other = host.root / "another" / "containers.json"
+    held = ["-c", f"import sys; sys.path.insert(0, {str(ROOT / '.build' / 'collections')!r}){HOLD}", str(other)]
+    subprocess.run([*host.on_host(), sys.executable, *held], check=True)
+    (host.root / "inventory.json").touch()
+    before = {name: fingerprint(host.root / name) for name in ("stage", "data", "another", "lasting")}
+    stopped = host.play(playbook, *options)
+    assert stopped.returncode == 2, stopped.stdout
+    told = " ".join(stopped.stdout.split())
+    for words in (
+        "dashboard: stopped since 2026-11-24",
+        f"run migrate-1-2 with the run directory {other.parent}",
+        f"contimg_run_dir: {other.parent}",
+        f"dsa110.contimg.container_hold -a 'state=released names= hold_file={other}'",
+        "Nothing was touched",
+    ):
+        assert words in told
+    assert {name: fingerprint(host.root / name) for name in before} == before
+    assert not host.run_dir.exists()
