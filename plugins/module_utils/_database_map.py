@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import is_split_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_direct
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_newest import newest_row
@@ -100,6 +101,7 @@ def locate(src: str, dest: str, databases: Sequence[Mapped]) -> tuple[Located, .
         hint = f"{_UNTOUCHED} Correct contimg_databases, or move what is not in use out of the way."
         raise ContimgError("; ".join(filter(None, wrong)), path=src, hint=hint)
     located = tuple(_located(src, dest, mapped, found[mapped.name]) for mapped in databases)
+    _require_direct(src, dest, located)
     for database in located:
         if database.found and not is_database(database.src_path):
             raise ContimgError(
@@ -243,6 +245,14 @@ def _table_lines(name: str, table: Mapping[str, Any]) -> Iterator[str]:
     if table["columns"]:
         differing = ", ".join(f"{column} ({rows})" for column, rows in table["columns"].items())
         yield f"      rows with the same key differ in: {differing}"
+
+
+def _require_direct(src: str, dest: str, located: Sequence[Located]) -> None:
+    """Check that no database of either side is reached through a symbolic link. Raises ContimgError."""
+    for one in located:
+        for root, place in ((src, one.src), (dest, one.dest)):
+            if os.path.lexists(os.path.join(root, place)):
+                require_direct(root, place, state=_UNTOUCHED)
 
 
 def report(values: Mapping[str, Any]) -> dict[str, Any]:

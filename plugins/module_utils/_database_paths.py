@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
@@ -174,6 +175,8 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     asked = {one["path"]: _readable(one["path"], one["preview_from"], check=check) for one in parameters["databases"]}
     found = {path: paths_in(readable, moves) for path, readable in asked.items() if os.path.lexists(readable)}
     rewriting = parameters["state"] == "rewritten"
+    for path in asked.values() if rewriting else ():
+        require_own_place(path)
     plans = {path: [column for column in found[path] if column.rows] for path in found}
     if rewriting and not check:
         for path, columns in plans.items():

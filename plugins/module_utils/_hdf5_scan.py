@@ -24,6 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     text_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, INDEX
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 
@@ -68,6 +69,7 @@ def index_files(*, hdf5_db: str, input_dir: str, rescan: bool, check: bool) -> d
     :param rescan: whether files that have not changed are read again too.
     :raises ContimgError: when either cannot be read or written, or the directory holds nothing although files are known.
     """
+    require_own_place(hdf5_db)
     root = os.path.abspath(input_dir)
     scan = _compare(root, _known(hdf5_db, root), rescan=rescan)
     coordinates = "nothing to read"

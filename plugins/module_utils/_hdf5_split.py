@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     schema_after,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
@@ -119,6 +120,8 @@ def refuse_places(products: str, hdf5: str) -> None:
         raise ContimgError("the products database does not exist", path=products, hint=_UNTOUCHED)
     if os.path.lexists(hdf5) and not os.path.exists(hdf5):
         raise ContimgError("is a symbolic link to nothing", path=hdf5, hint=f"{_UNTOUCHED} Remove or correct it.")
+    for path in (products, hdf5):
+        require_own_place(path)
     if os.path.exists(hdf5) and os.path.samefile(hdf5, products):
         raise ContimgError("is the products database itself", path=hdf5, hint=_UNTOUCHED)
     left = [] if exists(hdf5) else [path for path in sidecars(hdf5) if not path.endswith("-shm")]

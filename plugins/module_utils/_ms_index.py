@@ -22,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     sqlite_failing,
     text_of,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import IMMUTABLE, Place, real_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
@@ -70,6 +71,7 @@ def reconcile(
     :param backup_dir: where a verified copy of the database is kept before a row is removed.
     :raises ContimgError: when a root is missing or looks unmounted, too many rows would leave, or a database cannot be used.
     """
+    require_own_place(products_db)
     places = [os.path.abspath(root) for root in roots]
     sets = {root: set(_sets(root)) for root in places}
     with reading(products_db, None) as connection:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, manifest_line, moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     Wishes,
@@ -94,6 +95,7 @@ class Options:
     progress_file: str | None
     require_quiesced: bool
     reserve: Mapping[str, int]
+    retarget_links: bool
 
     @property
     def ledger(self) -> str:
@@ -152,10 +154,11 @@ class _Pass:
             target,
             Ledger(options.ledger),
             exclude=options.exclude,
-            rename=options.decisions.rename,
+            links=Links(options.src, options.dest, options.decisions.rename, retarget=options.retarget_links),
             verified=options.verify,
         )
         self.trees.shared.require_none(options.src, options.dest)
+        self.trees.links.require_none("Nothing was touched.")
         self.plan: Plan = make_plan(
             self.trees,
             options.decisions,
@@ -382,6 +385,8 @@ def _report(options: Options, pass_: _Pass) -> dict[str, Any]:
         "actions_total": len(plan.actions),
         "actions_digest": plan.digest(),
         "conflicts": [display(path) for path in plan.kept[:_SHOWN]],
+        "links": trees.links.report()[:_SHOWN],
+        "links_total": len(trees.links.found),
         "manifest": options.manifest,
         "source_digest": trees.digest,
         "identical": not plan.actions,
@@ -420,4 +425,5 @@ def options_from(values: dict[str, Any]) -> Options:
         progress_file=values["progress_file"],
         require_quiesced=values["require_quiesced"],
         reserve={place: int(size) for place, size in values["reserve"].items()},
+        retarget_links=values["retarget_links"],
     )

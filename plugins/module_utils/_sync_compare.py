@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
@@ -29,8 +30,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 
 __all__ = ["SIDECAR_SUFFIXES", "Trees", "compare"]
@@ -55,11 +54,13 @@ class Trees:
     :ivar files: how many files the source has.
     :ivar size: how many bytes these have.
     :ivar gone: paths of the ledger that the source has no more.
+    :ivar links: judges the links of the source, and knows those of which there is something to report.
     :ivar shared: files that both sides have in common.
     :ivar digest: a hash of every name and status of the source.
     """
 
     ledger: Ledger
+    links: Links
     source: dict[bytes, Entry] = field(default_factory=dict)
     target: dict[bytes, Entry] = field(default_factory=dict)
     databases: set[bytes] = field(default_factory=set)
@@ -81,17 +82,18 @@ def compare(
     ledger: Ledger,
     *,
     exclude: tuple[str, ...],
-    rename: Mapping[bytes, bytes],
+    links: Links,
     verified: bool,
 ) -> Trees:
     """Read both trees.
 
     :param target: descriptor of the destination's root, ``None`` when there is none.
     :param exclude: globs of what does not exist for this copy, on neither side.
+    :param links: what the links of the source say at the destination, and which files are called otherwise there.
     :param verified: whether a file must have been read back to need nothing.
     :raises ContimgError: when a folder cannot be listed.
     """
-    return _Comparison(source, target, ledger, exclude, rename, verified).read()
+    return _Comparison(source, target, ledger, exclude, links, verified).read()
 
 
 class _Comparison:
@@ -101,14 +103,14 @@ class _Comparison:
         target: int | None,
         ledger: Ledger,
         exclude: tuple[str, ...],
-        rename: Mapping[bytes, bytes],
+        links: Links,
         verified: bool,  # noqa: FBT001
     ) -> None:
         self.source, self.target, self.ledger = source, target, ledger
-        self.exclude, self.rename, self.verified = exclude, rename, verified
-        self.moving = {path + suffix for path in rename for suffix in (b"", *SIDECAR_SUFFIXES)}
-        self.never_settled = self.moving | {parent_of(path) for path in rename}
-        self.trees = Trees(ledger, gone=ledger.paths())
+        self.exclude, self.rename, self.verified = exclude, links.rename, verified
+        self.moving = {path + suffix for path in links.rename for suffix in (b"", *SIDECAR_SUFFIXES)}
+        self.never_settled = self.moving | {parent_of(path) for path in links.rename}
+        self.trees = Trees(ledger, links, gone=ledger.paths())
         self.pending: list[tuple[bytes, bool, bool]] = []
 
     def read(self) -> Trees:
@@ -124,7 +126,7 @@ class _Comparison:
                 digest.add(folder, here)
             if self.ledger.runs:
                 self._take_out_left(others)
-            for entry in here:
+            for entry in map(self.trees.links.copied, here):
                 self._pair(entry, others.pop(entry.path, None))
             for entry in others.values():
                 self._extra(entry)
@@ -169,6 +171,8 @@ class _Comparison:
         if entry.path in self.never_settled or entry.path.endswith(SIDECAR_SUFFIXES):
             return False
         if kind != stat.S_IFDIR and entry.links != 1:
+            return False
+        if entry.target != there.target:
             return False
         return self.ledger.settles(entry, there, verified=self.verified)
 

@@ -97,6 +97,14 @@ options:
         O(backup_dir) included.
     type: dict
     default: {}
+  retarget_links:
+    description:
+      - Whether the copy of a symbolic link that would lead elsewhere than into the new tree leads to the counterpart there. It would where the link
+        names O(src) by its absolute path, leaves it by a relative one, or names a file of O(rename). The link of the source is not changed.
+      - Otherwise links are copied as they are. Either way RV(links) names them.
+      - A link of O(src) to a database out of the tree, or by its absolute path to one in the tree, is always refused, unless it is excluded.
+    type: bool
+    default: false
   owner:
     description: Owner of everything, instead of the source's.
     type: str
@@ -144,6 +152,19 @@ conflicts:
   returned: always
   type: list
   elements: str
+links:
+  description:
+    - The first 200 symbolic links of the source that do not simply lead into the new tree, each with C(path), C(target), C(leads_to),
+      C(new_target) (what its copy says) and C(meaning) (what it means after the move, as a line of text).
+    - C(kind) is V(old) where the unchanged copy leads into the old tree, V(outside) where both lead to the same place out of it, V(changed) where
+      the unchanged copy leads to another place.
+  returned: success
+  type: list
+  elements: dict
+links_total:
+  description: How many these are.
+  returned: success
+  type: int
 manifest:
   description: The manifest.
   returned: success
@@ -194,6 +215,7 @@ def main() -> None:
             "progress_file": {"type": "path"},
             "require_quiesced": {"type": "bool", "default": False},
             "reserve": {"type": "dict", "default": {}},
+            "retarget_links": {"type": "bool", "default": False},
             "owner": {"type": "str"},
             "group": {"type": "str"},
         },

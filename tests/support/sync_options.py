@@ -19,7 +19,7 @@ def sync_values(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
     """Return the parameters of a copy from ``src`` to ``dest`` below a folder."""
     return {
         **dict.fromkeys(["manifest", "backup_dir", "progress_file", "owner", "group"]),
-        **dict.fromkeys(["delete", "live", "require_quiesced"], False),
+        **dict.fromkeys(["delete", "live", "require_quiesced", "retarget_links"], False),
         "src": str(base / "src"),
         "dest": str(base / "dest"),
         "exclude": [],

@@ -228,3 +228,16 @@ def test_an_hdf5_database_of_others_is_left_to_the_split(base: Path, split_made:
     assert actions(look(base))["hdf5"] == ("absent", "absent")
     split_made.write_bytes(b"")
     assert actions(look(base, ours=["hdf5"]))["hdf5"] == ("absent", "absent")
+
+
+@pytest.mark.parametrize("side", ["src", "dest"])
+def test_a_database_behind_a_link_is_no_database_of_the_state(base: Path, side: str) -> None:
+    write(base / "elsewhere" / "ingest.sqlite3", range(3))
+    path = base / side / "ingest.sqlite3"
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to("../elsewhere/ingest.sqlite3")
+    with pytest.raises(
+        ContimgError, match=rf"{side}/ingest.sqlite3: is reached through a symbolic link to .*elsewhere"
+    ):
+        look(base)
