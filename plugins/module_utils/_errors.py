@@ -20,6 +20,7 @@ _RESTORE = "Restore it from a backup."
 _MAKE_WRITABLE = "Make the file, its directory and its file system writable, and run again."
 # Of SQLite's words: what only the program that uses the database brings along.
 _OF_APPLICATION = (
+    "no query solution",  # to an index or key by an unknown collation
     "no such collation",
     "no such function",
     "unknown function",

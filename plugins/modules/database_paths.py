@@ -12,7 +12,11 @@ short_description: Count and rewrite the paths inside the rows of SQLite databas
 version_added: 0.1.0
 description:
   - Counts, in each column, the texts that are an old path or lie below it. Databases are read without a trace.
-  - Rewrites them on demand, in one transaction a database. Texts that only mention an old path are counted, never changed.
+  - Rewrites them on demand, in one transaction a database, all of them or none. Check mode makes the same changes in a private copy,
+    so it finds the constraint, trigger or unknown function that would stop a run.
+  - Values that only mention an old path are counted, never changed. Among them are longer texts, JSON, BLOBs, and what is indexed
+    for searching in full text.
+  - What triggers change besides is returned as a warning. A trigger that keeps an old path, or writes one, stops the task.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
@@ -74,8 +78,8 @@ EXAMPLES = r"""
 RETURN = r"""
 columns:
   description:
-    - For each column with such texts C(database), C(table), C(name), C(rows) (of paths that are, or would be, rewritten) and
-      C(mentions) (of other texts that hold an old path).
+    - For each column with such values C(database), C(table), C(name), C(rows) (of paths that are, or would be, rewritten) and
+      C(mentions) (of other values that hold an old path).
   returned: success
   type: list
   elements: dict
@@ -92,7 +96,7 @@ totals:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._database_rewrite import run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import Moves, paths_in, rewrite, run
+from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import Moves, paths_in
+from ansible_collections.dsa110.contimg.plugins.module_utils._database_rewrite import rewrite, run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ VALUES = {
     "/stage/x/ms": "/stage/x/ms",
     OLD.upper(): OLD.upper(),
     b"/stage/x/state": b"/stage/x/state",
+    f"{OLD}/a\0b": f"{NEW}/a\0b",
+    f'{{"path": "{OLD}/a"}}': f'{{"path": "{OLD}/a"}}',
+    json.dumps({"path": OLD}).replace("/", "\\/"): json.dumps({"path": OLD}).replace("/", "\\/"),
     None: None,
     7: 7,
     "é": "é",
@@ -80,7 +85,11 @@ def moments(folder: pathlib.Path) -> list[tuple[str, int, int]]:
 def test_paths_are_counted_without_a_trace(database: pathlib.Path) -> None:
     before = moments(database.parent)
     found = [(one.table, one.name, one.rows, one.mentions) for one in paths_in(str(database), Moves(PAIRS))]
-    assert found == [('odd "one', "a path", 5, 2), ("storage_locations", "base_path", 1, 0)]
+    assert found == [
+        ('odd "one', "a path", 6, 5),
+        ("storage_locations", "base_path", 1, 0),
+        ("words_content", "c0", 0, 1),
+    ]
     assert moments(database.parent) == before
 
 
@@ -89,7 +98,7 @@ def test_what_is_counted_is_rewritten_and_nothing_else(database: pathlib.Path) -
     result = ask(database)
     assert preview == result
     assert result["changed"]
-    assert result["totals"] == {"rows": 6, "mentions": 2}
+    assert result["totals"] == {"rows": 7, "mentions": 6}
     assert rows(database, 'SELECT "a path" FROM "odd ""one" ORDER BY id') == list(VALUES.values())
     assert rows(database, "SELECT base_path FROM storage_locations ORDER BY kind") == [NEW, "/stage/x/ms"]
     again = ask(database)
@@ -101,7 +110,7 @@ def test_what_is_counted_is_rewritten_and_nothing_else(database: pathlib.Path) -
 def test_an_audit_changes_nothing(database: pathlib.Path) -> None:
     before = database.read_bytes()
     result = ask(database, "audited")
-    assert (result["changed"], result["totals"]["rows"], result["diff"]) == (False, 6, {})
+    assert (result["changed"], result["totals"]["rows"], result["diff"]) == (False, 7, {})
     assert database.read_bytes() == before
 
 
@@ -124,15 +133,135 @@ def test_rows_that_changed_since_they_were_counted_stop_it(database: pathlib.Pat
     connection.commit()
     connection.close()
     with pytest.raises(ContimgError, match="had 1 rows to change, now 2"):
-        rewrite(str(database), columns, Moves(PAIRS))
+        rewrite({str(database): columns}, Moves(PAIRS))
     assert rows(database, 'SELECT "a path" FROM "odd ""one" ORDER BY id') == list(VALUES)
 
 
 def test_a_preview_reads_the_source_where_there_is_no_copy_yet(database: pathlib.Path) -> None:
     result = ask(database.parent / "none", check=True, preview=str(database))
-    assert (result["changed"], result["totals"]["rows"]) == (True, 6)
+    assert (result["changed"], result["totals"]["rows"]) == (True, 7)
     result = ask(database.parent / "none", preview=str(database))
     assert (result["changed"], result["missing"]) == (False, [f"{database.parent}/none"])
+
+
+def make(path: pathlib.Path, script: str, encoding: str = "UTF-8") -> pathlib.Path:
+    """Make a database with one table of three paths, and what a script adds."""
+    connection = sqlite3.connect(path)
+    connection.create_function("of_the_application", 1, lambda value: value)
+    connection.create_collation("ALPHA", lambda one, two: (one > two) - (one < two))
+    connection.execute(f"PRAGMA encoding = '{encoding}'")
+    connection.executescript(f"""CREATE TABLE t (id INTEGER PRIMARY KEY, p TEXT); {script}
+        INSERT INTO t(p) VALUES ('{OLD}'), ('{OLD}/a'), ('{OLD}/b'), ('/elsewhere');""")
+    connection.commit()
+    connection.close()
+    return path
+
+
+OBSTACLES = {
+    "an unknown function": (
+        "CREATE TABLE log (x); CREATE TRIGGER g AFTER UPDATE ON t BEGIN SELECT of_the_application(1); END;",
+        r"t\.p cannot be changed outside the application: SQLite says 'no such function: of_the_application'",
+    ),
+    "a trigger that ignores": (
+        "CREATE TRIGGER g BEFORE UPDATE ON t WHEN old.id = 2 BEGIN SELECT RAISE(IGNORE); END;",
+        r"a trigger \(g\) keeps the old path in 1 rows of t\.p",
+    ),
+    "a trigger that logs the old path": (
+        "CREATE TABLE log (x TEXT); CREATE TRIGGER g AFTER UPDATE ON t BEGIN INSERT INTO log VALUES (old.p); END;",
+        r"a trigger \(g\) writes the old path to 3 rows of log\.x",
+    ),
+    "a trigger that removes": (
+        "CREATE TRIGGER g AFTER UPDATE ON t BEGIN DELETE FROM t WHERE id = 4; END;",
+        r"removes rows of t when paths are changed",
+    ),
+    "a trigger that refuses": (
+        "CREATE TRIGGER g BEFORE UPDATE ON t BEGIN SELECT RAISE(ABORT, 'rows are final'); END;",
+        r"t\.p cannot take the new paths: SQLite says 'rows are final'",
+    ),
+    "a unique new path": (
+        f"CREATE UNIQUE INDEX u ON t(p); INSERT INTO t(p) VALUES ('{NEW}/a');",
+        r"t\.p cannot take the new paths: SQLite says 'UNIQUE constraint failed: t\.p'",
+    ),
+    "a constraint that replaces": (
+        f"CREATE TABLE r (p TEXT UNIQUE ON CONFLICT REPLACE); INSERT INTO r VALUES ('{OLD}'), ('{NEW}');",
+        r"r\.p cannot take the new paths: SQLite says 'UNIQUE constraint failed: r\.p'",
+    ),
+    "an index with an unknown collation": (
+        "CREATE INDEX i ON t(p COLLATE alpha);",
+        r"t\.p cannot be changed outside the application: SQLite says 'no such collation sequence: alpha'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "message"), OBSTACLES.values(), ids=OBSTACLES)
+def test_what_would_stop_a_run_is_found_by_its_preview(tmp_path: pathlib.Path, script: str, message: str) -> None:
+    path = make(tmp_path / "db", script)
+    before = path.read_bytes()
+    ask(path, "audited")
+    for check in (True, False, True):
+        with pytest.raises(ContimgError, match=message) as caught:
+            ask(path, check=check)
+        assert "The database is as it was." in caught.value.message
+        assert path.read_bytes() == before
+
+
+EFFECTS = {
+    "a trigger that logs": (
+        "CREATE TABLE log (x); CREATE TRIGGER g AFTER UPDATE ON t BEGIN INSERT INTO log VALUES (new.id); END;",
+        "triggers add 3 rows to log",
+    ),
+    "a trigger that propagates": (
+        (
+            f"CREATE TABLE c (p TEXT); INSERT INTO c VALUES ('{OLD}/a');"
+            " CREATE TRIGGER g AFTER UPDATE ON t BEGIN UPDATE c SET p = new.p WHERE p = old.p; END;"
+        ),
+        "",
+    ),
+    "a trigger that marks": (
+        (
+            "CREATE TABLE m (n INTEGER); INSERT INTO m VALUES (0);"
+            " CREATE TRIGGER g AFTER UPDATE ON t BEGIN UPDATE m SET n = n + 1; END;"
+        ),
+        "triggers change 3 further rows",
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "effect"), EFFECTS.values(), ids=EFFECTS)
+def test_what_triggers_do_besides_is_reported_and_a_second_run_changes_nothing(
+    tmp_path: pathlib.Path, script: str, effect: str
+) -> None:
+    path = make(tmp_path / "db", script)
+    preview, result = ask(path, check=True), ask(path)
+    assert preview == result
+    assert result["changed"]
+    assert result["warnings"] == ([f"{path}: {effect}"] if effect else [])
+    assert rows(path, "SELECT p FROM t ORDER BY id") == [NEW, f"{NEW}/a", f"{NEW}/b", "/elsewhere"]
+    assert not ask(path)["changed"]
+
+
+def test_a_real_table_is_not_taken_for_that_of_a_virtual_one(tmp_path: pathlib.Path) -> None:
+    script = "CREATE VIRTUAL TABLE files USING fts5(words); CREATE TABLE files_locations (p TEXT);"
+    path = make(tmp_path / "db", f"{script} INSERT INTO files_locations VALUES ('{OLD}/x');")
+    assert ask(path)["totals"] == {"rows": 4, "mentions": 0}
+    assert rows(path, "SELECT p FROM files_locations") == [f"{NEW}/x"]
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_texts_of_every_encoding_are_rewritten_whole(tmp_path: pathlib.Path, encoding: str) -> None:
+    path = make(tmp_path / "db", f"INSERT INTO t(p) VALUES ('{OLD}/' || char(233, 0, 128512));", encoding)
+    assert ask(path)["totals"]["rows"] == 4
+    assert f"{NEW}/é\0\U0001f600" in rows(path, "SELECT p FROM t")
+    assert rows(path, "PRAGMA integrity_check") == ["ok"]
+
+
+def test_all_databases_are_rewritten_or_none(tmp_path: pathlib.Path) -> None:
+    good = make(tmp_path / "good", "")
+    bad = make(tmp_path / "bad", OBSTACLES["a trigger that ignores"][0])
+    databases = [{"path": str(path), "preview_from": None} for path in (good, bad)]
+    with pytest.raises(ContimgError, match="keeps the old path"):
+        run({"databases": databases, "repoint": [{"from": OLD, "to": NEW}], "state": "rewritten"}, check=False)
+    assert OLD in rows(good, "SELECT p FROM t")
 
 
 @pytest.mark.parametrize("pair", [("state", "/data"), ("/", "/data"), ("/a/../b", "/c"), ("/a", "/a/b"), ("/a", "/a")])

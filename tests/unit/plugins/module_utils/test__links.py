@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._database_rewrite import run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split, split_options

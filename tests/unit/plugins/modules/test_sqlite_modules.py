@@ -116,10 +116,12 @@ def test_a_link_to_a_database_is_read_with_what_stands_beside_the_real_one(state
     with contextlib.closing(sqlite3.connect(copies[1]["backup_file"])) as copy:
         assert (len(copy.execute("SELECT a FROM t").fetchone()[0]) > 100) == (mode == "wal"), "only a WAL was committed"
     assert snapshot(state) == before
-    paths = {"databases": [{"path": str(link)}], "repoint": _REPOINT, "state": "rewritten"}
+    beside = state / "beside"
+    beside.symlink_to("a.db")
+    paths = {"databases": [{"path": str(beside)}], "repoint": _REPOINT, "state": "rewritten"}
     assert run_module("database_paths", paths)["totals"]["rows"] == 1
-    assert sorted(os.listdir(link.parent)) == ["far"], "a sidecar of the link would be nobody's"
-    assert link.is_symlink()
+    assert not [name for name in os.listdir(state) if name.startswith("beside-")], "sidecars stand beside the real one"
+    assert beside.is_symlink()
 
 
 def _split_through_links(state: pathlib.Path, journal_mode: str) -> None:
@@ -147,16 +149,16 @@ def test_a_split_through_links_leaves_both_where_they_are(
     else:
         (state / "hdf5.sqlite3").touch()  # as an application leaves it that has only connected
     for name in ("products.sqlite3", "hdf5.sqlite3"):
-        (state.parent / name).symlink_to(state / name)
-    split = {"products_db": str(state.parent / "products.sqlite3"), "hdf5_db": str(state.parent / "hdf5.sqlite3")}
+        (state / f"link.{name}").symlink_to(name)
+    split = {"products_db": str(state / "link.products.sqlite3"), "hdf5_db": str(state / "link.hdf5.sqlite3")}
     run_module("hdf5_db_split", {**split, "vacuum": True})
     assert len(rows_of(state / "hdf5.sqlite3")) == 5 + there
     assert rows_of(state / "products.sqlite3") == []
-    assert sorted(path.name for path in state.parent.iterdir() if path.is_symlink()) == [
-        "hdf5.sqlite3",
-        "products.sqlite3",
+    assert sorted(path.name for path in state.iterdir() if path.is_symlink()) == [
+        "link.hdf5.sqlite3",
+        "link.products.sqlite3",
     ]
-    assert not [path for path in state.parent.iterdir() if path.name.endswith(("-wal", "-shm", "-journal"))]
+    assert not [path for path in state.glob("link.*") if path.name.endswith(("-wal", "-shm", "-journal"))]
 
 
 #: Bytes of a name, and whether SQLite can write such a database: it makes a journal or a WAL beside it.

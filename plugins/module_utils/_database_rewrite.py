@@ -1,0 +1,242 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rewriting the paths inside the rows of databases, each in one transaction, all of them or none.
+
+A preview makes the same changes in a private copy: what a trigger, a constraint or an unknown function would do to a run is
+found there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import (
+    Column,
+    Moves,
+    columns_with_paths,
+    encoding_of,
+    paths_in,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
+    ContimgError,
+    display,
+    failing,
+    is_of_application,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_own_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import PRIVATE_NAME, private_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import READ_WRITE, Place, connect
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+__all__ = ["rewrite", "run", "try_rewrite"]
+
+_AS_BEFORE = "The database is as it was."
+_LEAVE_OFF = (
+    "leave contimg_rewrite_database_paths off (state: audited) and let the application change these rows after the move"
+)
+_LONG_SECONDS = 30.0
+
+
+def rewrite(plans: Mapping[str, Sequence[Column]], moves: Moves) -> list[str]:
+    """Rewrite what was counted in each database, and return what triggers did besides. Nothing is kept unless all can be.
+
+    :param plans: by the path of a database, the columns that :func:`paths_in` has counted.
+    :raises ContimgError: when a database cannot be written, its rows are no longer those that were counted, a new path stands in
+        another row already, or a trigger keeps rows from being changed. Each database is as it was then.
+    """
+    effects: list[str] = []
+    with contextlib.ExitStack() as held:
+        open_ones = []
+        for path, columns in plans.items():
+            connection = held.enter_context(_transaction(path, writable(path)))
+            effects += _change(connection, path, columns, moves)
+            open_ones.append((path, connection))
+        for path, connection in open_ones:
+            with failing(
+                "commit the paths in the database", path, "Run it again: what is committed is not changed twice."
+            ):
+                connection.execute("COMMIT")
+    return effects
+
+
+def try_rewrite(path: str, columns: Sequence[Column], moves: Moves, *, source: str) -> list[str]:
+    """Make the same changes in a private copy of a database, and return what triggers did besides.
+
+    :param path: the database as it is named in errors.
+    :param source: the database that is copied, another one where this one is not there yet.
+    :raises ContimgError: as :func:`rewrite` would, and when the copy cannot be made.
+    """
+    with private_directory(state="Nothing was touched.") as directory:
+        copy = os.path.join(directory, PRIVATE_NAME)
+        with snapshot(source) as state, failing("copy the database to try the change", source, "Nothing was touched."):
+            shutil.copyfile(state.opened, copy)
+        with _transaction(path, Place(copy, READ_WRITE)) as connection:
+            return _change(connection, path, columns, moves)
+
+
+@contextlib.contextmanager
+def _transaction(path: str, place: Place) -> Iterator[sqlite3.Connection]:
+    """Hold a transaction on a database; one that is not committed is rolled back."""
+    with failing("rewrite the paths in the database", path, _AS_BEFORE):
+        connection = connect(place, timeout=_LONG_SECONDS)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+        finally:
+            connection.close()
+
+
+def _change(connection: sqlite3.Connection, path: str, columns: Sequence[Column], moves: Moves) -> list[str]:
+    """Rewrite the columns of one database within a transaction; return what triggers did besides."""
+    before = _counted(connection, path, moves)
+    wanted = {(one.table, one.name): one.rows for one in columns if one.rows}
+    if before != wanted:
+        raise _written_meanwhile(path, wanted, before)
+    rows, changes = _row_counts(connection), connection.total_changes
+    updated = sum(_update(connection, path, one, moves) for one in columns if one.rows)
+    left = _counted(connection, path, moves)
+    if left:
+        raise _kept_by_trigger(connection, path, wanted, left)
+    gained = {table: count - rows[table] for table, count in _row_counts(connection).items() if count != rows[table]}
+    lost = [table for table, count in gained.items() if count < 0]
+    if lost:
+        raise ContimgError(
+            f"a trigger or constraint removes rows of {', '.join(lost)} when paths are changed",
+            path=path,
+            hint=f"{_AS_BEFORE} Drop it for the time of the move, or {_LEAVE_OFF}.",
+        )
+    others = connection.total_changes - changes - updated
+    return [f"{display(path)}: triggers {_said(gained, others)}"] if others > 0 or gained else []
+
+
+def _said(gained: Mapping[str, int], others: int) -> str:
+    added = [f"{count} rows to {table}" for table, count in gained.items()]
+    parts = [f"add {', '.join(added)}"] if added else []
+    changed = others - sum(gained.values())
+    return " and ".join(parts + ([f"change {changed} further rows"] if changed > 0 else []))
+
+
+def _counted(connection: sqlite3.Connection, path: str, moves: Moves) -> dict[tuple[str, str], int]:
+    with failing("count the paths in the database", path, _AS_BEFORE):
+        return {(one.table, one.name): one.rows for one in columns_with_paths(connection, moves) if one.rows}
+
+
+def _row_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    tables = connection.execute(
+        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+        " AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+    ).fetchall()
+    return {
+        name: connection.execute(f"SELECT count(*) FROM main.{quoted(name)} NOT INDEXED").fetchone()[0]  # noqa: S608
+        for (name,) in tables
+    }
+
+
+def _update(connection: sqlite3.Connection, path: str, column: Column, moves: Moves) -> int:
+    """Rewrite a column and return how many rows that changed, without those that triggers changed."""
+    name, encoding = quoted(column.name), encoding_of(connection)
+    # ABORT, since a constraint may have REPLACE for its own: that would remove the other row.
+    statement = (
+        f"UPDATE OR ABORT main.{quoted(column.table)} SET {name} = {moves.moved(name, encoding)}"  # noqa: S608
+        f" WHERE {moves.is_old(name, encoding)}"
+    )
+    try:
+        return connection.execute(statement).rowcount
+    except sqlite3.IntegrityError as error:
+        what = f"{column.table}.{column.name} cannot take the new paths: SQLite says '{error}'"
+        raise ContimgError(what, path=path, hint=f"{_AS_BEFORE} Decide which of the rows stays.") from error
+    except sqlite3.Error as error:
+        if not is_of_application(error):
+            raise
+        what = f"{column.table}.{column.name} cannot be changed outside the application: SQLite says '{error}'"
+        drop = "Drop the trigger, index or constraint that needs it for the time of the move"
+        hint = f"{_AS_BEFORE} It is not damaged. {drop}, or {_LEAVE_OFF}."
+        raise ContimgError(what, path=path, hint=hint) from error
+
+
+def _written_meanwhile(
+    path: str, wanted: Mapping[tuple[str, str], int], found: Mapping[tuple[str, str], int]
+) -> ContimgError:
+    table, name = next(one for one in sorted({*wanted, *found}) if wanted.get(one) != found.get(one))
+    before, now = wanted.get((table, name), 0), found.get((table, name), 0)
+    return ContimgError(
+        f"{table}.{name} had {before} rows to change, now {now}: a process writes to it",
+        path=path,
+        hint=f"{_AS_BEFORE} Stop its writers, and run it again.",
+    )
+
+
+def _kept_by_trigger(
+    connection: sqlite3.Connection,
+    path: str,
+    wanted: Mapping[tuple[str, str], int],
+    left: Mapping[tuple[str, str], int],
+) -> ContimgError:
+    table, name = sorted(left)[0]
+    triggers = [
+        one for (one,) in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'trigger' ORDER BY name")
+    ]
+    did = "keeps the old path in" if (table, name) in wanted else "writes the old path to"
+    return ContimgError(
+        f"a trigger ({', '.join(triggers) or 'of a view'}) {did} {left[table, name]} rows of {table}.{name}",
+        path=path,
+        hint=f"{_AS_BEFORE} Drop the trigger for the time of the move, or {_LEAVE_OFF}.",
+    )
+
+
+def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """Do what the module's parameters ask for.
+
+    :raises ContimgError: see :func:`paths_in`, :func:`rewrite` and :func:`try_rewrite`.
+    """
+    moves = Moves([(pair["from"], pair["to"]) for pair in parameters["repoint"]])
+    asked = {one["path"]: _readable(one["path"], one["preview_from"], check=check) for one in parameters["databases"]}
+    found = {path: paths_in(readable, moves) for path, readable in asked.items() if os.path.lexists(readable)}
+    rewriting = parameters["state"] == "rewritten"
+    for path in asked.values() if rewriting else ():
+        require_own_place(path)
+    plans = {path: columns for path, columns in found.items() if any(column.rows for column in columns)}
+    effects: list[str] = []
+    if rewriting and check:
+        for path, columns in plans.items():
+            effects += try_rewrite(path, columns, moves, source=asked[path])
+    elif rewriting:
+        effects = rewrite(plans, moves)
+    listed = [{"database": display(path), **asdict(column)} for path in found for column in found[path]]
+    rows = sum(one["rows"] for one in listed)
+    changed = rewriting and rows > 0
+    return {
+        "changed": changed,
+        "columns": listed,
+        "missing": [display(path) for path in asked if path not in found],
+        "totals": {"rows": rows, "mentions": sum(one["mentions"] for one in listed)},
+        "warnings": effects,
+        "diff": _diff(listed) if changed else {},
+    }
+
+
+def _readable(path: str, source: str | None, *, check: bool) -> str:
+    """Return the database to read: in check mode, where it will be copied from if it is not there yet."""
+    return source if check and source is not None and not os.path.exists(path) else path
+
+
+def _diff(columns: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    lines = [
+        f"{one['database']}: {one['table']}.{one['name']}: {one['rows']} rows below" for one in columns if one["rows"]
+    ]
+    return {
+        side: "".join(f"{line} the {side_name} path\n" for line in lines)
+        for side, side_name in (("before", "old"), ("after", "new"))
+    }
