@@ -59,9 +59,10 @@ def back_up_database(plan: BackupPlan) -> str:
     ensure_private_directory(os.path.dirname(plan.target))
     with new_database(plan.target, like=None, state=_UNTOUCHED) as temporary:
         with failing("back up the database", plan.path, _UNTOUCHED):
-            with contextlib.closing(connect(Place(temporary, READ_WRITE))) as copy:
-                with open_readonly(plan.path) as source:
-                    source.backup(copy)
+            place = Place(temporary, READ_WRITE)
+            with contextlib.closing(connect(place)) as copy, open_readonly(plan.path) as source:
+                source.backup(copy)
+            with contextlib.closing(connect(place)) as copy:  # which now has a schema
                 copy.execute("PRAGMA journal_mode = DELETE")
         if content_checksum(temporary) != plan.checksum:
             raise ContimgError("the backup differs from the original", path=plan.target, hint=_UNTOUCHED)

@@ -11,7 +11,9 @@ opened is judged before, by ``_sqlite_journal``.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import sqlite3
 import time
 import urllib.parse
@@ -40,6 +42,7 @@ _LIMITS = {
     11: 0,  # SQLITE_LIMIT_WORKER_THREADS
 }
 # SQLite before 3.31 ignores the first.
+_OF_JSON = re.compile(r"unsafe use of (?:json\w*|->>?)\(\)")
 _SETTINGS = ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0")
 
 
@@ -81,7 +84,7 @@ class Connection(sqlite3.Connection):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._deadline = time.process_time() + _LEAST_SECONDS
+        self._deadline = math.inf  # no schema of anybody else yet
         self._length = _LEAST_LENGTH
         self.set_progress_handler(self._is_late, _OPCODES)
         for setting in _SETTINGS:
@@ -99,6 +102,8 @@ class Connection(sqlite3.Connection):
 
     def make_allowance(self, path: str) -> None:
         """Allow the time and the values that a database of this size may need."""
+        if self._deadline == math.inf:
+            self._deadline = time.process_time() + _LEAST_SECONDS
         for name in (path, path + "-wal"):
             with contextlib.suppress(OSError):
                 status = os.stat(name)
@@ -114,7 +119,7 @@ def connect(place: Place | str = ":memory:", *, timeout: float | None = None, an
     :param place: also ``:memory:``, or the empty string for one that may grow beyond the memory.
     :param timeout: seconds to wait for a lock, five unless told otherwise.
     :param any_thread: whether other threads may use it, one at a time.
-    :raises sqlite3.Error: when SQLite cannot. It reads the file only with the first statement.
+    :raises sqlite3.Error: when SQLite cannot, or cannot read the schema.
     """
     connection = sqlite3.connect(
         place if isinstance(place, str) else place.uri(),
@@ -124,12 +129,32 @@ def connect(place: Place | str = ":memory:", *, timeout: float | None = None, an
         check_same_thread=not any_thread,
         factory=Connection,
     )
-    if isinstance(place, Place):
-        connection.make_allowance(place.path)
+    try:
+        if isinstance(place, Place):
+            connection.make_allowance(place.path)
+            _load_schema(connection, "SELECT 1 FROM main.sqlite_master LIMIT 0")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 def attach(connection: Connection, alias: str, place: Place) -> None:
     """Attach a further database. Raises sqlite3.Error."""
-    connection.execute(f"ATTACH ? AS {alias}", (place.uri(),))
     connection.make_allowance(place.path)
+    _load_schema(connection, f"ATTACH ? AS {alias}", place.uri())
+
+
+def _load_schema(connection: Connection, statement: str, *values: str) -> None:
+    """Execute what makes SQLite read a schema, and trust it where SQLite calls its own JSON functions unsafe.
+
+    Before 3.41 it does, and then finds no sound schema in what has a check, an index or a computed column of JSON. It knows
+    no function that does harm when a schema calls it, as long as extensions cannot be loaded, and that is Python's default.
+    """
+    try:
+        connection.execute(statement, values)
+    except sqlite3.DatabaseError as error:
+        if not _OF_JSON.search(str(error)):
+            raise
+        connection.execute("PRAGMA trusted_schema = ON")
+        connection.execute(statement, values)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Databases that are sound, and use what only the program that wrote them brings to SQLite."""
+"""Databases that are sound, and use what only the program that wrote them brings to SQLite, or what SQLite once called unsafe."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ FOREIGN = {
     "a key by a collation": f"CREATE TABLE t(a TEXT COLLATE OURS PRIMARY KEY, created_at COLLATE OURS) WITHOUT ROWID; {_ROWS}",
     "a module": _WORDS + _ROWS + _REPLACED.format("vec99(b)"),
     "a tokenizer": _WORDS + _ROWS + _REPLACED.format("fts5(b, tokenize=ours)"),
+    "JSON": (
+        "CREATE TABLE t(a CHECK(json_valid('[]')), created_at, b AS (json_array(a)), c AS (json_type('[1]') || '$') STORED);"
+        f"{_ROWS} CREATE INDEX i ON t(json_quote(a)); CREATE INDEX j ON t(a) WHERE json_quote(a) > '';"
+    ),
 }
 
 

@@ -55,6 +55,18 @@ def test_nothing_that_a_schema_names_is_trusted(tmp_path: pathlib.Path, place: s
         assert settings["mmap_size"] in (None, (0,))
 
 
+def test_only_json_of_an_old_sqlite_makes_a_schema_trusted(tmp_path: pathlib.Path) -> None:
+    path = make(tmp_path / "a.db", "CREATE TABLE t(a, b AS (json_type(a))); INSERT INTO t VALUES('[]')")
+    other = make(tmp_path / "b.db", "CREATE TABLE t(a CHECK(length(a) > 0))")
+    for place, query in ((path, IMMUTABLE), (path, READ_WRITE)):
+        with contextlib.closing(connect(Place(str(place), query))) as connection:
+            assert connection.execute("SELECT a FROM t").fetchone() == ("[]",)
+            assert connection.execute("PRAGMA trusted_schema").fetchone()[0] == (sqlite3.sqlite_version_info < (3, 41))
+    with contextlib.closing(connect(Place(str(other), IMMUTABLE))) as connection:
+        attach(connection, "json", Place(str(path), IMMUTABLE))
+        assert connection.execute("SELECT a FROM json.t").fetchone() == ("[]",)
+
+
 def test_a_function_that_a_view_calls_is_not_called_unless_it_is_harmless(tmp_path: pathlib.Path) -> None:
     path = make(tmp_path / "a.db", "CREATE VIEW v AS SELECT fts3_tokenizer('simple') AS a")
     with contextlib.closing(connect(Place(str(path), IMMUTABLE))) as connection:
