@@ -116,7 +116,7 @@ def write_memory(hold_file: str, memory: Memory) -> None:
 
 
 def hold(
-    names: Sequence[str], hold_file: str, leaving: Sequence[str], *, timeout: float, check: bool
+    names: Sequence[str], hold_file: str, leaving: Sequence[str], *, timeout: float, run_id: str, check: bool
 ) -> dict[str, Any]:
     """Stop containers and return the module's result. Without names no engine is asked.
 
@@ -136,7 +136,7 @@ def hold(
     moment = memory.stopped_at
     if changed and not check:
         moment = moment or time.time()
-        write_memory(hold_file, Memory(found, moment))
+        write_memory(hold_file, Memory(found, moment, run_id))
         for name in stop:
             _stop(now[name], timeout)
     return _result(found, changed=changed, stopped=stop, stopped_at=moment)
@@ -294,5 +294,5 @@ def run_container_hold(values: Mapping[str, Any], *, check: bool) -> dict[str, A
     names, hold_file, leaving = values["names"], values["hold_file"], values["leaving"]
     timeout = float(values["timeout"])
     if values["state"] == "held":
-        return hold(names, hold_file, leaving, timeout=timeout, check=check)
+        return hold(names, hold_file, leaving, timeout=timeout, run_id=values.get("run_id", ""), check=check)
     return release(names, hold_file, leaving, timeout=timeout, after_hold=values["after_hold"], check=check)

@@ -185,10 +185,11 @@ def _unmatched(matches: Mapping[str, Sequence[str]]) -> list[UnitObstacle]:
     ]
 
 
-def hold(names: Sequence[str], hold_file: str, *, timeout: float, check: bool) -> dict[str, Any]:
+def hold(names: Sequence[str], hold_file: str, *, timeout: float, run_id: str, check: bool) -> dict[str, Any]:
     """Stop and hold units, and return the module's result. Without names systemd is not asked.
 
     :param timeout: seconds that the units have to stop.
+    :param run_id: the run that holds them, empty for none.
     :raises ContimgError: when a unit does not exist, cannot be held or does not stop; the hold then stays.
     """
     if not names:
@@ -203,7 +204,7 @@ def hold(names: Sequence[str], hold_file: str, *, timeout: float, check: bool) -
     moment = memory.stopped_at
     if plan.changed and not check:
         moment = moment if memory.units and not plan.stop and moment else time.time()
-        _apply_hold(plan, Memory(plan.units, moment), hold_file, timeout, before=memory)
+        _apply_hold(plan, Memory(plan.units, moment, run_id=run_id), hold_file, timeout, before=memory)
     return _result(plan.units, changed=plan.changed, stopped=plan.stop, stopped_at=moment)
 
 
@@ -381,5 +382,5 @@ def run_hold(values: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     """Do what the module's parameters ask for. Raises ContimgError, see :func:`hold` and :func:`release`."""
     names, hold_file, timeout = values["names"], values["hold_file"], float(values["timeout"])
     if values["state"] == "held":
-        return hold(names, hold_file, timeout=timeout, check=check)
+        return hold(names, hold_file, timeout=timeout, run_id=values.get("run_id", ""), check=check)
     return release(names, hold_file, timeout=timeout, after_hold=values["after_hold"], check=check)

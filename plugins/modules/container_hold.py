@@ -18,6 +18,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   names:
     description: Containers, in the order in which they are started. They are stopped the other way round.
@@ -83,6 +84,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._container_hold import run_container_hold
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
 def main() -> None:
@@ -95,11 +97,13 @@ def main() -> None:
             "leaving": {"type": "list", "elements": "path", "default": []},
             "timeout": {"type": "int", "default": 90},
             "after_hold": {"type": "bool", "default": False},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     try:
-        result = run_container_hold(module.params, check=module.check_mode)
+        with leased(module.params["run_id"], "container_hold", check=module.check_mode):
+            result = run_container_hold(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

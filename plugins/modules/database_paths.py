@@ -20,6 +20,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   databases:
     description: The databases. One that does not exist is left out, and returned in RV(missing).
@@ -98,6 +99,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._database_rewrite import run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
 def main() -> None:
@@ -109,11 +111,13 @@ def main() -> None:
             "databases": {"type": "list", "elements": "dict", "required": True, "options": database},
             "repoint": {"type": "list", "elements": "dict", "required": True, "options": {"from": text, "to": text}},
             "state": {"type": "str", "choices": ["audited", "rewritten"], "default": "audited"},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     try:
-        result = run(module.params, check=module.check_mode)
+        with leased(module.params["run_id"], "database_paths", check=module.check_mode):
+            result = run(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

@@ -21,6 +21,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   path:
     description: The file. A symbolic link is followed only where nobody but root and the running user can redirect it.
@@ -153,6 +154,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import exposed_secrets, run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
 def main() -> None:
@@ -173,12 +175,14 @@ def main() -> None:
             "owner": {"type": "str"},
             "group": {"type": "str"},
             "mode": {"type": "raw"},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     module.no_log_values.update(exposed_secrets(module.params))
     try:
-        result = run(module.params, check=module.check_mode)
+        with leased(module.params["run_id"], "env_file", check=module.check_mode):
+            result = run(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     for warning in result.pop("warnings"):

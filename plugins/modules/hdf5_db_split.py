@@ -20,6 +20,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   products_db:
     description: The products database.
@@ -86,6 +87,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split, split_options
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
 def main() -> None:
@@ -100,12 +102,14 @@ def main() -> None:
             "on_conflict": {"type": "str", "choices": ["fail", "newest", "keep"], "default": "fail"},
             "backup_dir": {"type": "path"},
             "vacuum": {"type": "bool", "default": False},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     check = module.check_mode
     try:
-        result = split(split_options(module.params, check=check), check=check)
+        with leased(module.params["run_id"], "hdf5_db_split", check=module.check_mode):
+            result = split(split_options(module.params, check=check), check=check)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

@@ -19,6 +19,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   hdf5_db:
     description: The HDF5 database.
@@ -77,6 +78,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
 def main() -> None:
@@ -86,11 +88,15 @@ def main() -> None:
             "hdf5_db": {"type": "path", "required": True},
             "input_dir": {"type": "path", "required": True},
             "rescan": {"type": "bool", "default": False},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
+    options = dict(module.params)
+    run_id = options.pop("run_id")
     try:
-        result = index_files(**module.params, check=module.check_mode)
+        with leased(run_id, "hdf5_index", check=module.check_mode):
+            result = index_files(**options, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

@@ -18,6 +18,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
+  - dsa110.contimg.run
 options:
   run_dir:
     description: The directory of the record. What its holds remember as running counts as having run.
@@ -99,6 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_status import look
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import require_owned
 
 
 def main() -> None:
@@ -111,10 +113,13 @@ def main() -> None:
             "before": {"type": "dict"},
             "own_holds": {"type": "list", "elements": "str", "default": []},
             "fail_on": {"type": "list", "elements": "str", "choices": ["down", "foreign_holds"], "default": []},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     try:
+        if not module.check_mode:
+            require_owned(module.params["run_id"])
         result = look(module.params)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -16,6 +16,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   run_dir:
     description: The directory of the record. It is made, for its owner only, when the record is first written.
@@ -82,6 +83,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
     PHASES,
     advance,
@@ -99,16 +101,18 @@ def main() -> None:
             "run_dir": {"type": "path", "required": True},
             "phase": {"type": "str", "choices": list(PHASES)},
             "facts": {"type": "dict", "default": {}},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     run_dir, phase = module.params["run_dir"], module.params["phase"]
     try:
-        before = read_record(run_dir)
-        after = before if phase is None else advance(before, phase, module.params["facts"], at=time.time())
-        changed = after != before
-        if changed and not module.check_mode:
-            keep(run_dir, after)
+        with leased(module.params["run_id"], "migration_record", check=module.check_mode):
+            before = read_record(run_dir)
+            after = before if phase is None else advance(before, phase, module.params["facts"], at=time.time())
+            changed = after != before
+            if changed and not module.check_mode:
+                keep(run_dir, after)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(

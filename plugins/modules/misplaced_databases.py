@@ -19,6 +19,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   databases:
     description: Paths of the real databases.
@@ -69,6 +70,7 @@ left:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._misplaced import misplaced
 
 
@@ -80,11 +82,15 @@ def main() -> None:
             "places": {"type": "list", "elements": "str", "required": True},
             "quarantine_dir": {"type": "path"},
             "require_proof": {"type": "bool", "default": True},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
+    options = dict(module.params)
+    run_id = options.pop("run_id")
     try:
-        result = misplaced(**module.params, check=module.check_mode)
+        with leased(run_id, "misplaced_databases", check=module.check_mode):
+            result = misplaced(**options, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

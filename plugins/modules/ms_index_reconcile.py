@@ -18,6 +18,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   products_db:
     description: The products database.
@@ -84,6 +85,7 @@ backup_file:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
 
 
@@ -95,11 +97,15 @@ def main() -> None:
             "roots": {"type": "list", "elements": "path", "required": True},
             "max_removed_fraction": {"type": "float", "default": 0.2},
             "backup_dir": {"type": "path", "required": True},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
+    options = dict(module.params)
+    run_id = options.pop("run_id")
     try:
-        result = reconcile(**module.params, check=module.check_mode)
+        with leased(run_id, "ms_index_reconcile", check=module.check_mode):
+            result = reconcile(**options, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

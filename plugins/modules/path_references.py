@@ -21,6 +21,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   paths:
     description: Directories or files. One that does not exist is warned of, and returned in RV(missing).
@@ -180,6 +181,7 @@ kept_files:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_references import run
 
 
@@ -202,12 +204,14 @@ def main() -> None:
             "backup_dir": {"type": "path"},
             "restore_from": {"type": "path"},
             "exclude": {"type": "list", "elements": "str", "default": []},
+            "run_id": {"type": "str", "default": ""},
         },
         required_if=[("state", "patched", ["patch_file"]), ("state", "rewritten", ["backup_dir"])],
         supports_check_mode=True,
     )
     try:
-        result = run(module.params, check=module.check_mode)
+        with leased(module.params["run_id"], "path_references", check=module.check_mode):
+            result = run(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     for warning in result.pop("warnings"):

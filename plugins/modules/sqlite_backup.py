@@ -16,6 +16,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   path:
     description: The database. It is read without a trace.
@@ -48,19 +49,25 @@ checksum:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 
 
 def main() -> None:
     """Plan, copy outside check mode, report."""
     module = AnsibleModule(
-        argument_spec={"path": {"type": "path", "required": True}, "backup_dir": {"type": "path", "required": True}},
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "backup_dir": {"type": "path", "required": True},
+            "run_id": {"type": "str", "default": ""},
+        },
         supports_check_mode=True,
     )
     try:
-        plan = plan_backup(module.params["path"], module.params["backup_dir"])
-        if not module.check_mode:
-            back_up_database(plan)
+        with leased(module.params["run_id"], "sqlite_backup", check=module.check_mode):
+            plan = plan_backup(module.params["path"], module.params["backup_dir"])
+            if not module.check_mode:
+                back_up_database(plan)
     except ContimgError as error:
         module.fail_json(**error.result())
     changed = not plan.exists

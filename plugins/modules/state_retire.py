@@ -19,6 +19,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   src:
     description: The old state directory.
@@ -114,6 +115,7 @@ tombstone:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire, retire_options
 
 
@@ -133,11 +135,13 @@ def main() -> None:
             "exclude": {"type": "list", "elements": "str", "default": []},
             "tombstone": {"type": "path"},
             "require_proof": {"type": "bool", "default": True},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     try:
-        result = retire(retire_options(module.params), check=module.check_mode)
+        with leased(module.params["run_id"], "state_retire", check=module.check_mode):
+            result = retire(retire_options(module.params), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

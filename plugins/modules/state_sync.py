@@ -22,6 +22,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   src:
     description: The source, a directory. It is only read.
@@ -190,6 +191,7 @@ identical:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import LOSSES
 
@@ -218,11 +220,13 @@ def main() -> None:
             "retarget_links": {"type": "bool", "default": False},
             "owner": {"type": "str"},
             "group": {"type": "str"},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     try:
-        result = synchronize(options_from(module.params), check=module.check_mode)
+        with leased(module.params["run_id"], "state_sync", check=module.check_mode):
+            result = synchronize(options_from(module.params), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

@@ -20,6 +20,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   names:
     description:
@@ -79,6 +80,7 @@ logs:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import run_hold
 
 
@@ -91,11 +93,13 @@ def main() -> None:
             "hold_file": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 90},
             "after_hold": {"type": "bool", "default": False},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     try:
-        result = run_hold(module.params, check=module.check_mode)
+        with leased(module.params["run_id"], "unit_hold", check=module.check_mode):
+            result = run_hold(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,11 +14,14 @@ import signal
 import stat
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ansible_collections.dsa110.contimg.tests.support.mounts import on_own_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -88,6 +92,31 @@ class Host:
                     return task
         assert running.wait() == 0, "".join(said)
         return ""
+
+    @contextlib.contextmanager
+    def stopped_in(self, name: str, task: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a playbook, and stop its controller when it begins a task. It goes on at the end."""
+        running = subprocess.Popen(
+            self._command(name), text=True, env=self._environment(), stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert running.stdout is not None
+        try:
+            said = []
+            for line in running.stdout:
+                said.append(line)
+                if line.startswith("TASK [") and task in line:
+                    os.kill(running.pid, signal.SIGSTOP)
+                    break
+            else:
+                pytest.fail("".join(said))
+            yield running
+        finally:
+            os.kill(running.pid, signal.SIGCONT)
+
+    def lease(self) -> dict[str, Any]:
+        """Return the lease of this host."""
+        loaded: dict[str, Any] = json.loads((self.root / "volatile" / "lease.json").read_text())
+        return loaded
 
     def _command(self, name: str, *options: str, **variables: object) -> list[str]:
         inventory = {

@@ -41,3 +41,36 @@ def test_a_hold_of_another_run_directory_stops_every_playbook(
         assert words in told
     assert {name: fingerprint(host.root / name) for name in before} == before
     assert not host.run_dir.exists()
+    assert not (host.root / "volatile" / "lease.json").exists()
+
+
+def shown(host: Host) -> dict[str, str]:
+    """Return what a run that is refused may not change."""
+    return {name: fingerprint(host.root / name) for name in ("stage", "data", "run", "volatile", "lasting")}
+
+
+def test_a_second_run_is_refused_and_one_that_takes_over_is_not_disturbed_by_the_first(host: Host) -> None:
+    with host.stopped_in("migrate", "quiesce : Look who writes to either state directory") as first:
+        run_id = host.lease()["run_id"]
+        before = shown(host)
+        for playbook, options in (("migrate", ()), ("rollback", ()), ("migrate", ("--check",))):
+            refused = host.play(playbook, *options)
+            assert refused.returncode == 2, refused.stdout
+            told = " ".join(refused.stdout.split())
+            assert f"another run works on this host: {run_id}, begun at" in told
+            assert "Nothing was touched" in told
+            assert f"contimg_take_over: {run_id}" in told
+            assert "rescued=0" in told
+        assert shown(host) == before
+        assert host.record()["phase"] == "presynced"
+
+        second = host.play("migrate", contimg_take_over=run_id)
+        assert second.returncode == 0, second.stdout
+        assert host.record()["phase"] == "done"
+        after = shown(host)
+    told = " ".join(first.communicate()[0].split())
+    assert first.returncode == 2, told
+    assert f"run {run_id} has lost the lease of this host" in told
+    assert "This run changes nothing more here, and puts nothing back" in told
+    assert shown(host) == after
+    assert "changed=0" in host.play("migrate").stdout

@@ -101,6 +101,18 @@ def test_the_action_group_holds_every_module() -> None:
     assert sorted(yaml_file("meta", "runtime.yml")["action_groups"]["contimg"]) == MODULES
 
 
+def test_every_playbook_that_changes_a_host_gives_the_id_of_its_run_to_all_modules_that_take_one() -> None:
+    takers = [
+        name for name in MODULES if '"run_id": {"type"' in (ROOT / "plugins" / "modules" / f"{name}.py").read_text()
+    ]
+    assert yaml_file("meta", "runtime.yml")["action_groups"]["run"] == takers
+    for name in ("migrate", "rollback", "split_hdf5", "retire"):
+        (play,) = yaml_file("playbooks", f"{name}.yml")
+        assert play["module_defaults"] == {
+            "group/dsa110.contimg.run": {"run_id": "{{ run_lease.run_id | default('') }}"}
+        }
+
+
 def test_the_spec_of_the_variables_agrees_with_their_defaults() -> None:
     options = yaml_file("roles", "contimg", "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
     defaults = yaml_file("roles", "contimg", "defaults", "main.yml")
