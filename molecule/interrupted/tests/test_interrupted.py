@@ -50,8 +50,8 @@ DEATHS = [
 ]
 
 
-def die_in(task: str) -> None:
-    """Run ``migrate`` and kill the controller, with all its processes, as soon as it says that it begins a task."""
+def run_until(task: str) -> subprocess.Popen[str]:
+    """Run ``migrate`` and return its controller, stopped, as soon as it says that it begins a task."""
     controller = subprocess.Popen(
         command("migrate"),
         text=True,
@@ -65,10 +65,16 @@ def die_in(task: str) -> None:
     for line in controller.stdout:
         said.append(line)
         if line.startswith(f"TASK [dsa110.contimg.{task}"):
-            os.killpg(controller.pid, signal.SIGKILL)
-            break
+            os.kill(controller.pid, signal.SIGSTOP)
+            return controller
+    pytest.fail("".join(said))
+
+
+def kill(controller: subprocess.Popen[str]) -> None:
+    """Kill a controller with all its processes. What runs on the host goes on."""
+    os.killpg(controller.pid, signal.SIGKILL)
     controller.wait()
-    assert controller.returncode == -signal.SIGKILL, "".join(said)
+    assert controller.returncode == -signal.SIGKILL
 
 
 def reboot(host: Any) -> None:
@@ -81,11 +87,43 @@ def reboot(host: Any) -> None:
         time.sleep(0.5)
 
 
+def standing(host: Any) -> str:
+    """Return what is held, and by whom, with the lease of the host."""
+    return str(
+        host.check_output(
+            "systemctl show --property=Id,ActiveState contimg-stream.service contimg-api.service contimg-stream-wake.timer;"
+            " cat /run/systemd/system/*.d/90-contimg-hold.conf /var/lib/dsa110-contimg-migration/hold.json"
+        )
+    )
+
+
+def test_neither_a_second_run_nor_one_with_another_run_directory_releases_a_hold(host: Any) -> None:
+    first = run_until("quiesce : Look who writes to either state directory")
+    held = standing(host)
+    assert "ActiveState=active" not in held
+    for name in ("migrate", "rollback"):
+        refused = play(name, contimg_run_dir="/var/lib/another")
+        assert refused.returncode == 2, refused.stdout
+        assert "another run works on this host: migrate-" in " ".join(refused.stdout.split())
+        assert standing(host) == held
+    kill(first)
+    for options in (["--check"], []):
+        refused = play("migrate", *options, contimg_run_dir="/var/lib/another")
+        said = " ".join(refused.stdout.split())
+        assert refused.returncode == 2, refused.stdout
+        assert "contimg-stream.service, contimg-api.service" in said
+        assert "by run migrate-" in said
+        assert "with contimg_run_dir: /var/lib/dsa110-contimg-migration" in said
+        assert "unit_hold -a 'state=released names= hold_file=/var/lib/dsa110-contimg-migration/hold.json'" in said
+        assert standing(host) == held
+    assert not host.file("/var/lib/another").exists
+
+
 @pytest.mark.parametrize(("task", "phase", "reboots"), DEATHS)
 def test_a_dead_controller_leaves_a_host_that_has_lost_nothing(
     host: Any, task: str, phase: str, *, reboots: bool
 ) -> None:
-    die_in(task)
+    kill(run_until(task))
     time.sleep(2)  # what runs on the host goes on without its controller
     assert phase_of(host) == phase
     if reboots:
