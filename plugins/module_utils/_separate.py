@@ -28,10 +28,27 @@ if TYPE_CHECKING:
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
-__all__ = ["SharedFiles", "require_separate", "require_unmounted"]
+__all__ = ["SharedFiles", "may_be_shown", "require_separate", "require_unmounted"]
 
 _NAMED = 10  # paths that an error lists
 _UNTOUCHED = "Nothing was touched."
+#: File systems whose files are on a device of their own. Any other may show files of another one: an overlay, a network, FUSE.
+_OF_A_DEVICE = {
+    "bcachefs",
+    "btrfs",
+    "exfat",
+    "ext2",
+    "ext3",
+    "ext4",
+    "f2fs",
+    "jfs",
+    "ramfs",
+    "reiserfs",
+    "tmpfs",
+    "vfat",
+    "xfs",
+    "zfs",
+}
 
 
 def require_separate(src: str, dest: str, *, state: str = _UNTOUCHED) -> None:
@@ -88,19 +105,32 @@ def _judge(mount: Mount, root: str, other: str, *, place: Place | None, exclude:
         raise ContimgError(f"is a mount below {root} ({mount.kind}, {_spot(shown)})", path=mount.point, hint=hint)
 
 
+def may_be_shown(src: str, dest: str) -> bool:
+    """Tell whether one of two directories is on a file system that may show the other's files as its own. Raises ContimgError."""
+    mounts = _mounts()
+    found = [_mount_at(os.path.realpath(path), mounts) for path in (src, dest)]
+    return any(mount is None or mount.kind not in _OF_A_DEVICE for mount in found)
+
+
 def _mounts() -> list[Mount]:
     with failing("read the mounts", "/proc/self/mountinfo"):
         return mounts_of()
 
 
 def _place(path: str, mounts: Sequence[Mount]) -> Place | None:
-    """Return where a path lies, or will lie when it is made. The kernel is asked: a mount may hide another one."""
+    """Return where a path lies, or will lie when it is made."""
+    mount = _mount_at(path, mounts)
+    return None if mount is None else mount.place(path)
+
+
+def _mount_at(path: str, mounts: Sequence[Mount]) -> Mount | None:
+    """Return the mount that a path lies on. The kernel is asked: a mount may hide another one."""
     there = path
     while kind_of(there) != stat.S_IFDIR:
         there = os.path.dirname(there)
     with failing("look at its mount", there):
         number = mount_number(there)
-    return next((mount.place(path) for mount in mounts if mount.number == number), None)
+    return next((mount for mount in mounts if mount.number == number), None)
 
 
 def _below(root: str, mounts: Sequence[Mount]) -> Iterator[Mount]:
@@ -142,21 +172,28 @@ class SharedFiles:
     """The files that two trees have in common, whatever they are called there.
 
     Entries of both trees are added one by one. Remembered are only those that have several names.
+
+    :param shown: whether files count as well that have, on another device, the same inode number, size, mtime and ctime to the
+        nanosecond: no copy has, but a file that another file system shows. See :func:`may_be_shown`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown: bool = False) -> None:
+        self._shown = shown
         self._found: list[tuple[Entry, Entry]] = []
         self._here: dict[bytes, Entry] = {}
         self._there: dict[bytes, Entry] = {}
 
     def add(self, here: Entry | None, there: Entry | None) -> None:
         """Add what stands at one path of both trees, ``None`` where nothing does."""
-        if here is not None and there is not None and here.file_key == there.file_key:
+        if here is not None and there is not None and self._is_one(here, there):
             self._found.append((here, there))
             return
         for entry, known in ((here, self._here), (there, self._there)):
             if entry is not None and entry.links > 1 and not entry.is_folder:
                 known[entry.file_key] = entry
+
+    def _is_one(self, here: Entry, there: Entry) -> bool:
+        return here.file_key == there.file_key or (self._shown and here.is_file and here.same_state(there))
 
     def require_none(self, src: str, dest: str, *, state: str = _UNTOUCHED) -> None:
         """Check that there is no such file. Raises ContimgError which names the first ones."""

@@ -22,7 +22,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     open_handle,
     user_id,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate, require_unmounted
+from ansible_collections.dsa110.contimg.plugins.module_utils._separate import (
+    SharedFiles,
+    may_be_shown,
+    require_separate,
+    require_unmounted,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file, clear_backups
@@ -143,6 +148,12 @@ def _require_apart(options: Options, state: str) -> None:
     require_unmounted(options.src, options.dest, exclude=options.exclude, state=state)
 
 
+def _new_trees(options: Options) -> Trees:
+    src, dest = options.src, options.dest
+    links = Links(src, dest, options.decisions.rename, retarget=options.retarget_links)
+    return Trees(Ledger(options.ledger), links, SharedFiles(shown=may_be_shown(src, dest)))
+
+
 class _Pass:
     """Reads both sides, plans, applies and proves."""
 
@@ -152,9 +163,8 @@ class _Pass:
         self.trees: Trees = compare(
             source,
             target,
-            Ledger(options.ledger),
+            _new_trees(options),
             exclude=options.exclude,
-            links=Links(options.src, options.dest, options.decisions.rename, retarget=options.retarget_links),
             verified=options.verify,
         )
         self.trees.shared.require_none(options.src, options.dest)

@@ -61,6 +61,7 @@ class Trees:
 
     ledger: Ledger
     links: Links
+    shared: SharedFiles
     source: dict[bytes, Entry] = field(default_factory=dict)
     target: dict[bytes, Entry] = field(default_factory=dict)
     databases: set[bytes] = field(default_factory=set)
@@ -72,28 +73,19 @@ class Trees:
     files: int = 0
     size: int = 0
     gone: set[bytes] = field(default_factory=set)
-    shared: SharedFiles = field(default_factory=SharedFiles)
     digest: str = ""
 
 
-def compare(
-    source: int,
-    target: int | None,
-    ledger: Ledger,
-    *,
-    exclude: tuple[str, ...],
-    links: Links,
-    verified: bool,
-) -> Trees:
+def compare(source: int, target: int | None, trees: Trees, *, exclude: tuple[str, ...], verified: bool) -> Trees:
     """Read both trees.
 
     :param target: descriptor of the destination's root, ``None`` when there is none.
+    :param trees: what is known before; what is read is added to it.
     :param exclude: globs of what does not exist for this copy, on neither side.
-    :param links: what the links of the source say at the destination, and which files are called otherwise there.
     :param verified: whether a file must have been read back to need nothing.
     :raises ContimgError: when a folder cannot be listed.
     """
-    return _Comparison(source, target, ledger, exclude, links, verified).read()
+    return _Comparison(source, target, trees, exclude, verified).read()
 
 
 class _Comparison:
@@ -101,16 +93,15 @@ class _Comparison:
         self,
         source: int,
         target: int | None,
-        ledger: Ledger,
+        trees: Trees,
         exclude: tuple[str, ...],
-        links: Links,
         verified: bool,  # noqa: FBT001
     ) -> None:
-        self.source, self.target, self.ledger = source, target, ledger
-        self.exclude, self.rename, self.verified = exclude, links.rename, verified
-        self.moving = {path + suffix for path in links.rename for suffix in (b"", *SIDECAR_SUFFIXES)}
-        self.never_settled = self.moving | {parent_of(path) for path in links.rename}
-        self.trees = Trees(ledger, links, gone=ledger.paths())
+        self.source, self.target, self.trees, self.ledger = source, target, trees, trees.ledger
+        self.exclude, self.rename, self.verified = exclude, trees.links.rename, verified
+        self.moving = {path + suffix for path in self.rename for suffix in (b"", *SIDECAR_SUFFIXES)}
+        self.never_settled = self.moving | {parent_of(path) for path in self.rename}
+        trees.gone = self.ledger.paths()
         self.pending: list[tuple[bytes, bool, bool]] = []
 
     def read(self) -> Trees:

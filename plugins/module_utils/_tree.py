@@ -130,6 +130,10 @@ class Entry(NamedTuple):
         """The same for all names of one file, for comparisons; likewise."""
         return self.facts[36:IDENTITY] + self.facts[IDENTITY + 4 : IDENTITY + 12]
 
+    def same_state(self, other: Entry) -> bool:
+        """Tell whether size, mtime, ctime and inode number are the same."""
+        return self.facts[12:IDENTITY] == other.facts[12:IDENTITY]
+
     @property
     def inode(self) -> tuple[int, int]:
         """What tells one file from another, whatever its names."""

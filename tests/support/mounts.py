@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     Mounted = tuple[Optional[pathlib.Path], pathlib.Path]
 
-__all__ = ["on_own_host", "run_on_old_ext4", "run_on_ramfs", "run_read_only", "run_within", "within_mounts"]
+__all__ = [
+    "on_own_host",
+    "run_on_old_ext4",
+    "run_on_ramfs",
+    "run_read_only",
+    "run_with_overlay",
+    "run_within",
+    "within_mounts",
+]
 
 _IMAGE_BYTES = 16 << 20
 _NEW = 'mount -t "$1" -o "$2" "$3" "$4" && shift 4 && exec "$@"'
@@ -39,6 +47,17 @@ def within_mounts(mounts: Sequence[Mounted]) -> list[str]:
         for shown, point in mounts
     )
     return ["unshare", "-rm", "sh", "-c", " && ".join([*commands, 'exec "$@"']), "sh"]
+
+
+def run_with_overlay(lower: pathlib.Path, point: pathlib.Path, program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees an overlay of a folder at another one; its layers lie beside that."""
+    layers = [point.with_name(f"{point.name}-{layer}") for layer in ("upper", "work")]
+    for layer in layers:
+        layer.mkdir()
+    upper, work = map(str, layers)
+    options = f"lowerdir={lower},upperdir={upper},workdir={work},userxattr"
+    mount = f'mount -t overlay overlay -o {shlex.quote(options)} {shlex.quote(str(point))} && exec "$@"'
+    return _run(["unshare", "-rm", "sh", "-c", mount, "sh"], program, *arguments)
 
 
 def on_own_host(volatile: pathlib.Path, lasting: pathlib.Path) -> list[str]:

@@ -123,6 +123,15 @@ def test_a_retargeted_copy_leads_to_the_counterpart(
     assert copy == (source if kind == "outside" or name == "above" else counterpart), corrected
 
 
+def test_a_link_through_the_old_tree_depends_on_it_wherever_it_ends(base: pathlib.Path) -> None:
+    (base / "old" / "src" / "out").symlink_to("../beside")
+    (base / "old" / "src" / "through").symlink_to(base / "old" / "src" / "out" / "file")
+    found = sync(base, retarget_links=True)["links"]
+    assert [(one["path"], one["kind"]) for one in found] == [("out", "changed"), ("through", "old")]
+    assert os.readlink(base / "new" / "src" / "through") == str(base / "new" / "src" / "out" / "file")
+    assert (base / "new" / "src" / "through").read_text() == "beside"
+
+
 def test_each_link_says_what_it_means(base: pathlib.Path) -> None:
     for name, target in (("a", "SRC/logs"), ("b", "/nonexistent/x"), ("c", "../beside/file"), ("d", "db/p.sqlite3")):
         (base / "old" / "src" / name).symlink_to(say(base, target))
@@ -241,9 +250,11 @@ def test_links_into_the_old_tree_are_found_wherever_they_are_looked_for(base: pa
     ]
     assert found[0] == {"path": str(new / "absolute"), "target": str(old / "logs"), "leads_to": str(old / "logs")}
     assert unread == []
-    assert [one["path"] for one in links_into([str(base / "alias"), "/nonexistent"], [str(old)])[0]] == [
-        str(base / "alias")
-    ]
+    (base / "further").symlink_to("alias")
+    for name in ("alias", "further"):
+        assert [one["path"] for one in links_into([str(base / name), "/nonexistent"], [str(old)])[0]] == [
+            str(base / name)
+        ]
     assert links_into([str(new)], [str(old)], exclude=["code", "[adcr]*"])[0] == []
 
 

@@ -15,7 +15,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import entry_of
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_within
+from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
 CHECK = """
@@ -124,6 +124,26 @@ def test_an_excluded_mount_is_neither_copied_nor_verified(base: pathlib.Path) ->
     assert said == "copied 1"
     assert (base / "dest" / "db" / "x").read_text() == "the only copy"
     assert [line.split()[1] for line in (base / "dest.sha256").read_text().splitlines()] == ["./db/x"]
+
+
+@pytest.mark.parametrize("mode", ["check", "run"])
+@pytest.mark.parametrize(("lower", "point"), [("src", "dest"), ("dest", "src")])
+def test_an_overlay_of_one_tree_is_no_copy_of_it(base: pathlib.Path, lower: str, point: str, mode: str) -> None:
+    """There a file of the one has another device number in the other."""
+    for name in ("db/x", "catalogs/y"):
+        (base / "dest" / name).write_bytes((base / "src" / name).read_bytes())
+    said = run_with_overlay(base / lower, base / point, SYNC, json.dumps(sync_values(base)), mode)
+    assert "has files in common with" in said
+    assert "catalogs/y (there catalogs/y), db/x (there db/x)" in said
+    assert "Nothing was touched." in said
+    assert not list(base.glob("dest.sha256*"))
+
+
+def test_an_overlay_of_other_files_is_as_good_as_any_file_system(base: pathlib.Path) -> None:
+    (base / "dest" / "file").unlink()
+    said = run_with_overlay(base / "elsewhere", base / "dest", SYNC, json.dumps(sync_values(base)), "run")
+    assert said == "copied 2"
+    assert (base / "dest-upper" / "db" / "x").read_text() == "the only copy"
 
 
 @pytest.mark.parametrize("check", [True, False])
