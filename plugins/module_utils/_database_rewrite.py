@@ -29,9 +29,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     failing,
     is_of_application,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import PRIVATE_NAME, private_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import READ_WRITE, Place, connect
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
+    READ_WRITE,
+    Place,
+    connect,
+    require_own_place,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted

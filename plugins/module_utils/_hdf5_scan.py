@@ -24,8 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     text_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, INDEX
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_own_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path, require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     schema_after,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, sidecars
 

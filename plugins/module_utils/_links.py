@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
-__all__ = ["Links", "StateLink", "links_into", "require_direct", "require_own_place"]
+__all__ = ["Links", "StateLink", "links_into", "require_direct"]
 
 _NAMED = 10  # links that an error lists
 _OLD, _OUTSIDE, _CHANGED = "old", "outside", "changed"
@@ -207,17 +207,6 @@ def require_direct(root: str, path: str, *, state: str) -> None:
             " stopped; or, where it lies in the same directory tree, name its real place in contimg_databases."
         )
         raise ContimgError(f"is reached through a symbolic link to {real}", path=os.path.join(root, path), hint=hint)
-
-
-def require_own_place(path: str) -> None:
-    """Check that a database that is to be written is not a symbolic link which leaves its directory.
-
-    :raises ContimgError: naming where it leads; nothing was touched.
-    """
-    real = os.path.realpath(path)
-    if os.path.islink(path) and os.path.dirname(real) != os.path.realpath(os.path.dirname(os.path.abspath(path))):
-        hint = f"Nothing was touched. Put the database itself there, or name {real} if that is the one to be changed."
-        raise ContimgError(f"is a symbolic link out of its directory, to {real}", path=path, hint=hint)
 
 
 def links_into(

@@ -22,9 +22,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     sqlite_failing,
     text_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import IMMUTABLE, Place, real_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
+    IMMUTABLE,
+    Place,
+    real_path,
+    require_own_place,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 

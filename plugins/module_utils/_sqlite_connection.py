@@ -19,10 +19,12 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["IMMUTABLE", "READ_WRITE", "Connection", "Place", "attach", "connect", "real_path"]
+__all__ = ["IMMUTABLE", "READ_WRITE", "Connection", "Place", "attach", "connect", "real_path", "require_own_place"]
 
 IMMUTABLE = "mode=ro&immutable=1"  # without mode=ro, closing looks like the end of writing
 READ_WRITE = "mode=rw"
@@ -74,6 +76,17 @@ def real_path(path: str) -> str:
             break
         path = os.path.join(os.path.dirname(path), target)
     return path
+
+
+def require_own_place(path: str) -> None:
+    """Check that a database that is to be written is not a symbolic link which leaves its directory.
+
+    :raises ContimgError: naming where it leads; nothing was changed.
+    """
+    real = os.path.realpath(path)
+    if os.path.islink(path) and os.path.dirname(real) != os.path.realpath(os.path.dirname(os.path.abspath(path))):
+        hint = f"Nothing was changed. Put the database itself there, or name {real} if that is the one to be changed."
+        raise ContimgError(f"is a symbolic link out of its directory, to {real}", path=path, hint=hint)
 
 
 class Connection(sqlite3.Connection):

@@ -24,7 +24,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import READ_WRITE, Place, real_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
+    READ_WRITE,
+    Place,
+    real_path,
+    require_own_place,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import (
     ATTEMPTS,
     PAUSE_SECONDS,
@@ -197,9 +202,11 @@ def open_beside(path: str, suffix: str, flags: int = os.O_RDONLY) -> Iterator[in
 def writable(path: str) -> Place:
     """Return how SQLite opens a database for writing, and check that this changes nothing but its own directory.
 
-    :raises ContimgError: when a hot journal names a super-journal that does not stand beside it, a sidecar is no regular
-        file, or SQLite could not make a journal beside a name that long. Nothing was changed then.
+    :raises ContimgError: when it is a symbolic link out of its directory, a hot journal names a super-journal that does not
+        stand beside it, a sidecar is no regular file, or SQLite could not make a journal beside a name that long. Nothing was
+        changed then.
     """
+    require_own_place(path)
     real = real_path(path)
     for suffix in ("-wal", "-shm"):
         with open_beside(real, suffix):

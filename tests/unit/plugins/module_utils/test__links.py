@@ -19,9 +19,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import (
     links_into,
     require_direct,
-    require_own_place,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import require_own_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
@@ -287,13 +288,18 @@ def reconciles(path: str, _other: str, *, check: bool) -> object:
     return reconcile(products_db=path, roots=roots, max_removed_fraction=1, backup_dir="/nonexistent", check=check)
 
 
+def opens(path: str, _other: str, *, check: bool) -> object:
+    """The one way in which all of them open a database to write."""
+    return (writable(path), check)
+
+
 def rewrites(path: str, _other: str, *, check: bool) -> object:
     one = {"path": path, "preview_from": None}
     return run({"databases": [one], "repoint": [{"from": "/a", "to": "/b"}], "state": "rewritten"}, check=check)
 
 
 @pytest.mark.parametrize("check", [True, False])
-@pytest.mark.parametrize("write", [splits, splits_into, indexes, reconciles, rewrites])
+@pytest.mark.parametrize("write", [splits, splits_into, indexes, reconciles, rewrites, opens])
 def test_whatever_writes_to_a_database_refuses_such_a_link(
     base: pathlib.Path, write: Callable[..., object], *, check: bool
 ) -> None:

@@ -220,7 +220,10 @@ def test_a_link_to_a_database_is_judged_where_it_leads(tmp_path: pathlib.Path) -
     interrupt_pair(tmp_path / "state", "delete")
     (tmp_path / "link.db").symlink_to("state/a.db")
     assert read(tmp_path / "link.db") == {"old"}
-    assert writable(str(tmp_path / "link.db")).path == str(tmp_path / "state" / "a.db")
+    (tmp_path / "state" / "link.db").symlink_to("a.db")
+    assert writable(str(tmp_path / "state" / "link.db")).path == str(tmp_path / "state" / "a.db")
+    with pytest.raises(ContimgError, match="is a symbolic link out of its directory"):
+        writable(str(tmp_path / "link.db"))
     shutil.move(tmp_path / "state" / "a.db-journal", tmp_path / "link.db-journal")
     assert read(tmp_path / "link.db") != {"old"}, "a journal beside the link belongs to nothing"
 
