@@ -116,7 +116,12 @@ def compiled(patterns: Sequence[str]) -> re.Pattern[str] | None:
         except re.error as error:
             hint = "Correct it and run again."
             raise ContimgError(f"'{pattern}' is no regular expression: {error}", hint=hint) from error
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+    try:
+        return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+    except re.error as error:  # flags for the whole expression, and names of groups, cannot be told apart then
+        raise ContimgError(
+            f"{', '.join(patterns)} cannot be looked for at once: {error}", hint="Correct them."
+        ) from error
 
 
 def matching(

@@ -33,6 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._processes import c
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, run, show, systemctl
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
+    is_template,
     resolved_units,
     templates_of,
     units_of,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["UP", "HoldPlan", "hold_obstacles", "is_up", "known_units", "plan_hold", "run_hold"]
+__all__ = ["UP", "HoldPlan", "HoldSurvey", "is_up", "known_units", "plan_hold", "run_hold", "survey_hold"]
 
 # What systemd stops together with a unit; see systemd.unit(5).
 _STOPPED_TOO = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
@@ -163,16 +164,39 @@ def _is_gone(facts: Mapping[str, str]) -> bool:
     return bool(facts["FragmentPath"]) and not os.path.exists(facts["FragmentPath"])
 
 
-def hold_obstacles(names: Sequence[str], hold_file: str) -> list[UnitObstacle]:
-    """Return what a hold would be refused for. Without names systemd is not asked.
+@dataclass(frozen=True)
+class HoldSurvey:
+    """What a hold would find.
+
+    :ivar listed: the units that were asked for.
+    :ivar stopped: what runs of these and of all that hangs together with them, in groups: what triggers others is stopped first.
+    :ivar obstacles: what the hold would be refused for.
+    """
+
+    listed: tuple[str, ...]
+    stopped: tuple[tuple[str, ...], tuple[str, ...]]
+    obstacles: tuple[UnitObstacle, ...]
+
+
+def survey_hold(names: Sequence[str], hold_file: str) -> HoldSurvey:
+    """Look at what a hold would find. Without names systemd is not asked.
 
     :raises ContimgError: when systemd cannot be asked, or the hold file is none.
     """
     matches = _matches(names, read_memory(hold_file))
-    known = units_of(matches)
-    shown = _survey(known)
-    triggers, dependents = _hanging_together(known, shown, Memory())
-    return [*_unmatched(matches), *_obstacles((*sorted(triggers), *sorted(dependents), *known), shown)]
+    listed = units_of(matches)
+    shown = _survey(listed)
+    triggers, dependents = _hanging_together(listed, shown, Memory())
+    others = [*sorted(dependents), *listed]
+    return HoldSurvey(
+        listed=tuple(listed),
+        stopped=(_running(sorted(triggers), shown), _running(others, shown)),
+        obstacles=(*_unmatched(matches), *_obstacles((*sorted(triggers), *others), shown)),
+    )
+
+
+def _running(names: Iterable[str], shown: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    return tuple(name for name in names if shown[name]["ActiveState"] not in _DOWN)
 
 
 def _matches(names: Sequence[str], memory: Memory) -> dict[str, list[str]]:
@@ -180,9 +204,14 @@ def _matches(names: Sequence[str], memory: Memory) -> dict[str, list[str]]:
 
 
 def _unmatched(matches: Mapping[str, Sequence[str]]) -> list[UnitObstacle]:
-    return [
-        UnitObstacle(name, "matches no unit", "Correct the pattern.") for name, units in matches.items() if not units
-    ]
+    return [_nothing(name) for name, units in matches.items() if not units]
+
+
+def _nothing(name: str) -> UnitObstacle:
+    if is_template(name):
+        every = name.replace("@.", "@*.")
+        return UnitObstacle(name, "is a template, which never runs itself", f"List its instances, or {every} for all.")
+    return UnitObstacle(name, "matches no unit", "Correct the pattern.")
 
 
 def hold(names: Sequence[str], hold_file: str, *, timeout: float, run_id: str, check: bool) -> dict[str, Any]:

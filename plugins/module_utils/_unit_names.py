@@ -13,7 +13,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import sys
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["all_units", "is_pattern", "resolved_units", "templates_of", "units_of"]
+__all__ = ["all_units", "is_pattern", "is_template", "resolved_units", "templates_of", "units_of"]
 
 
 def is_pattern(name: str) -> bool:
@@ -21,14 +21,20 @@ def is_pattern(name: str) -> bool:
     return any(character in name for character in "*?[")
 
 
+def is_template(name: str) -> bool:
+    """Tell whether a name is that of a template, which itself never runs."""
+    return "@." in name
+
+
 def resolved_units(names: Sequence[str], *, remembered: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Return by name the units that it stands for: itself, or where it is a pattern, those that match it.
+    """Return by name the units that it stands for: itself, where it is a pattern those that match it, and for a template none.
 
     :param remembered: units that may be unknown to systemd by now, as an instance is that does not run.
     :raises ContimgError: when systemd cannot be asked. Without a pattern it is not asked.
     """
     known = {*remembered, *(all_units() if any(map(is_pattern, names)) else ())}
-    return {name: sorted(fnmatch.filter(known, name)) if is_pattern(name) else [name] for name in names}
+    plain = {name: [] if is_template(name) else [name] for name in names}
+    return {name: sorted(fnmatch.filter(known, name)) if is_pattern(name) else plain[name] for name in names}
 
 
 def all_units(*options: str) -> list[str]:
@@ -40,7 +46,7 @@ def all_units(*options: str) -> list[str]:
     options = ("--full", "--no-legend", *options)
     listed = systemctl("list-units", "--all", "--plain", *options) + systemctl("list-unit-files", *options)
     names = {line.split()[0] for line in listed.splitlines() if line.split()}
-    return sorted(name for name in names if "@." not in name)
+    return sorted(name for name in names if not is_template(name))
 
 
 def units_of(resolved: Mapping[str, Sequence[str]]) -> list[str]:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
 from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
     ContainerTail,
     FileTail,
@@ -24,6 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import processes_of_unit
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-__all__ = ["DEFAULT_PATTERNS", "Seen", "WatchOptions", "not_open", "troubles", "watch", "watch_options"]
+__all__ = ["DEFAULT_PATTERNS", "Seen", "WatchOptions", "not_open", "troubles", "unhealthy", "watch", "watch_options"]
 
 DEFAULT_PATTERNS = (
     "unable to open database file",
@@ -43,7 +43,6 @@ DEFAULT_PATTERNS = (
 )
 _PROPERTIES = ("ActiveState", "SubState", "NRestarts", "Result", "Type")
 _PAUSE_SECONDS = 0.5
-_HEALTH_TIMEOUT = 5
 _GLANCE_SECONDS = 0.02
 _LAST_TRIES = 6  # looks after the watch, half a second apart, for a unit that opens its databases only now and then
 _NAMED = 5
@@ -62,6 +61,7 @@ class WatchOptions:
     log_offsets: Mapping[str, int]
     expect_open: Mapping[str, Sequence[str]]
     health_url: Mapping[str, str]
+    health_status: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -181,13 +181,16 @@ class _Watch:
     def _ask_and_look(self) -> list[str]:
         """Ask for health, and look at open files meanwhile: some have a database open only while they answer."""
         answers: list[str] = []
-        asking = threading.Thread(target=lambda: answers.extend(_unhealthy(self.options.health_url)))
+        asking = threading.Thread(target=lambda: answers.extend(self._unhealthy()))
         asking.start()
         while asking.is_alive():
             self._look_at_files()
             asking.join(_GLANCE_SECONDS)
         self._look_at_files()
         return answers
+
+    def _unhealthy(self) -> list[str]:
+        return unhealthy(self.options.health_url, self.options.health_status)
 
     def _look_at_files(self) -> None:
         for name, paths in self.options.expect_open.items():
@@ -220,20 +223,17 @@ def _seen_container(container: Container | None) -> Seen:
     return Seen(active, container.status, container.restarts, f"exit code {container.exit_code}", "container")
 
 
-def _unhealthy(urls: Mapping[str, str]) -> list[str]:
-    # The services of this host are asked directly: a proxy of the environment is for the world outside.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    found = []
-    for name, url in urls.items():
-        if not url.startswith(("http://", "https://")):
-            found.append(f"{name} has a health URL that is none: {url}")
-            continue
-        try:
-            with direct.open(url, timeout=_HEALTH_TIMEOUT) as answer:
-                answer.read()
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            found.append(f"{name} is not healthy: {url}: {error}")
-    return found
+def unhealthy(urls: Mapping[str, str], known: Mapping[str, int]) -> list[str]:
+    """Ask every URL and return, as clauses, which answers are no success.
+
+    :param known: by the name of a unit, the HTTP status of an answer that counts as one, since it was the same before.
+    """
+    answers = {name: ask(url) for name, url in urls.items()}
+    return [
+        f"{name} is not healthy: {redacted(urls[name])}: {answer.error}"
+        for name, answer in answers.items()
+        if answer.error and not (answer.status and answer.status == known.get(name))
+    ]
 
 
 def not_open(expected: Mapping[str, Sequence[str]], opened: Mapping[str, Sequence[str]]) -> list[str]:
@@ -258,4 +258,5 @@ def watch_options(values: Mapping[str, Any]) -> WatchOptions:
         log_offsets={path: int(offset) for path, offset in values["log_offsets"].items()},
         expect_open=values["expect_open"],
         health_url=values["health_url"],
+        health_status={name: int(status) for name, status in values["health_status"].items()},
     )

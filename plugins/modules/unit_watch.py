@@ -66,6 +66,10 @@ options:
     description: By unit, a URL that must answer. It is asked before the last look at open files, since an idle service opens nothing.
     type: dict
     default: {}
+  health_status:
+    description: By unit, an HTTP status that counts as well as a success, since its URL answered so before.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -111,6 +115,7 @@ def main() -> None:
             "log_offsets": {"type": "dict", "default": {}},
             "expect_open": {"type": "dict", "default": {}},
             "health_url": {"type": "dict", "default": {}},
+            "health_status": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

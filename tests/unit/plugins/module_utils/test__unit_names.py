@@ -54,5 +54,5 @@ def test_a_pattern_stands_for_what_systemd_lists_and_what_is_remembered(
 
 def test_systemd_is_not_asked_for_a_plain_name(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert resolved_units(["wk@1.service"]) == {"wk@1.service": ["wk@1.service"]}
+    assert resolved_units(["wk@1.service", "wk@.service"]) == {"wk@1.service": ["wk@1.service"], "wk@.service": []}
     assert templates_of({"wk@1.service": ["wk@1.service"]}) == []

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,21 +19,21 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import (
     Seen,
-    _unhealthy,
     not_open,
     troubles,
+    unhealthy,
     watch,
     watch_options,
 )
+from ansible_collections.dsa110.contimg.tests.support.health_server import health_server
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterator
 
 NOTHING: dict[str, Any] = {
     "names": [], "containers": [], "since": None, "duration": 0, "patterns": [], "log_files": [], "log_offsets": {},
-    "expect_open": {}, "health_url": {},
+    "expect_open": {}, "health_url": {}, "health_status": {},
 }  # fmt: skip
 
 
@@ -139,33 +137,22 @@ def test_a_journal_is_read_on_from_its_cursor(tmp_path: pathlib.Path, monkeypatc
 def test_a_pattern_that_is_none_is_named() -> None:
     with pytest.raises(ContimgError, match=r"'\(' is no regular expression"):
         watch_options({**NOTHING, "patterns": ["fine", "("]})
+    with pytest.raises(ContimgError, match="cannot be looked for at once"):
+        watch_options({**NOTHING, "patterns": ["(?P<x>a)", "(?P<x>b)"]})
 
 
-@pytest.fixture
-def server() -> Iterator[str]:
-    """Return the address of a service that answers /health and fails on all else."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/health" else 503)
-            self.end_headers()
-
-        def log_message(self, *_arguments: object) -> None:
-            """Say nothing."""
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
-def test_health_is_asked_directly_and_only_of_web_addresses(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert _unhealthy({"a": f"{server}/health"}) == []
-    assert _unhealthy({"a": f"{server}/x"})[0].startswith(f"a is not healthy: {server}/x: HTTP Error 503")
-    assert "refused" in _unhealthy({"a": "http://127.0.0.1:1/"})[0]
-    assert _unhealthy({"a": "file:///etc/passwd"}) == ["a has a health URL that is none: file:///etc/passwd"]
-    assert _unhealthy({"a": "http://[bad"})[0].startswith("a is not healthy")
+def test_an_answer_that_is_no_success_is_named_unless_it_is_known() -> None:
+    with health_server() as server:
+        urls = {"a": f"{server}/health", "b": f"{server}/x?token=planted-secret", "c": "http://127.0.0.1:1/"}
+        found = unhealthy(urls, {})
+        known = unhealthy(urls, {"b": 503, "c": 0})
+        otherwise = unhealthy(urls, {"b": 500})
+    assert found[0].startswith(f"b is not healthy: {server}/x?token=")
+    assert "HTTP Error 503" in found[0]
+    assert "planted-secret" not in found[0]
+    assert found[1].startswith("c is not healthy: http://127.0.0.1:1/: ")
+    assert known == found[1:]
+    assert otherwise == found
 
 
 def test_a_log_alone_can_be_followed(tmp_path: pathlib.Path) -> None:

@@ -1,0 +1,165 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What would stop a move only when its services are down, or after they have started: looked for before, all of it at once."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
+from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import compiled
+from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
+from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_places import (
+    Place,
+    needs_of,
+    place_obstacles,
+    reserve_of,
+    sizes_of,
+    space_obstacles,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units import (
+    Judged,
+    State,
+    askable,
+    judge_expected,
+    judge_health,
+    judge_limits,
+    judge_names,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import private_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import survey_hold
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_limits import LIMIT_PROPERTIES, limits_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import HoldSurvey
+
+__all__ = ["look", "pattern_obstacles"]
+
+_STATE = ("Id", "LoadState", "ActiveState", "SubState", "NeedDaemonReload")
+_BESIDE = "contimg_state_dest (whose manifest is written beside it)"
+_HOLDS, _SETTINGS = "/run/systemd/system", "/etc/systemd/system"
+
+
+def look(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``preflight_info`` reports for its parameters. Nothing is written.
+
+    :raises ContimgError: when systemd or an engine of containers cannot be asked, or a place cannot be looked at.
+    """
+    judged = Judged(pattern_obstacles(values["patterns"]))
+    survey = survey_hold(values["units"], values["hold_file"])
+    judged.obstacles += [f"contimg_units: {one}" for one in survey.obstacles]
+    units = _states(survey)
+    judged.add(judge_names(units))
+    judged.add(_limits(survey, values["stop_timeout"]))
+    states = {**units, **_container_states(values["containers"])}
+    urls = values["health_url"]
+    answers = {name: ask(url) for name, url in askable(urls, states).items()}
+    health, statuses = judge_health(urls, states, answers)
+    judged.add(health)
+    judged.add(_expected(values, units))
+    with failing("look where the move writes", values["state_dest"], "Nothing was touched."):
+        judged.obstacles += place_obstacles(_places(values, survey), values["state_src"])
+        reserve = _room(values, judged)
+    return {"obstacles": judged.obstacles, "findings": judged.findings, "health": statuses, "reserve": reserve}
+
+
+def pattern_obstacles(patterns: Mapping[str, list[str]]) -> list[str]:
+    """Return which regular expressions are none, each alone or all of a variable at once.
+
+    :param patterns: by the name of the variable that holds them.
+    """
+    found = []
+    for variable, expressions in patterns.items():
+        try:
+            compiled(expressions)
+        except ContimgError as error:
+            found.append(f"{variable}: {error.what}.")
+    return found
+
+
+def _states(survey: HoldSurvey) -> dict[str, State]:
+    """Return the listed units that systemd knows."""
+    shown = show(survey.listed, _STATE)
+    return {
+        name: State(
+            called=facts["Id"],
+            state=f"{facts['ActiveState']} ({facts['SubState']})",
+            watched=facts["ActiveState"] in ("active", "activating", "reloading", "refreshing")
+            and facts["SubState"] != "auto-restart",
+            stale=facts["NeedDaemonReload"] == "yes",
+        )
+        for name, facts in shown.items()
+        if facts["LoadState"] != "not-found" or facts["ActiveState"] != "inactive"
+    }
+
+
+def _container_states(names: list[str]) -> dict[str, State]:
+    there = containers_of_host()[0] if names else {}
+    return {
+        name: State("", there[name].status, there[name].running)
+        if name in there
+        else State("", "not there", watched=False)
+        for name in names
+    }
+
+
+def _limits(survey: HoldSurvey, timeout: float) -> Judged:
+    running = [name for group in survey.stopped for name in group]
+    limits = {name: limits_of(facts) for name, facts in show(running, LIMIT_PROPERTIES).items()}
+    return judge_limits(timeout, survey.stopped, limits)
+
+
+def _expected(values: Mapping[str, Any], units: Mapping[str, State]) -> Judged:
+    databases = values["databases"]
+    places = {
+        one["name"]: [os.path.join(values["state_src"], place) for place in one["src"]]
+        + [os.path.join(values["state_dest"], one["dest"])]
+        for one in databases
+    }
+    present = {name for name, paths in places.items() if any(map(os.path.exists, paths))}
+    made = {"hdf5"} if "products" in present else set()  # by the split
+    return judge_expected(values["expect_open"], units, mapped=set(places), present=present | made)
+
+
+def _places(values: Mapping[str, Any], survey: HoldSurvey) -> list[Place]:
+    """Return where the move writes, beside databases and code, which are looked at by the steps that change them."""
+    src, dest = values["state_src"], values["state_dest"]
+    logs = any(is_within(path, src) for path in logs_of_units(survey.listed))
+    return [
+        Place("contimg_state_dest", dest, apart=False),
+        *([Place(_BESIDE, os.path.dirname(dest), apart=False)] if os.path.isdir(dest) else []),
+        Place("contimg_run_dir", values["run_dir"]),
+        Place(_private_variable(), private_place()),
+        *(Place("contimg_env_file", path, replaced=True) for path in [values["env_file"]] if path),
+        *(Place("contimg_env_files", path, replaced=True) for path in values["env_files"]),
+        *(Place("contimg_unit_files", path, replaced=True) for path in values["unit_files"]),
+        *(Place("contimg_code_paths", path) for path in values["code_paths"] if os.path.exists(path)),
+        *([Place("contimg_units (their hold)", _HOLDS)] if survey.listed else []),
+        *([Place("contimg_units (where they log)", _SETTINGS)] if logs else []),
+    ]
+
+
+def _private_variable() -> str:
+    return "contimg_tmp_dir" if os.environ.get("TMPDIR") else "contimg_tmp_dir (which is not set)"
+
+
+def _room(values: Mapping[str, Any], judged: Judged) -> dict[str, int]:
+    """Add what lacks room to the obstacles, and return what is needed besides the copy."""
+    sizes = sizes_of(values["state_src"], values["state_dest"], values["databases"])
+    run_dir, dest, private = values["run_dir"], values["state_dest"], private_place()
+    taken = [name for name, decision in values["decisions"].items() if decision == "take_source"]
+    needs = needs_of(sizes, taken, run_dir=run_dir, dest=dest, private=private, vacuum=values["vacuum"])
+    names = {run_dir: "contimg_run_dir", private: _private_variable(), dest: "contimg_state_dest"}
+    judged.obstacles += space_obstacles(needs, names)
+    if not os.path.isdir(private):
+        judged.obstacles.append(f"{_private_variable()}: {private} does not exist. Make it, or name another place.")
+    return reserve_of(needs)
