@@ -96,6 +96,18 @@ def not_enough_space(host: Host) -> None:
     host.inside = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
 
 
+def what_would_be_found_while_services_are_down(host: Host) -> None:
+    host.variables["contimg_run_dir"] = str(host.src / "run")
+    host.variables["contimg_health_url"] = {"contimg-api.service": "http://127.0.0.1:1/"}
+    host.variables["contimg_expect_open"] = {"contimg-stream.service": ["product"]}
+    host.variables["contimg_watch_patterns"] = ["fine", "("]
+    host.variables["contimg_code_patterns"] = ["["]
+
+
+def environment_name_that_is_none(host: Host) -> None:
+    host.variables["contimg_env_values"] = {"A B": "x"}
+
+
 def trailing_slash(host: Host) -> None:
     host.variables["contimg_state_dest"] = f"{host.dest}/"
 
@@ -137,6 +149,18 @@ def unreadable_file(host: Host) -> None:
         (not_enough_space, ["data/state", "not enough space"]),
         (unreadable_file, ["logs/private.log", "cannot be read"]),
         (unified_layout, ["pipeline.sqlite3"]),
+        (
+            what_would_be_found_while_services_are_down,
+            [
+                "stage/state/run lies in contimg_state_src",
+                "contimg_health_url: contimg-api.service is none of contimg_units",
+                "contimg_expect_open: contimg-stream.service is none of contimg_units",
+                "contimg_expect_open: 'product'",
+                "contimg_watch_patterns: '('",
+                "contimg_code_patterns: '['",
+            ],
+        ),
+        (environment_name_that_is_none, ["A B"]),
         (trailing_slash, ["contimg_state_dest: '", "/data/state/' is not the shortest spelling: write '"]),
         (
             second_spellings,

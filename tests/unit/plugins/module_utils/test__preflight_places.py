@@ -80,8 +80,8 @@ def test_databases_are_measured_where_they_stand(tmp_path: pathlib.Path) -> None
 def test_backups_the_split_and_private_copies_are_counted(
     sizes: list[DatabaseSizes],
     taken: list[str],
-    vacuum: bool,
-    needs: tuple[int, int, int],  # noqa: FBT001
+    vacuum: bool,  # noqa: FBT001
+    needs: tuple[int, int, int],
 ) -> None:
     found = needs_of(sizes, taken, run_dir="/run", dest="/dest", private="/tmp", vacuum=vacuum)
     assert tuple(need.size for need in found) == needs
