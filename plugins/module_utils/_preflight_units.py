@@ -95,7 +95,7 @@ def judge_limits(timeout: float, stopped: Sequence[Sequence[str]], limits: Mappi
     running = [name for group in stopped for name in group]
     finite = [[name for name in group if limits[name].stop < math.inf] for group in stopped]
     for doing, setting, (needed, chain) in (
-        ("stop", "TimeoutStopSec", stop_limit(finite, limits)),
+        ("stop", "TimeoutStopSec, for each command and the processes", stop_limit(finite, limits)),
         ("start again", "TimeoutStartSec", start_limit(running, limits)),
     ):
         if chain and needed >= timeout:

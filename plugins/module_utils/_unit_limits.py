@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long units may take to stop and to start by their own settings, compared with the time that a hold and a release have.
 
-Facts: systemd.service(5). Units that are ordered after each other stop and start one after another, others at the same time.
+Facts: systemd.service(5). The limit of a stop holds for each command of ``ExecStop=``, for the processes to end, and for each
+command of ``ExecStopPost=``. Units that are ordered after each other stop and start one after another, others at the same time.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ LIMIT_PROPERTIES = (
     "ExecCondition",
     "ExecStartPre",
     "ExecStartPost",
+    "ExecStop",
+    "ExecStopPost",
 )
 
 _WAITS = ("oneshot", "notify", "notify-reload", "forking", "dbus")  # types whose start takes until they are up
@@ -38,7 +41,7 @@ _BEFORE_IT_IS_UP = ("ExecCondition", "ExecStartPre", "ExecStartPost")
 
 @dataclass(frozen=True)
 class Limits:
-    """The seconds after which systemd gives up to stop or to start a unit, infinite where it never does."""
+    """The seconds that systemd gives a unit at most to stop and to start, infinite where it does not give up."""
 
     stop: float
     start: float
@@ -49,8 +52,9 @@ def limits_of(facts: Mapping[str, str]) -> Limits:
     """Return the limits of a unit, 0 for what takes no time: a timer, or the start of a process that nobody waits for."""
     waits = facts["Type"] in _WAITS or any(facts[setting] for setting in _BEFORE_IT_IS_UP)
     other = facts["TimeoutUSec"]  # of sockets and mounts
+    waited_for = 1 + sum(len(facts[setting].splitlines()) for setting in ("ExecStop", "ExecStopPost"))
     return Limits(
-        stop=_seconds(facts["TimeoutStopUSec"] or other),
+        stop=waited_for * _seconds(facts["TimeoutStopUSec"] or other),
         start=_seconds(facts["TimeoutStartUSec"] if waits else other),
         after=tuple(facts["After"].split()),
     )

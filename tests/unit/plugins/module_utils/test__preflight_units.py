@@ -104,7 +104,7 @@ def test_a_unit_has_one_name_and_its_file_may_be_newer() -> None:
         (121, [], []),
         (
             120,
-            ["120 s do not exceed the 120 s that a.service and then b.service may take to stop (TimeoutStopSec). Set"],
+            ["120 s do not exceed the 120 s that a.service and then b.service may take to stop (TimeoutStopSec, for"],
             [],
         ),
         (45, ["may take to stop", "that a.service may take to start again (TimeoutStartSec)"], []),

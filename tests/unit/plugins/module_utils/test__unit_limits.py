@@ -32,6 +32,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_limits import
             {"Type": "exec", "TimeoutStopUSec": "0", "TimeoutStartUSec": "10s", "ExecStartPre": "{ path=/bin/true }"},
             Limits(0, 10),
         ),
+        (
+            {"Type": "simple", "TimeoutStopUSec": "10s", "ExecStop": "{ a }\n{ b }", "ExecStopPost": "{ c }"},
+            Limits(40, 0),
+        ),
         ({"TimeoutUSec": "1min"}, Limits(60, 60)),
         ({"After": "b.service c.socket"}, Limits(0, 0, ("b.service", "c.socket"))),
     ],
