@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small splits that are killed at their system calls, and what must hold after each kill."""
+"""Small splits, and ways back, that are killed at their system calls, and what must hold after each kill."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import shutil
 import signal
 import sqlite3
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     dump,
     file_row,
@@ -25,14 +27,31 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
 )
 from ansible_collections.dsa110.contimg.tests.support.traced import CALLS, Call, Work, list_calls, run_traced
 
-__all__ = ["CASES", "SplitCase", "split_below"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["CASES", "UNSPLIT_CASES", "KillCase", "SplitCase", "UnsplitCase", "split_below", "unsplit_below"]
 
 _ROWS = 12
+_NAMES = ("products.sqlite3", "hdf5.sqlite3")
 #: By name: the journal mode of products, whether the HDF5 database exists, and the options of the split.
 CASES: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "new, with backup and vacuum": ("WAL", False, {"backup": True, "vacuum": True}),
     "merged by age": ("WAL", True, {"on_conflict": "newest"}),
     "rollback journal": ("DELETE", False, {}),
+}
+_TABLE = "CREATE TABLE hdf5_file_index (path TEXT PRIMARY KEY, filename TEXT NOT NULL, group_id TEXT NOT NULL"
+_OF_OLD = f"{_TABLE}, subband_code TEXT NOT NULL, indexed_at REAL NOT NULL);"
+_ROWS_OF_OWN = f"""
+{_TABLE}, subband_code TEXT NOT NULL, file_size_bytes INTEGER, indexed_at REAL NOT NULL);
+INSERT INTO hdf5_file_index VALUES ('/own', 'own', 'own', 'sb00', 1, 1.0),
+  ('/data/incoming/2025-10-02T00:00:00_sb01.hdf5', 'older', 'older', 'sb01', 1, 1.0);
+"""
+#: Of ways back, by name: the journal mode of products, SQL that prepares it after its split, and the options.
+UNSPLIT_CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "no table, with backup": ("WAL", "", {"backup": True}),
+    "an empty table of the application": ("DELETE", _OF_OLD, {}),
+    "rows of both by age": ("WAL", _ROWS_OF_OWN, {"on_conflict": "newest"}),
 }
 _ATTEMPTS = 5
 
@@ -44,48 +63,61 @@ def split_below(folder: str, on_conflict: str, *, backup: bool, vacuum: bool) ->
     return split(options_for(*places, on_conflict=on_conflict, backup_dir=backup_dir, vacuum=vacuum), check=False)
 
 
-class SplitCase:
-    """One split, as often as it is wanted: each trial starts from the same databases."""
+def unsplit_below(folder: str, on_conflict: str, *, backup: bool) -> dict[str, Any]:
+    """Undo the split of the databases in a directory, and return the module's result."""
+    places = (f"{folder}/products.sqlite3", f"{folder}/hdf5.sqlite3")
+    return unsplit(UnsplitOptions(*places, on_conflict, f"{folder}/backups" if backup else None), check=False)
 
-    def __init__(self, name: str, scratch: pathlib.Path) -> None:
-        self.journal_mode, self.merges, self.changed = CASES[name]
+
+class KillCase:
+    """One change of two databases, as often as it is wanted: each trial starts from the same databases.
+
+    :cvar does: the function of this file that makes the change.
+    """
+
+    does: Callable[..., dict[str, Any]]
+
+    def __init__(self, scratch: pathlib.Path) -> None:
         self.scratch = scratch
         self.folder = scratch / "state"
         self.origin = scratch / "origin"
         self.origin.mkdir()
-        self._make(self.origin)
+        self.make(self.origin)
+        self.old = _dumps(self.origin)
         self.restore()
-        split_below(**self._arguments())
-        self.clean = [dump(self.folder / name) for name in ("products.sqlite3", "hdf5.sqlite3")]
-        self.rows = rows_of(self.folder / "hdf5.sqlite3")
+        self._do()
+        self.clean = _dumps(self.folder)
 
-    def _make(self, folder: pathlib.Path) -> None:
-        rows = [file_row(number) for number in range(_ROWS)]
-        make_products(folder / "products.sqlite3", rows, journal_mode=self.journal_mode)
-        if self.merges:
-            older = new_row(1, indexed_at=1.0, file_size_bytes=1)
-            make_hdf5(folder / "hdf5.sqlite3", [new_row(0), older, new_row(90)])
+    def make(self, folder: pathlib.Path) -> None:
+        """Make the databases as they are before the change."""
+        raise NotImplementedError
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the change."""
+        raise NotImplementedError
+
+    def judge(self, seen: pathlib.Path) -> str:
+        """Return what is wrong with a copy of what a killed run has left, which is nothing."""
+        raise NotImplementedError
 
     def restore(self) -> None:
-        """Put the databases back as they were before the split."""
+        """Put the databases back as they were before the change."""
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.origin, self.folder)
 
-    def _arguments(self) -> dict[str, Any]:
-        conflict = self.changed.get("on_conflict", "fail")
-        asked = {name: bool(self.changed.get(name)) for name in ("backup", "vacuum")}
-        return {"folder": str(self.folder), "on_conflict": conflict, **asked}
+    def _do(self) -> dict[str, Any]:
+        return type(self).does(**self.arguments())
 
     def _work(self) -> Work:
-        return Work(f"{__name__}:split_below", self._arguments(), self.scratch / "trace")
+        return Work(f"{__name__}:{type(self).does.__name__}", self.arguments(), self.scratch / "trace")
 
     def points(self) -> list[Call]:
-        """Return every system call of the split."""
+        """Return every system call of the change."""
         self.restore()
         return list_calls(self._work(), CALLS, after=str(self.folder))
 
     def breach(self, point: Call) -> str:
-        """Kill the split at a point, look, run it again; return what is wrong, which is nothing.
+        """Kill the change at a point, look, run it again; return what is wrong, which is nothing.
 
         Calls are counted in each process. Which of several reads what is chance, so a kill may need more than one try.
         """
@@ -97,29 +129,87 @@ class SplitCase:
         return "the kill did not fire"
 
     def _look(self) -> str:
-        """Judge a copy of what the killed run has left: looking itself must not mend anything."""
+        """Judge a copy of what the killed run has left: looking itself must not repair anything."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
             seen = pathlib.Path(scratch) / "seen"
             shutil.copytree(self.folder, seen)
-            for name in ("products.sqlite3", "hdf5.sqlite3"):
+            for name in _NAMES:
                 if (seen / name).exists() and not _is_sound(seen / name):
                     return f"{name} is damaged"
-            source = rows_of(seen / "products.sqlite3")
-            target = rows_of(seen / "hdf5.sqlite3") if (seen / "hdf5.sqlite3").exists() else []
-        if source and len(source) != _ROWS:
-            return f"products holds {len(source)} rows"
-        return "" if source or target == self.rows else f"products holds none, the HDF5 database {len(target)}"
+            return self.judge(seen)
 
     def _go_on(self) -> str:
-        split_below(**self._arguments())
-        if [dump(self.folder / name) for name in ("products.sqlite3", "hdf5.sqlite3")] != self.clean:
+        self._do()
+        if _dumps(self.folder) != self.clean:
             return "the second run ends otherwise than a clean one"
         debris = [path.name for path in self.folder.rglob(".contimg-*")]
         if debris:
             return f"left: {debris}"
         before = snapshot(self.folder)
-        changed = split_below(**self._arguments())["changed"]
+        changed = self._do()["changed"]
         return "the third run changes something" if changed or snapshot(self.folder) != before else ""
+
+
+class SplitCase(KillCase):
+    """A split: every row is in products, or in the HDF5 database."""
+
+    does = staticmethod(split_below)
+
+    def __init__(self, name: str, scratch: pathlib.Path) -> None:
+        self.journal_mode, self.merges, self.changed = CASES[name]
+        super().__init__(scratch)
+        self.rows = rows_of(self.folder / "hdf5.sqlite3")
+
+    def make(self, folder: pathlib.Path) -> None:
+        rows = [file_row(number) for number in range(_ROWS)]
+        make_products(folder / "products.sqlite3", rows, journal_mode=self.journal_mode)
+        if self.merges:
+            older = new_row(1, indexed_at=1.0, file_size_bytes=1)
+            make_hdf5(folder / "hdf5.sqlite3", [new_row(0), older, new_row(90)])
+
+    def arguments(self) -> dict[str, Any]:
+        conflict = self.changed.get("on_conflict", "fail")
+        asked = {name: bool(self.changed.get(name)) for name in ("backup", "vacuum")}
+        return {"folder": str(self.folder), "on_conflict": conflict, **asked}
+
+    def judge(self, seen: pathlib.Path) -> str:
+        source = rows_of(seen / "products.sqlite3")
+        target = rows_of(seen / "hdf5.sqlite3") if (seen / "hdf5.sqlite3").exists() else []
+        if source and len(source) != _ROWS:
+            return f"products holds {len(source)} rows"
+        return "" if source or target == self.rows else f"products holds none, the HDF5 database {len(target)}"
+
+
+class UnsplitCase(KillCase):
+    """A way back: products is as it was or has every row, and the HDF5 database is as it was."""
+
+    does = staticmethod(unsplit_below)
+
+    def __init__(self, name: str, scratch: pathlib.Path) -> None:
+        self.journal_mode, self.further, self.changed = UNSPLIT_CASES[name]
+        super().__init__(scratch)
+
+    def make(self, folder: pathlib.Path) -> None:
+        products = folder / "products.sqlite3"
+        make_products(products, [file_row(number) for number in range(_ROWS)], journal_mode=self.journal_mode)
+        split_below(str(folder), "fail", backup=False, vacuum=False)
+        connection = sqlite3.connect(str(products))
+        connection.executescript(self.further)
+        connection.close()
+
+    def arguments(self) -> dict[str, Any]:
+        conflict = self.changed.get("on_conflict", "fail")
+        return {"folder": str(self.folder), "on_conflict": conflict, "backup": bool(self.changed.get("backup"))}
+
+    def judge(self, seen: pathlib.Path) -> str:
+        products, hdf5 = _dumps(seen)
+        if hdf5 != self.old[1]:
+            return "the HDF5 database is not as it was"
+        return "" if products in (self.old[0], self.clean[0]) else "products is neither as it was nor whole"
+
+
+def _dumps(folder: pathlib.Path) -> list[Sequence[str]]:
+    return [dump(folder / name) if (folder / name).exists() else () for name in _NAMES]
 
 
 def _is_sound(path: pathlib.Path) -> bool:

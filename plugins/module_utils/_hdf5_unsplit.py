@@ -1,0 +1,195 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way back of a split: the products database gets the index again, in one transaction. The HDF5 database is kept.
+
+Only the products database is written to, and both are locked from the first row that is read to the commit. So a crash leaves the
+products database as it was, or with every row.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import decided
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
+    attached,
+    connected,
+    number,
+    sqlite_failing,
+    text_of,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import exists, target_wins
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import refuse_places, require_room
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import (
+    UnsplitOptions,
+    UnsplitPlan,
+    make_unsplit_plan,
+    pairs,
+    schema_after_unsplit,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from typing import Any
+
+__all__ = ["unsplit"]
+
+_UNTOUCHED = "Nothing was touched."
+_UNCHANGED = "The products database is as it was."
+_DONE = "The products database has every row."
+_ROW_BYTES = 1024  # of the products database for a row, with its indexes, and of its log
+_CREATE = re.compile(r"CREATE (TABLE|INDEX) ")
+
+
+def unsplit(options: UnsplitOptions, *, check: bool) -> dict[str, Any]:
+    """Plan the way back, do it outside check mode, and return the module's result.
+
+    :raises ContimgError: when rows are in conflict or have no place (nothing has changed then), or a database cannot be used.
+    """
+    refuse_places(options.products, options.hdf5)
+    if not exists(options.hdf5):
+        raise ContimgError(
+            "the HDF5 database does not exist", path=options.hdf5, hint=f"{_UNTOUCHED} Is this host split?"
+        )
+    plan = make_unsplit_plan(options)
+    _refuse(options, plan)
+    changed, backup = plan.writes(), ""
+    if changed and not check:
+        _require_space(options, plan)
+        if options.backup_dir is not None:
+            backup = back_up_database(plan_backup(options.products, options.backup_dir))
+        _apply(options, plan)
+    places = {"products": options.products, "hdf5": options.hdf5}
+    before, after = (
+        "".join(f"{' '.join(line.split())}\n" for line in schema)
+        for schema in (plan.source_schema, schema_after_unsplit(plan))
+    )
+    return {
+        "changed": changed,
+        "tables": {INDEX: asdict(plan.index)},
+        "backup_file": backup,
+        "checksums": {name: content_checksum(path) for name, path in places.items()},
+        "diff": {"before": before, "after": after} if changed else {},
+    }
+
+
+def _refuse(options: UnsplitOptions, plan: UnsplitPlan) -> None:
+    if plan.writes() and plan.triggers:
+        hint = f"{_UNTOUCHED} Drop them first, and make them again afterwards."
+        what = f"these triggers would run for every row: {', '.join(plan.triggers)}"
+        raise ContimgError(what, path=options.products, hint=hint)
+    if plan.index.conflicts and options.on_conflict == "fail":
+        raise ContimgError(
+            f"{plan.index.conflicts} rows differ from those of {options.hdf5}: {', '.join(plan.conflict_names)}",
+            path=options.products,
+            hint=f"{_UNTOUCHED} Decide with on_conflict: newest or keep.",
+            tables={INDEX: asdict(plan.index)},
+        )
+
+
+def _require_space(options: UnsplitOptions, plan: UnsplitPlan) -> None:
+    """Refuse where a file system has no room for the rows, twice: in the log and in the database."""
+    folder = os.path.dirname(os.path.abspath(options.products))
+    rows = min(2 * os.stat(options.hdf5).st_size, plan.index.moved * _ROW_BYTES)
+    needs = {folder: 2 * rows}
+    if options.backup_dir is not None:
+        needs[options.backup_dir] = needs.get(options.backup_dir, 0) + os.stat(options.products).st_size
+    require_room(needs)
+
+
+def _apply(options: UnsplitOptions, plan: UnsplitPlan) -> None:
+    """Write the rows, prove them, and only then commit.
+
+    :raises ContimgError: when something cannot be written or proved, or has changed since it was planned.
+    """
+    with sqlite_failing("write the products database", options.products, _UNCHANGED), connected() as connection:
+        attached(connection, "src", uri_of(options.products, "mode=rw"))
+        attached(connection, "dst", uri_of(options.hdf5, "mode=rw"))
+        connection.execute("PRAGMA src.synchronous = EXTRA")
+        connection.execute("BEGIN IMMEDIATE")  # of both: no process can write to either
+        _write(connection, options, plan)
+        _prove(connection, options, plan)
+        connection.execute("COMMIT")
+        with sqlite_failing("checkpoint the products database", options.products, _DONE):
+            connection.execute("PRAGMA src.wal_checkpoint(TRUNCATE)")
+    with failing("flush the directory", options.products, _DONE):
+        sync_directory(os.path.dirname(os.path.abspath(options.products)))
+
+
+def _write(connection: sqlite3.Connection, options: UnsplitOptions, plan: UnsplitPlan) -> None:
+    if plan.replaces:
+        if number(connection, f"SELECT count(*) FROM src.{INDEX}"):  # noqa: S608
+            _refuse_change(options, "has rows in a table that was empty")
+        connection.execute(f"DROP TABLE src.{INDEX}")
+    if INDEX in plan.statements:
+        connection.execute(_CREATE.sub(r"CREATE \1 src.", plan.statements[INDEX], count=1))
+    for name, kind in plan.added_columns.items():
+        connection.execute(f"ALTER TABLE src.{INDEX} ADD COLUMN {quoted(name)} {kind}")
+    done = _replace_rows(connection, options, plan) if plan.taken else 0
+    done += _insert_rows(connection, plan)
+    if done != plan.index.moved + plan.taken:
+        _refuse_change(options, f"{done} rows were about to be written instead of {plan.index.moved + plan.taken}")
+    for name, statement in plan.statements.items():
+        if name != INDEX:
+            connection.execute(_CREATE.sub(r"CREATE \1 src.", statement, count=1))
+
+
+def _refuse_change(options: UnsplitOptions, found: str) -> None:
+    hint = f"{_UNCHANGED} A process writes to one of the databases: stop its services and run again."
+    raise ContimgError(found, path=options.products, hint=hint)
+
+
+def _values(plan: UnsplitPlan) -> dict[str, str]:
+    """Return the SQL of every column that a row gets, by the quoted name of the column."""
+    return {
+        quoted(name): "COALESCE(s.indexed_at, 0)" if name.lower() == "indexed_at" else f"s.{quoted(name)}"
+        for name in plan.columns
+    }
+
+
+def _insert_rows(connection: sqlite3.Connection, plan: UnsplitPlan) -> int:
+    values = _values(plan)
+    return connection.execute(
+        f"INSERT OR IGNORE INTO src.{INDEX} ({', '.join(values)}) SELECT {', '.join(values.values())}"  # noqa: S608
+        f" FROM dst.{INDEX} AS s NOT INDEXED"
+    ).rowcount
+
+
+def _replace_rows(connection: sqlite3.Connection, options: UnsplitOptions, plan: UnsplitPlan) -> int:
+    """Let the rows of the HDF5 database win that are newer; what they do not say stays as it is."""
+    values = _values(plan)
+    changes = ", ".join(f"{name} = COALESCE(excluded.{name}, {name})" for name in values if name != quoted("path"))
+    return connection.execute(
+        f"INSERT INTO src.{INDEX} ({', '.join(values)}) SELECT {', '.join(values.values())}"  # noqa: S608
+        f" FROM dst.{INDEX} AS s CROSS JOIN src.{INDEX} AS t ON t.path = s.path"
+        f" WHERE NOT ({pairs(plan)}) AND NOT ({target_wins(options.on_conflict)}) ON CONFLICT(path) DO UPDATE SET {changes}"
+    ).rowcount
+
+
+def _prove(connection: sqlite3.Connection, options: UnsplitOptions, plan: UnsplitPlan) -> None:
+    """Compare every row of both within the transaction, and let SQLite check the structure. Raises ContimgError."""
+    right = pairs(plan)
+    if plan.index.conflicts:
+        right = f"({right}) OR ({target_wins(options.on_conflict)})"
+    right = decided(f"t.path IS s.path AND ({right})")
+    wrong = number(
+        connection,
+        f"SELECT count(*) FROM dst.{INDEX} AS s NOT INDEXED LEFT JOIN src.{INDEX} AS t ON t.path = s.path"  # noqa: S608
+        f" WHERE NOT {right}",
+    )
+    rows = number(connection, f"SELECT count(*) FROM src.{INDEX}")  # noqa: S608
+    structure = text_of(connection.execute("PRAGMA src.quick_check(1)").fetchone()[0])
+    if wrong or rows != plan.rows + plan.index.own or structure != "ok":
+        found = f"{wrong} rows are missing or differ, it would have {rows}, its check says '{structure}'"
+        hint = f"{_UNCHANGED} Stop what writes to the databases and run again; if it says the same, check the device."
+        raise ContimgError(f"would not hold what the HDF5 database does: {found}", path=options.products, hint=hint)
