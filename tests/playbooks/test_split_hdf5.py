@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
 from typing import TYPE_CHECKING
+
+import pytest
 
 from .conftest import Host, fingerprint
 
@@ -79,13 +82,62 @@ def test_a_moved_host_has_nothing_to_split_and_still_verifies(host: Host) -> Non
     assert host.play("verify").returncode == 0
 
 
-def test_a_move_that_is_under_way_goes_first(host: Host) -> None:
+def test_a_split_goes_back_and_forth_on_a_host_that_has_moved(host: Host) -> None:
+    assert host.play("migrate").returncode == 0
+    products, hdf5 = host.dest / "products.sqlite3", host.dest / "hdf5.sqlite3"
+    with contextlib.closing(sqlite3.connect(hdf5)) as connection, connection:
+        connection.execute("UPDATE hdf5_file_index SET dec_deg = 37.5 WHERE rowid = 1")
+    kept, before = hdf5.read_bytes(), fingerprint(host.root)
+    preview = host.play("unsplit_hdf5", "--check", "--diff")
+    assert preview.returncode == 0, preview.stdout
+    assert "+CREATE TABLE hdf5_file_index" in preview.stdout
+    assert "-HDF5_DB_PATH=" in preview.stdout
+    assert fingerprint(host.root) == before
+
+    back = host.play("unsplit_hdf5")
+    assert back.returncode == 0, back.stdout
+    assert rows(products, "SELECT count(*) FROM hdf5_file_index") == 200
+    assert rows(products, "SELECT count(*) FROM hdf5_file_index WHERE dec_deg = 37.5") == 1
+    assert hdf5.read_bytes() == kept
+    assert "HDF5_DB_PATH" not in host.env_file.read_text()
+    for name in ("unsplit_hdf5", "migrate"):
+        again = host.play(name)
+        assert "changed=0" in again.stdout, again.stdout
+    assert "HDF5_DB_PATH" not in host.env_file.read_text()
+    verified = host.play("verify")
+    assert verified.returncode == 0, verified.stdout
+
+    forward = host.play("split_hdf5")
+    assert forward.returncode == 0, forward.stdout
+    assert rows(hdf5, "SELECT count(*) FROM hdf5_file_index WHERE dec_deg = 37.5") == 1
+    assert rows(products, "SELECT count(*) FROM sqlite_master WHERE name = 'hdf5_file_index'") == 0
+    assert f"HDF5_DB_PATH={hdf5}" in host.env_file.read_text()
+    assert "unsplit" not in host.record()["facts"]
+    assert host.play("verify").returncode == 0
+
+
+def test_a_kept_products_database_gets_its_index_back_after_a_rollback(host: Host) -> None:
+    host.dest.mkdir()
+    products = host.dest / "products.sqlite3"
+    shutil.copy(host.src / "db" / "products.sqlite3", products)
+    environment = host.env_file.read_bytes()
+    assert host.play("migrate", contimg_database_decisions={"products": "keep_dest"}).returncode == 0
+    went_back = host.play("rollback")
+    assert "run dsa110.contimg.unsplit_hdf5" in " ".join(went_back.stdout.split())
+    back = host.play("unsplit_hdf5")
+    assert back.returncode == 0, back.stdout
+    assert rows(products, "SELECT count(*) FROM hdf5_file_index") == 200
+    assert (host.record()["phase"], host.env_file.read_bytes()) == ("rolled_back", environment)
+
+
+@pytest.mark.parametrize("playbook", ["split_hdf5", "unsplit_hdf5"])
+def test_a_move_that_is_under_way_goes_first(host: Host, playbook: str) -> None:
     move_by_hand(host)
     host.run_dir.mkdir(mode=0o700)
     under_way = {"version": 1, "phase": "held", "since": "", "history": [], "facts": {}, "former": []}
     (host.run_dir / "record.json").write_text(json.dumps(under_way))
     before = fingerprint(host.root / "data")
-    refused = host.play("split_hdf5")
+    refused = host.play(playbook)
     assert refused.returncode == 2, refused.stdout
     assert "Finish its move first" in refused.stdout
     assert fingerprint(host.root / "data") == before

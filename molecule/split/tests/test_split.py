@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import pathlib
 import re
 import subprocess
 from typing import Any
 
+import pytest
 from story import DEST, assert_units_use, play, standing, used_by
 
-GUIDE = pathlib.Path(__file__).parents[3] / "docs" / "migration-guide.md"
 HDF5 = f"{DEST}/hdf5.sqlite3"
 ASKED = {"contimg_hdf5_input_dirs": ["/data/incoming-2026"], "contimg_ms_roots": ["/stage/dsa110-contimg/ms"]}
 LITERAL = "/data/dsa110-contimg/${PIPELINE_DB}"
@@ -74,18 +73,38 @@ def test_a_second_run_has_nothing_to_do_and_still_names_that_database() -> None:
     assert f"may hold rows of their own: {OWN}" in " ".join(again.stdout.split())
 
 
-def test_the_way_back_of_the_guide_brings_the_index_back(host: Any) -> None:
-    (commands,) = re.findall(r"### The way back of a split.*?```sh\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    host.check_output("systemctl stop contimg-stream-wake.timer")
-    host.check_output("bash -euc %s", commands)
-    host.check_output("systemctl start contimg-stream-wake.timer")
-    assert index_rows(host, "products") == 4016
-    assert (
-        ask(host, "products", "SELECT count(*) FROM ms_index WHERE path GLOB '*/2026-*'") == "1"
-    )  # written since, and kept
+def test_the_preview_of_the_way_back_changes_nothing(host: Any) -> None:
+    before = standing(host)
+    preview = play("unsplit_hdf5", "--check", "--diff", "-v")
+    assert preview.returncode == 0, preview.stdout
+    assert "+CREATE TABLE hdf5_file_index" in preview.stdout or "+ALTER TABLE hdf5_file_index" in preview.stdout
+    assert "-HDF5_DB_PATH=" in preview.stdout
+    assert standing(host) == before
+
+
+def test_the_way_back_copies_every_row_to_products_and_the_units_use_it(host: Any) -> None:
+    kept = host.file(HDF5).sha256sum
+    back = play("unsplit_hdf5")
+    assert back.returncode == 0, back.stdout
+    assert (index_rows(host, "hdf5"), index_rows(host, "products")) == (4016, 4016)
+    assert ask(host, "products", "SELECT count(*) FROM hdf5_file_index WHERE note = 'flagged' AND stored = 1") == "1"
+    # What was written to products since the split is kept.
+    assert ask(host, "products", "SELECT count(*) FROM ms_index WHERE path GLOB '*/2026-*'") == "1"
     assert ask(host, "products", "PRAGMA integrity_check") == "ok"
+    assert host.file(HDF5).sha256sum == kept
     assert_units_use(host, DEST)
     assert not host.run("grep HDF5_DB_PATH /data/dsa110-contimg/ops/systemd/contimg.env").succeeded
+    for unit in ("contimg-stream.service", "contimg-api.service"):
+        with pytest.raises(KeyError):
+            used_by(host, unit, "HDF5_DB_PATH")
+
+
+def test_a_second_way_back_has_nothing_to_do_and_stops_nothing(host: Any) -> None:
+    since = host.check_output("systemctl show --property=ActiveEnterTimestamp contimg-api.service")
+    again = play("unsplit_hdf5")
+    assert again.returncode == 0, again.stdout
+    assert "changed=0" in again.stdout
+    assert host.check_output("systemctl show --property=ActiveEnterTimestamp contimg-api.service") == since
 
 
 def test_it_goes_forward_again_and_merges(host: Any) -> None:
