@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     schema_after,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
+from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import PRIVATE_NAME, private_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import require_own_place
@@ -103,8 +103,8 @@ def is_split_of(hdf5: str, backups: str) -> bool:
 
 def _made_again(products: str) -> str:
     """Return the content checksum of the HDF5 database that a split makes, empty where there is nothing to split."""
-    with tempfile.TemporaryDirectory(prefix="contimg-", dir=os.environ.get("TMPDIR", "/var/tmp")) as scratch:  # noqa: S108
-        made = os.path.join(scratch, "hdf5.sqlite3")
+    with private_directory(state=_UNTOUCHED) as scratch:
+        made = os.path.join(scratch, PRIVATE_NAME)
         options = SplitOptions(products, made, keep_source=True, on_conflict="fail", backup_dir=None, vacuum=False)
         with contextlib.suppress(ContimgError):
             carry_out(options, check=False)

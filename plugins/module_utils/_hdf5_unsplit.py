@@ -26,7 +26,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import exists, target_wins
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import refuse_places, require_room
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import refuse_places
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import (
     UnsplitOptions,
     UnsplitPlan,
@@ -34,9 +34,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan 
     pairs,
     schema_after_unsplit,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import uri_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -99,12 +100,18 @@ def _refuse(options: UnsplitOptions, plan: UnsplitPlan) -> None:
 
 def _require_space(options: UnsplitOptions, plan: UnsplitPlan) -> None:
     """Refuse where a file system has no room for the rows, twice: in the log and in the database."""
-    folder = os.path.dirname(os.path.abspath(options.products))
     rows = min(2 * os.stat(options.hdf5).st_size, plan.index.moved * _ROW_BYTES)
-    needs = {folder: 2 * rows}
+    needs = [
+        Need(
+            os.path.dirname(os.path.abspath(options.products)),
+            "the rows and the WAL of the products database",
+            2 * rows,
+        )
+    ]
     if options.backup_dir is not None:
-        needs[options.backup_dir] = needs.get(options.backup_dir, 0) + os.stat(options.products).st_size
-    require_room(needs)
+        size = os.stat(options.products).st_size
+        needs.append(Need(options.backup_dir, "the backup of the products database", size))
+    require_room(needs, hint=f"{_UNTOUCHED} Make room and run again.")
 
 
 def _apply(options: UnsplitOptions, plan: UnsplitPlan) -> None:
@@ -113,8 +120,8 @@ def _apply(options: UnsplitOptions, plan: UnsplitPlan) -> None:
     :raises ContimgError: when something cannot be written or proved, or has changed since it was planned.
     """
     with sqlite_failing("write the products database", options.products, _UNCHANGED), connected() as connection:
-        attached(connection, "src", uri_of(options.products, "mode=rw"))
-        attached(connection, "dst", uri_of(options.hdf5, "mode=rw"))
+        attached(connection, "src", writable(options.products))
+        attached(connection, "dst", writable(options.hdf5))
         connection.execute("PRAGMA src.synchronous = EXTRA")
         connection.execute("BEGIN IMMEDIATE")  # of both: no process can write to either
         _write(connection, options, plan)

@@ -19,6 +19,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,10 @@ def _remove_if_abandoned(path: str) -> None:
     try:
         status = os.fstat(descriptor)
         ours = status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
-        if ours and _locked(descriptor) and _NAMES.issuperset(os.listdir(descriptor)):
+        if not ours or not _locked(descriptor):
+            return
+        remove_left(descriptor)  # of a database that was made there
+        if _NAMES.issuperset(os.listdir(descriptor)):
             for name in os.listdir(descriptor):
                 os.unlink(name, dir_fd=descriptor)
             os.rmdir(path)
