@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from typing import Any
 
 import pytest
-from story import DEST, assert_units_use, play, standing, used_by
+from story import DEST, UNITS, assert_units_use, environment, play, standing, used_by
 
 HDF5 = f"{DEST}/hdf5.sqlite3"
 ASKED = {"contimg_hdf5_input_dirs": ["/data/incoming-2026"], "contimg_ms_roots": ["/stage/dsa110-contimg/ms"]}
@@ -105,6 +106,19 @@ def test_a_second_way_back_has_nothing_to_do_and_stops_nothing(host: Any) -> Non
     assert again.returncode == 0, again.stdout
     assert "changed=0" in again.stdout
     assert host.check_output("systemctl show --property=ActiveEnterTimestamp contimg-api.service") == since
+
+
+def test_a_hold_of_a_run_that_died_before_the_release_is_released(host: Any) -> None:
+    units = ",".join(UNITS[:2])
+    held = f"names={units} state=held hold_file=/var/lib/dsa110-contimg-migration/split-hold.json"
+    inventory = ["-i", os.environ["MOLECULE_INVENTORY_FILE"], "contimg"]
+    words = ["ansible", *inventory, "-m", "dsa110.contimg.unit_hold", "-a", held]
+    subprocess.run(words, check=True, env=environment(), stdout=subprocess.DEVNULL)
+    assert not host.service(UNITS[1]).is_running
+    done = play("unsplit_hdf5")
+    assert done.returncode == 0, done.stdout
+    assert_units_use(host, DEST)
+    assert not host.file("/var/lib/dsa110-contimg-migration/split-hold.json").exists
 
 
 def test_it_goes_forward_again_and_merges(host: Any) -> None:
