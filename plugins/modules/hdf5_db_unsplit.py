@@ -22,6 +22,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   products_db:
     description: The products database.
@@ -71,6 +72,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
 def main() -> None:
@@ -81,12 +83,14 @@ def main() -> None:
             "hdf5_db": {"type": "path", "required": True},
             "on_conflict": {"type": "str", "choices": ["fail", "newest", "keep"], "default": "fail"},
             "backup_dir": {"type": "path"},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     names = ("products_db", "hdf5_db", "on_conflict", "backup_dir")
     try:
-        result = unsplit(UnsplitOptions(*(module.params[name] for name in names)), check=module.check_mode)
+        with leased(module.params["run_id"], "hdf5_db_unsplit", check=module.check_mode):
+            result = unsplit(UnsplitOptions(*(module.params[name] for name in names)), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

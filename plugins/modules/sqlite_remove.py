@@ -17,6 +17,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.run
 options:
   path:
     description: The database. Where there is none, there is nothing to do.
@@ -60,6 +61,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal import remove_unchanged
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
 def main() -> None:
@@ -70,11 +72,15 @@ def main() -> None:
             "checksum": {"type": "str", "required": True},
             "backup_dir": {"type": "path", "required": True},
             "require_proof": {"type": "bool", "default": True},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
+    options = dict(module.params)
+    run_id = options.pop("run_id")
     try:
-        result = remove_unchanged(**module.params, check=module.check_mode)
+        with leased(run_id, "sqlite_remove", check=module.check_mode):
+            result = remove_unchanged(**options, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

@@ -18,7 +18,7 @@ write_memory(sys.argv[1], Memory({"dashboard": FoundContainer("podman", was_runn
 """
 
 
-@pytest.mark.parametrize("playbook", ["migrate", "rollback", "split_hdf5", "retire"])
+@pytest.mark.parametrize("playbook", ["migrate", "rollback", "split_hdf5", "unsplit_hdf5", "retire"])
 @pytest.mark.parametrize("options", [("--check",), ()])
 def test_a_hold_of_another_run_directory_stops_every_playbook(
     host: Host, playbook: str, options: tuple[str, ...]

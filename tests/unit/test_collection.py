@@ -106,7 +106,7 @@ def test_every_playbook_that_changes_a_host_gives_the_id_of_its_run_to_all_modul
         name for name in MODULES if '"run_id": {"type"' in (ROOT / "plugins" / "modules" / f"{name}.py").read_text()
     ]
     assert yaml_file("meta", "runtime.yml")["action_groups"]["run"] == takers
-    for name in ("migrate", "rollback", "split_hdf5", "retire"):
+    for name in ("migrate", "rollback", "split_hdf5", "unsplit_hdf5", "retire"):
         (play,) = yaml_file("playbooks", f"{name}.yml")
         assert play["module_defaults"] == {
             "group/dsa110.contimg.run": {"run_id": "{{ run_lease.run_id | default('') }}"}
