@@ -163,16 +163,22 @@ def _interpreter() -> str:
 
 def _server(prelude: str) -> subprocess.Popen[str]:
     """Return the interpreter that has loaded the work. It ends with this one, whose pipe it reads, or for another prelude."""
-    if prelude not in _servers:
+    key = _key(prelude)
+    if key not in _servers:
         for server in _servers.values():
             server.communicate()
         _servers.clear()
         command = [_interpreter(), "-c", prelude + _MANY]
         pipe = subprocess.PIPE
-        _servers[prelude] = subprocess.Popen(
+        _servers[key] = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=environment()
         )
-    return _servers[prelude]
+    return _servers[key]
+
+
+def _key(prelude: str) -> str:
+    """Return by what an interpreter is known that may serve: its trials make their private copies where it would."""
+    return f"{prelude}\0{os.environ.get('TMPDIR', '')}"
 
 
 @contextlib.contextmanager
@@ -197,7 +203,7 @@ def traced(work: Work, *options: str, prelude: str = "") -> Iterator[Running]:
             yield running
             strace.communicate(timeout=_PATIENCE)
         except BaseException:
-            _servers.pop(prelude).kill()  # what it would say next is of this work
+            _servers.pop(_key(prelude)).kill()  # what it would say next is of this work
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process, signal.SIGKILL)
             raise

@@ -12,7 +12,7 @@ from typing import Iterator
 
 PLUGINS = pathlib.Path(__file__).parents[2] / "plugins"
 _NAMED = re.compile(
-    r"\b(?:FROM|JOIN|INTO|UPDATE(?! SET)|DROP TABLE|DROP INDEX|DROP TABLE IF EXISTS|ALTER TABLE)\s+([^\s,()]+)"
+    r"\b(?:FROM|JOIN|INTO|UPDATE(?: OR ABORT)?(?! SET)|DROP TABLE|DROP INDEX|DROP TABLE IF EXISTS|ALTER TABLE)\s+([^\s,()]+)"
 )
 #: A qualified name, a subquery that a function of ours gives, or the clause DO UPDATE SET.
 _QUALIFIED = re.compile(r"(main|temp|src|dst|kept|there|\{(schema|alias)\})\.|\{source\Z|SET\Z")
