@@ -1,61 +1,94 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Taking leave of an old state: archive or remove what the manifest knows, file by file, and leave a note of where it went."""
+"""Retire an old state: archive or remove what the manifest knows, file by file, and note where it went.
+
+The order, each step durable before the next one: prove, archive, read the archive back, record that there is no way back, note,
+remove. A run that dies anywhere has a next run that finishes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
+import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file, sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import clear_left, sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import read_manifest
+from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
+    advance,
+    keep,
+    read_record,
+    record_file,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_archive import (
     archive_path,
-    require_archived,
+    flush_archive,
+    has_archive,
     write_archive,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._retire_note import (
+    DONE,
+    REMOVING,
+    Note,
+    read_note,
+    tombstone_of,
+    write_note,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import (
+    OldFile,
+    RetireOptions,
     RetirePlan,
     plan_retire,
     require_unused,
     still_the_same,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import rows_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate, require_unmounted
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import UNNAMED
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    folder_of,
+    kind_of,
+    open_below,
+    open_root,
+    parent_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
-__all__ = ["RetireOptions", "retire", "retire_options"]
+__all__ = ["retire", "retire_options"]
 
 _NAMED = 100  # paths that a report lists
+_NOTHING = "Nothing was removed."
+_BEGUN = "What was removed till then is at the new place; the next run goes on."
 _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY)
+_MAY_GO = ("", "done", "retiring", "retired")  # phases; a run directory without a record is that of a copy by hand
 
 
 @dataclass(frozen=True)
-class RetireOptions:
-    """The parameters of ``state_retire``; see its documentation."""
+class _Work:
+    """What a run does.
 
-    src: str
-    dest: str
-    manifest: str
-    rename: Mapping[bytes, bytes]
-    moved_at: float
-    state: str
+    :ivar before: what earlier runs have noted.
+    :ivar archive: where the archive is, or will be; empty where none is made.
+    :ivar archived: whether it is there already, and proved.
+    """
+
+    plan: RetirePlan
+    before: Note | None
     archive: str
-    compression: str
-    accept: tuple[str, ...]
-    exclude: tuple[str, ...]
-    tombstone: str
-    require_proof: bool
+    archived: bool
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.plan.files or self.plan.folders) or self.before is None or self.before.stage != DONE
 
 
 def retire(options: RetireOptions, *, check: bool) -> dict[str, Any]:
@@ -64,27 +97,48 @@ def retire(options: RetireOptions, *, check: bool) -> dict[str, Any]:
     :raises ContimgError: when anything of it is not as was proved, is not at the new place, or is still used. Nothing has been
         removed then, unless the message says how far it went; the next run goes on.
     """
-    note = _read_note(options.tombstone)
-    if note.get("done"):
-        return {"changed": False, **note["result"], "tombstone": options.tombstone}
-    _require_apart(options, "Nothing was removed.")
-    archive = archive_path(options.archive, options.src, options.compression) if options.state == "archived" else ""
-    plan = plan_retire(
-        options.src,
-        options.dest,
-        read_manifest(options.manifest),
-        rename=options.rename,
-        accept=options.accept,
-        moved_at=options.moved_at,
-        resumed=bool(note),
-    )
-    require_unused(options.src, prove=options.require_proof)
-    if not check:
-        _apply(plan, options, archive, resumed=bool(note))
-    result = _result(plan, archive)
-    if not check:
-        _write_note(options, result, done=True)
-    return {"changed": True, **result, "tombstone": options.tombstone, "diff": _diff(plan, options, archive)}
+    with failing("retire the old state", options.src, _NOTHING):  # for a call that has no words of its own
+        note = read_note(options.run_dir, options.src, options.dest)
+        phase = _phase(options)
+        gone = _whole_tree_gone(options, note)
+        if gone is not None:
+            return _result(options, gone, changed=False)
+        _require_apart(options, _NOTHING)
+        work = _planned(options, note, resumed=phase != "done" and note is not None and note.stage in (REMOVING, DONE))
+        require_unused(options.src, prove=options.require_proof)
+    note = _note_of(options, work)
+    if work.changes and not check:
+        _apply(work, options, note)
+    diff = {"diff": _diff(work, options)} if work.changes else {}
+    return {**_result(options, note, changed=work.changes), **diff}
+
+
+def _phase(options: RetireOptions) -> str:
+    """Return where the host stands, empty without a record. Raises ContimgError when its old state must stay."""
+    record = read_record(options.run_dir)
+    path, hint = record_file(options.run_dir), f"{_NOTHING} Finish the move with dsa110.contimg.migrate first."
+    if record["phase"] not in _MAY_GO:
+        what = f"this host is at phase '{record['phase']}', so its old state is not to be retired"
+        raise ContimgError(what, path=path, hint=hint)
+    for name, asked in (("src", options.src), ("dest", options.dest)):
+        told = record["facts"].get(name, asked)
+        if not isinstance(told, str) or os.path.normpath(told) != os.path.normpath(asked):
+            hint = f"{_NOTHING} Name the directories of this move, or its run directory."
+            raise ContimgError(f"is the record of a move with {name} {told}, not {asked}", path=path, hint=hint)
+    return str(record["phase"])
+
+
+def _whole_tree_gone(options: RetireOptions, note: Note | None) -> Note | None:
+    """Return the note of the run that has removed the whole tree. Raises ContimgError when it is missing for another reason."""
+    kind = kind_of(options.src)
+    if kind == stat.S_IFDIR:
+        return None
+    if kind not in (0, stat.S_IFLNK):
+        raise ContimgError("is not a directory", path=options.src, hint=_NOTHING)
+    if note is None or note.stage != DONE:
+        hint = f"{_NOTHING} Is its file system mounted? If it was removed by hand, make it an empty directory, and run again."
+        raise ContimgError("does not exist", path=options.src, hint=hint)
+    return note
 
 
 def _require_apart(options: RetireOptions, state: str) -> None:
@@ -92,45 +146,89 @@ def _require_apart(options: RetireOptions, state: str) -> None:
     require_unmounted(options.src, options.dest, exclude=options.exclude, state=state)
 
 
-def _apply(plan: RetirePlan, options: RetireOptions, archive: str, *, resumed: bool) -> None:
-    if archive:
-        if resumed:
-            require_archived(archive, archive, options.src, {file.path: file.sha256 for file in plan.files})
-        elif os.path.lexists(archive):
-            raise ContimgError(
-                "exists already", path=archive, hint="Nothing was removed. Move it away, or name another place."
-            )
-        else:
-            write_archive(archive, options.src, plan.files, plan.folders)
-    # Before the first file goes: from here on a file that is missing is no riddle to the next run.
-    _write_note(options, _result(plan, archive), done=False)
-    _require_apart(options, "Nothing was removed, but the removal is announced; the next run goes on.")
-    _remove(plan, options.src)
+def _planned(options: RetireOptions, note: Note | None, *, resumed: bool) -> _Work:
+    plan = plan_retire(options, resumed=resumed)
+    begun = note if resumed else None
+    if begun is not None and not plan.files:  # the archive has done its duty, and may have been taken elsewhere
+        return _Work(plan, note, begun.archive, archived=True)
+    if options.state != "archived":
+        return _Work(plan, note, "", archived=False)
+    if begun is not None and plan.gone and not begun.archive:
+        hint = "Nothing more was removed. Finish it as it was begun (contimg_retire_state: removed)."
+        raise ContimgError(f"{len(plan.gone)} files are removed already and in no archive", path=options.src, hint=hint)
+    asked = options.archive or (begun.archive if begun is not None else "")
+    archive = archive_path(asked, options.src, options.compression)
+    there = has_archive(archive, options.src, plan.digests, resumed=bool(plan.gone))
+    return _Work(plan, note, archive, archived=there)
 
 
-def _remove(plan: RetirePlan, src: str) -> None:
-    hint = "What was removed till then is at the new place; the next run goes on."
-    with failing("remove the old state", src, hint), open_root(src) as root:
-        for file in plan.files:
-            with folder_of(root, file.path) as (folder, name):
-                if not still_the_same(folder, name, file):
-                    raise ContimgError(
-                        "has changed since it was read", path=os.path.join(os.fsencode(src), file.path), hint=hint
-                    )
-                os.unlink(name, dir_fd=folder)
-        for path in plan.folders:
+def _note_of(options: RetireOptions, work: _Work) -> Note:
+    """Return the note of the end. Of what is gone already, the run that has begun to remove knew the size."""
+    plan, before = work.plan, work.before
+    counts = {
+        "files": len(plan.files) + len(plan.gone),
+        "bytes": plan.size,
+        "changed_since": plan.changed_since,
+        "left_total": len(plan.unknown),
+    }
+    if plan.gone and before is not None:
+        counts.update({name: before.counts[name] for name in ("bytes", "changed_since")})
+    left = tuple(display(path) for path in plan.unknown[:_NAMED])
+    return Note(options.src, options.dest, options.manifest, DONE, work.archive, counts=counts, left=left)
+
+
+def _apply(work: _Work, options: RetireOptions, note: Note) -> None:
+    with failing("retire the old state", options.src, _NOTHING):
+        clear_left(work.archive or os.path.realpath(options.src))
+        if work.archive and work.archived and work.plan.files:
+            flush_archive(work.archive)
+        elif work.archive and not work.archived:
+            write_archive(work.archive, options.src, work.plan.files, work.plan.folders)
+            require_unused(options.src, prove=options.require_proof)  # that took its time
+        _require_apart(options, f"{_NOTHING} The archive is complete." if work.archive else _NOTHING)
+        _record_retiring(options)
+        write_note(options.run_dir, replace(note, stage=REMOVING))
+    with failing("remove the old state", options.src, _BEGUN), open_root(options.src) as root:
+        for file in work.plan.files:
+            _remove_file(root, file, options.src)
+        for path in {parent_of(file.path) for file in work.plan.files} - set(work.plan.folders):
+            with open_below(root, path, os.O_DIRECTORY) as folder:
+                os.fsync(folder)
+        for path in work.plan.folders:
             if path:
                 with folder_of(root, path) as (folder, name), _unless_used():
                     os.rmdir(name, dir_fd=folder)
                     os.fsync(folder)
-        os.fsync(root)
+    write_note(options.run_dir, note)
+    if b"" in work.plan.folders:
+        _remove_root(os.path.realpath(options.src))
+
+
+def _record_retiring(options: RetireOptions) -> None:
+    """Record that there is no way back. The record is read again: an archive takes its time. Raises ContimgError."""
+    record = read_record(options.run_dir)
+    if record["phase"] not in ("", "retiring", "retired"):
+        keep(options.run_dir, advance(record, "retiring", {}, at=time.time()))
+
+
+def _remove_file(root: int, file: OldFile, src: str) -> None:
+    path = os.path.join(os.fsencode(src), file.path)
+    with folder_of(root, file.path) as (folder, name):
+        if not still_the_same(folder, name, file):
+            raise ContimgError("has changed since it was read", path=path, hint=_BEGUN)
+        os.unlink(name, dir_fd=folder)
+
+
+def _remove_root(path: str) -> None:
+    """Remove the tree's root last of all: a tree that is missing before that is no tree that this module has removed."""
+    with failing("remove the directory of the old state", path, "All files that were copied are removed."):
         with _unless_used():
-            os.rmdir(src)
-            sync_directory(os.path.dirname(os.path.abspath(src)))
+            os.rmdir(path)
+        sync_directory(os.path.dirname(path))
 
 
 @contextlib.contextmanager
-def _unless_used() -> Any:
+def _unless_used() -> Iterator[None]:
     """Let a folder be that still holds something, or that something is mounted on."""
     try:
         yield
@@ -139,58 +237,30 @@ def _unless_used() -> Any:
             raise
 
 
-def _result(plan: RetirePlan, archive: str) -> dict[str, Any]:
-    return {
-        "files": len(plan.files) + len(plan.gone),
-        "bytes": plan.size,
-        "changed_since": plan.changed_since,
-        "left": [display(path) for path in plan.unknown[:_NAMED]],
-        "left_total": len(plan.unknown),
-        "archive": archive,
-    }
+def _result(options: RetireOptions, note: Note, *, changed: bool) -> dict[str, Any]:
+    counts = {name: note.counts[name] for name in ("files", "bytes", "changed_since", "left_total")}
+    places = {"archive": note.archive, "tombstone": tombstone_of(options.run_dir)}
+    return {"changed": changed, **counts, "left": list(note.left), **places}
 
 
-def _diff(plan: RetirePlan, options: RetireOptions, archive: str) -> dict[str, str]:
+def _diff(work: _Work, options: RetireOptions) -> dict[str, str]:
+    plan = work.plan
     shown = plan.files[:_NAMED]
     more = f"and {len(plan.files) - len(shown)} more\n" if len(plan.files) > len(shown) else ""
     gone = "".join(f"{display(file.path)}\n" for file in shown) + more
     left = "".join(f"{display(path)} (not in the manifest)\n" for path in plan.unknown[:_NAMED])
-    after = f"{options.tombstone}\n" + (f"{archive}\n" if archive else "")
+    after = f"{tombstone_of(options.run_dir)}\n" + (f"{work.archive}\n" if work.archive else "")
     return {"before_header": options.src, "after_header": options.src, "before": gone + left, "after": left + after}
 
 
-def _read_note(path: str) -> dict[str, Any]:
-    """Return the tombstone that an earlier run has left, empty where there is none. Raises ContimgError."""
-    if not os.path.lexists(path):
-        return {}
-    with failing("read the tombstone", path), open(path, encoding="utf-8") as file:
-        text = file.read()
-    try:
-        note: dict[str, Any] = json.loads(text)
-        known = isinstance(note["done"], bool) and isinstance(note["result"], dict)
-    except (ValueError, KeyError, TypeError):
-        known = False
-    if not known:
-        raise ContimgError("is no tombstone of ours", path=path, hint="Nothing was removed. Name another place for it.")
-    return note
-
-
-def _write_note(options: RetireOptions, result: Mapping[str, Any], *, done: bool) -> None:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    what = "was retired" if done else "is being retired; run dsa110.contimg.retire again if this does not end"
-    note = {
-        "message": f"The state {options.src} moved to {options.dest}. What stood here {what}.",
-        "moved_to": options.dest,
-        "manifest": options.manifest,
-        "at": moment,
-        "done": done,
-        "result": result,
-    }
-    replace_file(options.tombstone, (json.dumps(note, indent=2) + "\n").encode(), mode=0o644)
-
-
 def retire_options(values: Mapping[str, Any]) -> RetireOptions:
-    """Return the options for a module's parameters."""
+    """Return the options for a module's parameters. Raises ContimgError on a baseline that is none."""
+    try:
+        readable = {name: told for name, told in values["baseline"].items() if "unreadable" not in told}
+        baseline = {_place(name, values["names"]): rows_in(told["tables"]) for name, told in readable.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        hint = f"{_NOTHING} Give the rows that state_rows_info returned, and the names that it was given."
+        raise ContimgError(f"the baseline is none: {error}", hint=hint) from error
     return RetireOptions(
         src=values["src"],
         dest=values["dest"],
@@ -202,6 +272,12 @@ def retire_options(values: Mapping[str, Any]) -> RetireOptions:
         compression=values["compression"],
         accept=tuple(values["accept"]),
         exclude=tuple(values["exclude"]),
-        tombstone=values["tombstone"] or values["src"].rstrip("/") + ".retired",
+        baseline=baseline,
+        run_dir=values["run_dir"],
         require_proof=values["require_proof"],
     )
+
+
+def _place(name: str, names: Mapping[str, str]) -> str:
+    """Return the path of a database of the baseline below the new state, as it is shown. Raises KeyError."""
+    return name[len(UNNAMED) :] if name.startswith(UNNAMED) else names[name]

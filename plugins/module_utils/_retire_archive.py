@@ -12,9 +12,14 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import zlib
 from typing import IO, TYPE_CHECKING, cast
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+    open_directory,
+    open_regular,
+    sync_directory,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import temporary_file
@@ -25,10 +30,18 @@ if TYPE_CHECKING:
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import OldFile
 
-__all__ = ["archive_path", "require_archived", "write_archive"]
+__all__ = [
+    "archive_path",
+    "flush_archive",
+    "has_archive",
+    "require_archived",
+    "write_archive",
+]
 
 _KEPT = "Nothing was removed."
 _XATTR = "SCHILY.xattr."  # as GNU tar and bsdtar name them
+_ZSTD = (".zst", ".zstd")
+_UNREADABLE = (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError, MemoryError)
 
 
 def archive_path(path: str, src: str, compression: str) -> str:
@@ -37,7 +50,7 @@ def archive_path(path: str, src: str, compression: str) -> str:
     :param compression: ``auto`` is zstd where this host has it, else gzip.
     :raises ContimgError: when zstd is asked for and missing, or the archive would lie in what it archives.
     """
-    wants_zstd = compression == "zstd" or path.endswith((".zst", ".zstd"))
+    wants_zstd = compression == "zstd" or path.endswith(_ZSTD)
     if wants_zstd and not shutil.which("zstd"):
         raise ContimgError("zstd is not on this host", path=path or src, hint=f"{_KEPT} Install it, or take gzip.")
     if not path:
@@ -52,41 +65,70 @@ def archive_path(path: str, src: str, compression: str) -> str:
 def write_archive(path: str, src: str, files: Sequence[OldFile], folders: Sequence[bytes]) -> None:
     """Write the archive, read it back from the device, and only then give it its name.
 
-    Members lie below the name of the old state. They keep owner, mode, times and extended attributes.
+    Members lie below the name of the old state. They keep owner, mode, times and extended attributes. What a killed run has left
+    of an archive is removed.
 
     :raises ContimgError: when a file is not what was read before, or the archive is not what was written; no archive is left.
     """
-    folder_path, name = os.path.split(os.path.abspath(path))
-    with failing("write the archive", path, _KEPT), open_directory(folder_path) as folder, temporary_file(folder) as (
+    place, name = os.path.split(os.path.abspath(path))
+    with failing("write the archive", path, _KEPT), open_directory(place) as folder, temporary_file(folder) as (
         temporary,
         descriptor,
     ):
-        with os.fdopen(descriptor, "wb", closefd=False) as target, open_root(src) as root:
+        with os.fdopen(descriptor, "w+b", closefd=False) as target, open_root(src) as root:
             with _writer(target, path) as tar:
                 _fill(tar, root, os.fsencode(os.path.basename(src.rstrip("/"))), files, folders)
-        os.fsync(descriptor)
-        digests = {file.path: file.sha256 for file in files}
-        require_archived(os.path.join(folder_path, os.fsdecode(temporary)), path, src, digests)
+            target.flush()
+            os.fsync(descriptor)
+            target.seek(0)
+            _require_held(target, path, src, {file.path: file.sha256 for file in files})
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         os.fsync(folder)
 
 
 @contextlib.contextmanager
 def _writer(target: IO[bytes], path: str) -> Iterator[tarfile.TarFile]:
-    if not path.endswith((".zst", ".zstd")):
+    if not path.endswith(_ZSTD):
         with tarfile.open(fileobj=target, mode="w|gz", format=tarfile.PAX_FORMAT) as tar:
             yield tar
         return
-    process = subprocess.Popen(["zstd", "-q", "-T0", "-c"], stdin=subprocess.PIPE, stdout=target)
-    into = cast("IO[bytes]", process.stdin)
-    try:
-        with tarfile.open(fileobj=into, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    with _zstd(path, "-T0", stdin=subprocess.PIPE, stdout=target) as process:
+        with tarfile.open(fileobj=process.stdin, mode="w|", format=tarfile.PAX_FORMAT) as tar:
             yield tar
+
+
+@contextlib.contextmanager
+def _zstd(
+    path: str, option: str, *, stdin: int | IO[bytes], stdout: int | IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run zstd. What it says explains a broken pipe, so that comes first. Raises ContimgError when it fails."""
+    process = subprocess.Popen(["zstd", "-q", option, "-c"], stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
+    failure: BaseException | None = None
+    try:
+        yield process
+        _finish(process)
+    except (OSError, *_UNREADABLE) as error:
+        failure = error
     finally:
-        into.close()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        said = process.stderr.read() if process.stderr is not None else b""
         status = process.wait()
-    if status:
-        raise ContimgError(f"zstd failed with status {status}", path=path, hint=_KEPT)
+    if status > 0 or (status and failure is None):
+        words = display(said.strip()) or f"it ended with status {status}"
+        raise ContimgError(f"zstd failed: {words}", path=path, hint=_KEPT) from failure
+    if failure is not None:
+        raise failure
+
+
+def _finish(process: subprocess.Popen[bytes]) -> None:
+    """Hand over what is still held back, and take what tar leaves unread behind its end. Raises OSError."""
+    if process.stdin is not None:
+        process.stdin.close()
+    while process.stdout is not None and process.stdout.read(1 << 20):
+        pass
 
 
 def _fill(tar: tarfile.TarFile, root: int, top: bytes, files: Sequence[OldFile], folders: Sequence[bytes]) -> None:
@@ -126,24 +168,71 @@ def _member(top: bytes, path: bytes, descriptor: int) -> tarfile.TarInfo:
     return member
 
 
-def require_archived(path: str, called: str, src: str, digests: Mapping[bytes, str]) -> None:
+def has_archive(path: str, src: str, digests: Mapping[bytes, str], *, resumed: bool) -> bool:
+    """Tell whether an archive is there already, which a killed run may have completed.
+
+    :param digests: SHA-256 by path below the old state of all that it has to hold.
+    :param resumed: whether files are gone, which the archive alone has.
+    :raises ContimgError: when something else stands there, or it does not hold everything.
+    """
+    with failing("look for the archive", path, _KEPT):
+        there = _exists(path)
+    if not there:
+        if not resumed:
+            return False
+        hint = "Nothing more was removed. Name the archive where it is now (contimg_retire_archive), and run again."
+        raise ContimgError(
+            "is not there, and files that an earlier run has archived are removed already", path=path, hint=hint
+        )
+    try:
+        require_archived(path, src, digests)
+    except ContimgError as error:
+        hint = f"{_KEPT} Move it away, or name another place (contimg_retire_archive)."
+        if resumed:
+            hint = "Nothing more was removed. It is the only copy of what is removed already: restore it."
+        raise ContimgError(f"exists already, and {error.what}", path=path, hint=hint, **error.details) from error
+    return True
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def flush_archive(path: str) -> None:
+    """Make an archive durable that was there already. Raises ContimgError."""
+    with failing("flush the archive", path, _KEPT):
+        with os.fdopen(open_regular(path), "rb") as file:
+            os.fsync(file.fileno())
+        sync_directory(os.path.dirname(os.path.abspath(path)))
+
+
+def require_archived(path: str, src: str, digests: Mapping[bytes, str]) -> None:
     """Check that an archive holds every file with its content, read from the device.
 
-    :param called: the name that it has or will have, by which its compression is known.
     :param digests: SHA-256 by path below the old state.
     :raises ContimgError: naming what is missing or differs.
     """
+    with failing("read the archive", path, _KEPT), os.fdopen(open_regular(path, hint=_KEPT), "rb") as file:
+        _require_held(file, path, src, digests)
+
+
+def _require_held(file: IO[bytes], called: str, src: str, digests: Mapping[bytes, str]) -> None:
+    """Check what an archive holds that is open at its start; by its name its compression is known."""
     top = os.path.basename(src.rstrip("/")) + "/"
     found = {}
-    with failing("read the archive back", called, _KEPT), open(path, "rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with failing("read the archive back", called, _KEPT):
         try:
             with _reader(file, called) as tar:
                 for member in tar:
                     content = tar.extractfile(member) if member.isreg() else None
                     if content is not None and member.name.startswith(top):
                         found[os.fsencode(member.name[len(top) :])] = _sha256(content)
-        except (tarfile.TarError, EOFError) as error:
+        except _UNREADABLE as error:
             raise ContimgError(f"cannot be read back: {error}", path=called, hint=_KEPT) from error
     wrong = sorted(name for name in digests if found.get(name) != digests[name])
     if wrong:
@@ -160,15 +249,10 @@ def _sha256(content: IO[bytes]) -> str:
 
 @contextlib.contextmanager
 def _reader(file: IO[bytes], called: str) -> Iterator[tarfile.TarFile]:
-    if not called.endswith((".zst", ".zstd")):
+    if not called.endswith(_ZSTD):
         with tarfile.open(fileobj=file, mode="r|gz") as tar:
             yield tar
         return
-    process = subprocess.Popen(["zstd", "-q", "-d", "-c"], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
+    with _zstd(called, "-d", stdin=file, stdout=subprocess.PIPE) as process:
         with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
             yield tar
-    finally:
-        said = process.communicate()[1]
-    if process.returncode:
-        raise ContimgError(f"zstd says: {said.decode(errors='replace').strip()}", path=called, hint=_KEPT)

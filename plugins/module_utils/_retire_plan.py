@@ -8,25 +8,58 @@ Nothing is written here.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, moved, read_manifest
+from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import mount_number
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import Proof, Sides, stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, Status, entry_of, open_root, scan
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    Entry,
+    Status,
+    entry_of,
+    is_excluded,
+    open_root,
+    parent_of,
+    scan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["OldFile", "RetirePlan", "plan_retire", "require_unused", "still_the_same"]
+__all__ = ["OldFile", "RetireOptions", "RetirePlan", "plan_retire", "require_unused", "still_the_same"]
 
 _NAMED = 20  # paths that an error lists
-_LOGS = (b"-wal", b"-journal")
 _NOTHING = "Nothing was removed."
+_CHANGED_OLD = f"{_NOTHING} Find out what has written there since the move: it may be the only place that holds it."
+_LOST_NEW = f"{_NOTHING} Find out why, or accept them by name (contimg_retire_accept), and run again."
+
+
+@dataclass(frozen=True)
+class RetireOptions:
+    """The parameters of ``state_retire``; see its documentation.
+
+    :ivar baseline: rows by table of databases below ``dest``, by path as it is shown.
+    """
+
+    src: str
+    dest: str
+    manifest: str
+    rename: Mapping[bytes, bytes]
+    moved_at: float
+    state: str
+    archive: str
+    compression: str
+    accept: tuple[str, ...]
+    exclude: tuple[str, ...]
+    baseline: Mapping[str, Mapping[str, int]]
+    run_dir: str
+    require_proof: bool
 
 
 @dataclass(frozen=True)
@@ -46,17 +79,17 @@ class OldFile:
 class RetirePlan:
     """What goes and what stays of an old tree; paths are relative to it.
 
-    :ivar files: what goes.
-    :ivar folders: the folders, the deepest first. One goes if it is empty by then.
+    :ivar files: what goes, a database before its sidecars.
+    :ivar folders: the directories that hold nothing that stays, the deepest first; the last may be the tree's root.
     :ivar unknown: what the manifest does not know, and therefore stays.
-    :ivar gone: what the manifest knows, and an interrupted run has removed already.
-    :ivar changed_since: files that have other content at the new place since the move.
+    :ivar gone: SHA-256 by path of what the manifest knows, and an interrupted run has removed already.
+    :ivar changed_since: how many files have other content at the new place since the move.
     """
 
     files: tuple[OldFile, ...]
     folders: tuple[bytes, ...]
     unknown: tuple[bytes, ...]
-    gone: tuple[bytes, ...]
+    gone: Mapping[bytes, str]
     changed_since: int
 
     @property
@@ -64,85 +97,96 @@ class RetirePlan:
         """Bytes that go."""
         return sum(file.status.size for file in self.files)
 
+    @property
+    def digests(self) -> dict[bytes, str]:
+        """SHA-256 by path of everything that an archive has to hold."""
+        return {**self.gone, **{file.path: file.sha256 for file in self.files}}
 
-def plan_retire(
-    src: str,
-    dest: str,
-    manifest: Mapping[bytes, str],
-    *,
-    rename: Mapping[bytes, bytes],
-    accept: Sequence[str],
-    moved_at: float,
-    resumed: bool,
-) -> RetirePlan:
+
+def plan_retire(options: RetireOptions, *, resumed: bool) -> RetirePlan:
     """Read both trees and decide what of the old one goes.
 
-    :param manifest: digests by path below ``dest``.
-    :param rename: paths that are called otherwise below ``dest``.
-    :param accept: globs of paths below ``dest`` that need not be there, or may differ unchanged since the move.
-    :param moved_at: seconds since the epoch; what was modified at ``dest`` later, the services have changed.
     :param resumed: whether an earlier run has begun to remove, so that files may be gone.
     :raises ContimgError: naming every file that is not what the manifest says, or not at the new place.
     """
-    with open_root(src) as old, open_root(dest) as new:
+    manifest = read_manifest(options.manifest)
+    with open_root(options.src) as old, open_root(options.dest) as new:
         entries, there = scan(old), scan(new)
-        names = {moved(path, rename): path for path, entry in entries.items() if entry.is_file}
-        shared = SharedFiles()
-        for name in manifest.keys() & names.keys():
-            shared.add(entries[names[name]], there.get(name))
-        shared.require_none(src, dest, state=_NOTHING)
-        with failing("read the old state", src, _NOTHING):
-            digests = {name: hash_file(old, names[name]) for name in manifest if name in names}
-        changed_since, lost = _compare(new, there, manifest, accept, moved_at)
-    gone = tuple(name for name in manifest if name not in names)
-    wrong = [names[name] for name in digests if digests[name] != manifest[name]]
-    _refuse(src, "no longer what the manifest says", wrong + ([] if resumed else list(gone)))
-    _refuse(dest, "neither there as it was copied nor changed since by the services", lost)
-    files = tuple(OldFile(names[name], digests[name], entries[names[name]].status) for name in digests)
-    folders = [path for path, entry in entries.items() if entry.is_folder]
-    unknown = [path for path, entry in entries.items() if not entry.is_folder and moved(path, rename) not in digests]
+        names = {moved(path, options.rename): entry for path, entry in entries.items() if entry.is_file}
+        here = {name: names[name] for name in manifest if name in names}
+        _require_unshared(options, here, there)
+        with failing("read the old state", options.src, _NOTHING):
+            digests = {name: hash_file(old, entry.path) for name, entry in here.items()}
+        gone = _gone(manifest, here, options.rename)
+        wrong = {here[name].path: "has changed" for name in here if digests[name] != manifest[name]}
+        missing = {} if resumed else dict.fromkeys(gone, "is missing")
+        _refuse(options.src, "no longer what the manifest says", {**wrong, **missing}, hint=_CHANGED_OLD)
+        proof = Proof(
+            Sides(old, new, here, there),
+            manifest,
+            Ledger(options.manifest + ".ledger"),
+            moved_at=options.moved_at,
+            accept=options.accept,
+            baseline=options.baseline,
+        )
+    _refuse(
+        options.dest, "neither there as it was copied nor changed since by the services", proof.lost, hint=_LOST_NEW
+    )
+    files = [OldFile(entry.path, digests[name], entry.status) for name, entry in here.items()]
+    known = {file.path for file in files}
+    unknown = sorted(path for path, entry in entries.items() if not entry.is_folder and path not in known)
     return RetirePlan(
-        files, tuple(sorted(folders, key=_depth, reverse=True)), tuple(sorted(unknown)), gone, changed_since
+        tuple(sorted(files, key=lambda file: bool(stem_of(file.path)))),
+        _emptied(options, entries, unknown),
+        tuple(unknown),
+        gone,
+        proof.changed,
     )
 
 
-def _depth(path: bytes) -> int:
-    return path.count(b"/") + bool(path)
+def _require_unshared(options: RetireOptions, here: Mapping[bytes, Entry], there: Mapping[bytes, Entry]) -> None:
+    shared = SharedFiles()
+    for name, entry in here.items():
+        shared.add(entry, there.get(name))
+    shared.require_none(options.src, options.dest, state=_NOTHING)
 
 
-def _compare(
-    new: int, there: Mapping[bytes, Entry], manifest: Mapping[bytes, str], accept: Sequence[str], moved_at: float
-) -> tuple[int, list[bytes]]:
-    """Return how many files the services have changed since the move, and those that are not there as they should be."""
-    changed, lost = 0, []
-    for name, digest in manifest.items():
-        entry = there.get(name)
-        if _is_excused(name, there, accept):
-            continue
-        if entry is None or not entry.is_file:
-            lost.append(name)
-        elif entry.status.mtime_ns / 1e9 > moved_at:
-            changed += 1
-        elif hash_file(new, name) != digest:
-            lost.append(name)
-    return changed, lost
+def _gone(
+    manifest: Mapping[bytes, str], here: Mapping[bytes, Entry], rename: Mapping[bytes, bytes]
+) -> dict[bytes, str]:
+    """Return what the manifest knows and the old tree has not, by its path there."""
+    former = {new: old for old, new in rename.items()}
+    return {moved(name, former): digest for name, digest in manifest.items() if name not in here}
 
 
-def _is_excused(name: bytes, there: Mapping[bytes, Entry], accept: Sequence[str]) -> bool:
-    """Tell whether a file may be missing: the operator says so, or it is the log of a database that its services have closed."""
-    if any(fnmatch.fnmatchcase(os.fsdecode(name), glob) for glob in accept):
-        return True
-    return name not in there and any(name.endswith(suffix) and name[: -len(suffix)] in there for suffix in _LOGS)
+def _emptied(options: RetireOptions, entries: Mapping[bytes, Entry], unknown: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return the directories that are empty once the files are gone: but for mount points, and what was never copied."""
+    staying = {b""} if _is_mount_point(options.src) else set()
+    kept = {path for path, entry in entries.items() if entry.is_folder and is_excluded(entry, options.exclude)}
+    for path in (*unknown, *kept):
+        above = path if path in kept else parent_of(path)
+        while above not in staying:
+            staying.add(above)
+            above = parent_of(above)
+    folders = [path for path, entry in entries.items() if entry.is_folder and path not in staying]
+    return tuple(sorted(folders, key=lambda path: path.count(b"/") + bool(path), reverse=True))
 
 
-def _refuse(path: str, why: str, names: Sequence[bytes]) -> None:
-    if names:
-        shown = ", ".join(display(name) for name in sorted(names)[:_NAMED])
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        raise ContimgError(
-            f"{why}: {shown}{more}", path=path, hint=f"{_NOTHING} Find out why, or accept them by name, and run again.",
-            files=[display(name) for name in sorted(names)[:_NAMED]], files_total=len(names),
-        )  # fmt: skip
+def _is_mount_point(path: str) -> bool:
+    """Tell whether a directory is one, also of a file system that the directory above it lies on, too."""
+    real = os.path.realpath(path)
+    with failing("look at its mount", path, _NOTHING):
+        return mount_number(real) != mount_number(os.path.dirname(real))
+
+
+def _refuse(path: str, why: str, found: Mapping[bytes, str], *, hint: str) -> None:
+    """Raise where anything was found: names with the reason of each."""
+    if not found:
+        return
+    named = [f"{display(name)} ({reason})" for name, reason in sorted(found.items())]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    shown = named[:_NAMED]
+    raise ContimgError(f"{why}: {', '.join(shown)}{more}", path=path, hint=hint, files=shown, files_total=len(named))
 
 
 def require_unused(src: str, *, prove: bool) -> None:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-__all__ = ["Rows", "changed_tables", "growth", "report", "rows_of"]
+__all__ = ["INTERNAL", "UNNAMED", "Rows", "changed_tables", "growth", "report", "rows_of"]
 
-_ROOT = "./"  # the state directory: before the path of a database that has no name
-_INTERNAL = "sqlite_"  # tables of SQLite itself, as that of ANALYZE
+#: The state directory: before the path of a database that has no name.
+UNNAMED = "./"
+#: Tables of SQLite itself, as that of ANALYZE.
+INTERNAL = "sqlite_"
 
 
 @dataclass
@@ -69,10 +71,10 @@ def _find_others(found: Rows, root: str, exclude: Sequence[str]) -> None:
         with open_root(root) as descriptor, failing("list the directory", root):
             entries = scan(descriptor, exclude)
     except ContimgError as error:
-        found.unreadable[_ROOT] = error.message
+        found.unreadable[UNNAMED] = error.message
         return
     for path, entry in entries.items():
-        full, name = os.path.join(root, os.fsdecode(path)), _ROOT + display(path)
+        full, name = os.path.join(root, os.fsdecode(path)), UNNAMED + display(path)
         if not entry.is_file or full in named or full.endswith(SIDECARS):
             continue
         try:
@@ -97,8 +99,8 @@ def growth(now: Rows, baseline: Mapping[str, Mapping[str, Any]], root: str) -> d
         "growth": grown,
         "grown": [{"name": name, "path": display(now.paths[name])} for name in grown],
         "new_rows": sum(max(0, facts["now"] - facts["before"]) for facts in tables.values()),
-        "fell_below": [name for name in fewer if not name.startswith(_ROOT)],
-        "fell_below_elsewhere": [name for name in fewer if name.startswith(_ROOT)],
+        "fell_below": [name for name in fewer if not name.startswith(UNNAMED)],
+        "fell_below_elsewhere": [name for name in fewer if name.startswith(UNNAMED)],
         "differs_from_baseline": bool(grown),
         "unreadable": _unreadable(now, baseline, root),
     }
@@ -126,7 +128,7 @@ def changed_tables(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
     changed = {}
     for table in sorted({*before, *now}):
         old, new = before.get(table, nothing), now.get(table, nothing)
-        if table.startswith(_INTERNAL) or old["checksum"] == new["checksum"]:
+        if table.startswith(INTERNAL) or old["checksum"] == new["checksum"]:
             continue
         if old["rows"] or new["rows"]:
             changed[table] = {"before": old["rows"], "now": new["rows"]}

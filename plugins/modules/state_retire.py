@@ -11,10 +11,15 @@ module: state_retire
 short_description: Archive or remove a state directory that has been moved
 version_added: 0.1.0
 description:
-  - Removes, file by file, what the manifest of the copy knows, and leaves a small file that tells where the state went.
+  - Removes, file by file, what the manifest of the copy knows, and leaves a tombstone in the run directory that says where the state went.
   - Never removes a tree. What the manifest does not know (links, sockets, files that were never copied) stays, and is named.
   - Refuses, before anything is removed, when a file is not what the manifest says, when a file is neither at the new place as it was
     copied nor changed there since by the services, or when a process uses the old tree.
+  - A file that differs at the new place counts as changed by the services only if it is another one than the ledger of the copy knows (by
+    inode, size and time), was written between O(moved_at) and now, and is not empty. A database, together with its WAL or journal, must
+    also pass SQLite's quick check and hold at least the rows of O(baseline), or without these of the old database.
+  - The record of the run directory, where there is one, is taken to phase V(retiring) just before the first file is removed.
+  - Interrupted at any point, another run goes on. An archive that is complete is accepted if it holds every file with its content.
   - Refuses as well when both trees have a file in common (device and inode), or when something is mounted below one of them.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
@@ -30,7 +35,7 @@ options:
     type: path
     required: true
   manifest:
-    description: The manifest of the copy. Defaults to O(dest) with C(.sha256).
+    description: The manifest of the copy, with its ledger beside it. Defaults to O(dest) with C(.sha256).
     type: path
   rename:
     description: Files, by path below O(src), that are called otherwise below O(dest), as O(dsa110.contimg.state_sync#module:rename).
@@ -46,7 +51,7 @@ options:
     choices: [archived, removed]
     default: archived
   archive:
-    description: Where the archive goes, beside O(src) by default. It must not exist yet.
+    description: Where the archive goes, beside O(src) by default. What exists there must be a complete archive of O(src).
     type: path
   compression:
     description: V(auto) is zstd where the host has it, else gzip. The ending C(.zst) of O(archive) means zstd.
@@ -54,7 +59,7 @@ options:
     choices: [auto, zstd, gzip]
     default: auto
   accept:
-    description: Globs of paths below O(dest) that need not be there, for example logs that were rotated away.
+    description: Globs of paths below O(dest) that need not be there, or may differ, for example logs that were rotated away.
     type: list
     elements: str
     default: []
@@ -63,9 +68,21 @@ options:
     type: list
     elements: str
     default: []
-  tombstone:
-    description: Where it is told where the state went. Defaults to O(src) with C(.retired).
+  baseline:
+    description:
+      - The RV(dsa110.contimg.state_rows_info#module:rows) of O(dest) after the move.
+      - Each database that could be read then must be there and hold at least these rows, also if the old tree never had it.
+    type: dict
+    default: {}
+  names:
+    description: The places below O(dest) of the databases of O(baseline) that are known by a name, as M(dsa110.contimg.state_rows_info) took them.
+    type: dict
+    default: {}
+  run_dir:
+    description:
+      - The directory of the move's record. The tombstone is kept there as C(retired.json). It is made, for its owner only, where it is missing.
     type: path
+    required: true
   require_proof:
     description: Whether it fails when the open files of other processes cannot be seen (root sees them).
     type: bool
@@ -78,6 +95,7 @@ EXAMPLES = r"""
     src: /stage/dsa110-contimg/state
     dest: /data/dsa110-contimg/state
     moved_at: 1795535830.5
+    run_dir: /var/lib/dsa110-contimg-migration
 """
 
 RETURN = r"""
@@ -107,7 +125,7 @@ archive:
   returned: success
   type: str
 tombstone:
-  description: Where it is told where the state went.
+  description: The file that says where the state went.
   returned: success
   type: str
 """
@@ -133,7 +151,9 @@ def main() -> None:
             "compression": {"type": "str", "choices": ["auto", "zstd", "gzip"], "default": "auto"},
             "accept": {"type": "list", "elements": "str", "default": []},
             "exclude": {"type": "list", "elements": "str", "default": []},
-            "tombstone": {"type": "path"},
+            "baseline": {"type": "dict", "default": {}},
+            "names": {"type": "dict", "default": {}},
+            "run_dir": {"type": "path", "required": True},
             "require_proof": {"type": "bool", "default": True},
             "run_id": {"type": "str", "default": ""},
         },

@@ -51,8 +51,8 @@ def test_the_old_state_is_retired_after_its_window(host: Host) -> None:
     assert host.record()["phase"] == "retired"
     facts = host.record()["facts"]
     assert os.path.getsize(facts["archive"]) > 0
-    note = json.loads((host.src.parent / "state.retired").read_text())
-    assert (note["moved_to"], note["done"]) == (str(host.dest), True)
+    note = json.loads((host.run_dir / "retired.json").read_text())
+    assert (note["dest"], note["stage"]) == (str(host.dest), "done")
     left = names(host)
     assert left == set(note["result"]["left"])
     assert len(before - left) == len(manifest)

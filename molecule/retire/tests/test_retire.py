@@ -46,7 +46,7 @@ def test_it_is_refused_before_the_backup_window_is_over(host: Any) -> None:
 def test_a_file_that_has_changed_is_named(host: Any) -> None:
     host.run_expect([0], f"cp -a {SOURCE}/{LOG} /root/kept && echo later >>{SOURCE}/{LOG}")
     said = refused(host, **NOW)
-    assert f"no longer what the manifest says: {LOG}" in said
+    assert f"no longer what the manifest says: {LOG} (has changed)" in said
     assert "Nothing was removed" in said
     host.run_expect([0], f"cp -a /root/kept {SOURCE}/{LOG}")
 
@@ -88,8 +88,8 @@ def test_the_archive_holds_every_file(host: Any) -> None:
 
 
 def test_a_note_tells_where_the_state_went_and_the_services_run_on(host: Any) -> None:
-    note = json.loads(host.file(f"{SOURCE}.retired").content_string)
-    assert (note["moved_to"], note["done"]) == (DEST, True)
+    note = json.loads(host.file("/var/lib/dsa110-contimg-migration/retired.json").content_string)
+    assert (note["dest"], note["stage"]) == (DEST, "done")
     assert "notes.txt" in note["result"]["left"]
     assert_units_use(host, DEST)
 
