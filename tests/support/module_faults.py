@@ -50,11 +50,13 @@ class Case:
     :cvar module: its name.
     :cvar secrets: what must be nowhere but where it was, in what replaces that, and in private backups.
     :cvar follow: whether calls of its processes count, too.
+    :cvar alone: whether it is to see no other processes of this machine.
     """
 
     module = ""
     secrets: tuple[bytes, ...] = ()
     follow = False
+    alone = False
 
     def __init__(self, scratch: pathlib.Path, *, prelude: str = "") -> None:
         self.host, self.origin, self.temporary = (scratch / name for name in ("host", "origin", "tmp"))
@@ -111,7 +113,7 @@ class Case:
             "variables": self.variables(),
         }
         function = "ansible_collections.dsa110.contimg.tests.support.module_run:reported"
-        return Work(function, arguments, self._log, self.follow)
+        return Work(function, arguments, self._log, self.follow, self.alone)
 
     def run(self) -> dict[str, Any]:
         """Run the module in this process, and return its result. Raises ContimgError."""

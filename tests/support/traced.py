@@ -88,7 +88,9 @@ for line in sys.stdin:
 )
 _CALL = re.compile(r"^(\d+ +)?([a-z0-9_]+)\((.*)")
 _PATIENCE = 120.0  # seconds
-_servers: dict[str, subprocess.Popen[str]] = {}
+_ALONE = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+_ALONE += ["--pid", "--fork", "--kill-child", "--mount-proc"]
+_servers: dict[tuple[str, str, bool], subprocess.Popen[str]] = {}
 
 
 class Work(NamedTuple):
@@ -98,12 +100,14 @@ class Work(NamedTuple):
     :ivar arguments: its keyword arguments, JSON types only.
     :ivar log: where strace writes.
     :ivar follow: whether its threads and processes are traced, too.
+    :ivar alone: whether it sees no processes but its own: what it reads in ``/proc`` is then the same each time.
     """
 
     function: str
     arguments: Mapping[str, Any]
     log: pathlib.Path
     follow: bool = True
+    alone: bool = False
 
 
 class Call(NamedTuple):
@@ -161,14 +165,14 @@ def _interpreter() -> str:
     return os.path.realpath(sys.executable)
 
 
-def _server(prelude: str) -> subprocess.Popen[str]:
+def _server(prelude: str, *, alone: bool) -> subprocess.Popen[str]:
     """Return the interpreter that has loaded the work. It ends with this one, whose pipe it reads, or for another prelude."""
-    key = _key(prelude)
+    key = _key(prelude, alone=alone)
     if key not in _servers:
         for server in _servers.values():
             server.communicate()
         _servers.clear()
-        command = [_interpreter(), "-c", prelude + _MANY]
+        command = [*(_ALONE if alone else []), _interpreter(), "-c", prelude + _MANY]
         pipe = subprocess.PIPE
         _servers[key] = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=environment()
@@ -176,21 +180,37 @@ def _server(prelude: str) -> subprocess.Popen[str]:
     return _servers[key]
 
 
-def _key(prelude: str) -> str:
+def _key(prelude: str, *, alone: bool) -> tuple[str, str, bool]:
     """Return by what an interpreter is known that may serve: its trials make their private copies where it would."""
-    return f"{prelude}\0{os.environ.get('TMPDIR', '')}"
+    return (prelude, os.environ.get("TMPDIR", ""), alone)
+
+
+def _number_here(server: int, number: int) -> int:
+    """Return the number by which this process knows one that the server knows by another, in a namespace of its own."""
+    (interpreter,) = _children(server)
+    for process in _children(interpreter):
+        with open(f"/proc/{process}/status", encoding="ascii", errors="replace") as file:
+            known = next(line.split()[1:] for line in file if line.startswith("NSpid:"))
+        if int(known[-1]) == number:
+            return process
+    raise AssertionError(number)
+
+
+def _children(process: int) -> list[int]:
+    return [int(child) for child in pathlib.Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 @contextlib.contextmanager
 def traced(work: Work, *options: str, prelude: str = "") -> Iterator[Running]:
     """Begin a piece of work under ``strace`` with these options; at the end of the context it has ended."""
-    server = _server(prelude)
+    server = _server(prelude, alone=work.alone)
     assert server.stdin is not None
     assert server.stdout is not None
     assert server.stderr is not None
     work.log.unlink(missing_ok=True)
     server.stdin.write(json.dumps([work.function, work.arguments]) + "\n")
     process = int(server.stdout.readline())
+    process = _number_here(server.pid, process) if work.alone else process
     follow = ["-f"] if work.follow else []
     command = ["strace", *follow, "-p", str(process), "-o", str(work.log), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as strace:
@@ -203,7 +223,7 @@ def traced(work: Work, *options: str, prelude: str = "") -> Iterator[Running]:
             yield running
             strace.communicate(timeout=_PATIENCE)
         except BaseException:
-            _servers.pop(_key(prelude)).kill()  # what it would say next is of this work
+            _servers.pop(_key(prelude, alone=work.alone)).kill()  # what it would say next is of this work
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process, signal.SIGKILL)
             raise
