@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database, snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root, scan
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root, scan, tree_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,11 +33,13 @@ class Rows:
     :ivar paths: by name, or by ``./`` and the path below the directory for a database that has no name.
     :ivar tables: by the same, ``rows`` and ``checksum`` of each table.
     :ivar unreadable: by the same, why a database could not be read.
+    :ivar digest: the hash of every name and status of the directory, empty where it could not be listed.
     """
 
     paths: dict[str, str] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
 
 
 def rows_of(
@@ -73,6 +75,7 @@ def _find_others(found: Rows, root: str, exclude: Sequence[str]) -> None:
     except ContimgError as error:
         found.unreadable[UNNAMED] = error.message
         return
+    found.digest = tree_digest(entries)
     for path, entry in entries.items():
         full, name = os.path.join(root, os.fsdecode(path)), UNNAMED + display(path)
         if not entry.is_file or full in named or full.endswith(SIDECARS):
@@ -146,4 +149,5 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
             **{name: {"tables": {}, "unreadable": why} for name, why in found.unreadable.items()},
         },
         **growth(found, values["baseline"], values["path"]),
+        "digest": found.digest,
     }

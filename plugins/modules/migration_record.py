@@ -26,6 +26,31 @@ options:
     description: The phase that the host has reached.
     type: str
     choices: [presynced, held, proved, split, repointed, started, done, rolled_back, retiring, retired]
+  move:
+    description:
+      - What the move is. It is recorded when the move begins, and then required.
+      - A record that belongs to a move that was described otherwise is refused, with both values. After a rollback it counts as that of an
+        untouched host. Paths are compared in normalised form, places of a database and globs whatever their order is.
+    type: dict
+    suboptions:
+      src:
+        description: The source.
+        type: path
+        required: true
+      dest:
+        description: The destination.
+        type: path
+        required: true
+      databases:
+        description: The databases of the map. Of each C(name), C(src) and C(dest) count.
+        type: list
+        elements: dict
+        required: true
+      exclude:
+        description: Globs of what is not copied.
+        type: list
+        elements: str
+        required: true
   facts:
     description: What later steps need to know. It is merged into the facts of the record; a null value removes a fact.
     type: dict
@@ -44,6 +69,16 @@ EXAMPLES = r"""
     phase: held
     facts:
       held_at: 1795535830.5
+
+- name: Read the record of a move, and stop if it is that of another one
+  dsa110.contimg.migration_record:
+    run_dir: /var/lib/dsa110-contimg-migration
+    move:
+      src: /stage/dsa110-contimg/state
+      dest: /data/dsa110-contimg/state
+      databases:
+        - {name: products, src: [db/products.sqlite3], dest: products.sqlite3}
+      exclude: ["*.pid"]
 """
 
 RETURN = r"""
@@ -59,9 +94,12 @@ record:
       description: When it got there, UTC.
       type: str
     history:
-      description: All phases, each with C(phase) and C(at).
+      description: All phases, each with C(phase), C(at) and the C(run) that has taken the host there.
       type: list
       elements: dict
+    move:
+      description: What the move is (C(src), C(dest), C(databases), C(exclude)), with its C(id), that of its first run.
+      type: dict
     facts:
       description: What later steps need to know.
       type: dict
@@ -78,49 +116,37 @@ record_file:
   type: str
 """
 
-import time
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
-    PHASES,
-    advance,
-    keep,
-    read_record,
-    record_file,
-    text,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._record import PHASES, run_record
 
 
 def main() -> None:
-    """Read, advance, keep outside check mode, report."""
+    """Read or advance, and report."""
+    move = {
+        "src": {"type": "path", "required": True},
+        "dest": {"type": "path", "required": True},
+        "databases": {"type": "list", "elements": "dict", "required": True},
+        "exclude": {"type": "list", "elements": "str", "required": True},
+    }
     module = AnsibleModule(
         argument_spec={
             "run_dir": {"type": "path", "required": True},
             "phase": {"type": "str", "choices": list(PHASES)},
+            "move": {"type": "dict", "options": move},
             "facts": {"type": "dict", "default": {}},
             "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
-    run_dir, phase = module.params["run_dir"], module.params["phase"]
     try:
         with leased(module.params["run_id"], "migration_record", check=module.check_mode):
-            before = read_record(run_dir)
-            after = before if phase is None else advance(before, phase, module.params["facts"], at=time.time())
-            changed = after != before
-            if changed and not module.check_mode:
-                keep(run_dir, after)
+            result = run_record(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
-    module.exit_json(
-        changed=changed,
-        record=after,
-        record_file=record_file(run_dir),
-        diff={"before": text(before), "after": text(after)} if changed else {},
-    )
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

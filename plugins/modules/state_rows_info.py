@@ -94,6 +94,12 @@ fell_below_elsewhere:
   returned: success
   type: list
   elements: str
+digest:
+  description:
+    - Hash of every name and status of the directory, computed as RV(dsa110.contimg.manifest_info#module:digest).
+    - Empty where the directory cannot be listed.
+  returned: success
+  type: str
 differs_from_baseline:
   description: Whether any row differs from O(baseline).
   returned: success

@@ -111,7 +111,8 @@ class Host:
                 pytest.fail("".join(said))
             yield running
         finally:
-            os.kill(running.pid, signal.SIGCONT)
+            if running.poll() is None:
+                os.kill(running.pid, signal.SIGCONT)
 
     def lease(self) -> dict[str, Any]:
         """Return the lease of this host."""

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -74,3 +78,67 @@ def test_a_second_run_is_refused_and_one_that_takes_over_is_not_disturbed_by_the
     assert "This run changes nothing more here, and puts nothing back" in told
     assert shown(host) == after
     assert "changed=0" in host.play("migrate").stdout
+
+
+def kill(running: subprocess.Popen[str]) -> None:
+    """Kill a controller with all that it runs."""
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+
+
+def test_a_record_is_trusted_for_its_own_move_only_and_for_what_still_stands_at_its_destination(host: Host) -> None:
+    with host.stopped_in("migrate", "environment : Read the record") as first:
+        kill(first)
+    assert host.record()["phase"] == "split"
+    other = {"contimg_state_dest": str(host.root / "other" / "state")}
+    before = shown(host)
+    for playbook, described in (
+        ("migrate", other),
+        ("verify", other),
+        ("rollback", other),
+        ("retire", other),
+        ("split_hdf5", other),
+        ("migrate", {"contimg_state_src": str(host.root / "stage"), "contimg_exclude": ["*.log"]}),
+    ):
+        refused = host.play(playbook, **described)
+        assert refused.returncode == 2, refused.stdout
+        told = " ".join(refused.stdout.split())
+        assert "run/record.json: belongs to the move migrate-" in told
+        assert "which is at phase 'split' and was described otherwise" in told
+        assert "Nothing was touched" in told
+        assert "first go back with the values of the record (dsa110.contimg.rollback)" in told
+        if described is other:
+            assert f'contimg_state_dest was \\"{host.dest}\\" and is \\"{other["contimg_state_dest"]}\\" now' in told
+        else:
+            assert 'contimg_exclude was [\\"*.pid\\"] and is [\\"*.log\\"] now' in told
+    assert {name: value for name, value in shown(host).items() if name != "volatile"} == {
+        name: value for name, value in before.items() if name != "volatile"
+    }
+    assert not (host.root / "other").exists()
+
+    victim = next(path for path in host.dest.rglob("*.log") if path.is_file())
+    victim.unlink()
+    move = host.record()["move"]["id"]
+    finished = host.play("migrate")
+    assert finished.returncode == 0, finished.stdout
+    assert victim.exists()
+    record = host.record()
+    assert record["move"]["id"] == move == record["history"][0]["run"]
+    assert record["history"][-1]["run"] != move
+    assert host.play("verify").returncode == 0
+
+
+def test_what_a_move_that_went_back_has_placed_is_ours_at_its_own_destination_only(host: Host) -> None:
+    assert host.play("migrate").returncode == 0
+    assert host.play("rollback").returncode == 0
+    theirs = host.root / "other" / "state" / "products.sqlite3"
+    theirs.parent.mkdir(parents=True)
+    shutil.copy(host.src / "db" / "products.sqlite3", theirs)
+    with sqlite3.connect(theirs) as products:
+        products.execute("INSERT INTO ms_index (path) VALUES ('/stage/dsa110-contimg/ms/new.ms')")
+    products.close()
+    before = fingerprint(theirs.parent)
+    asked = host.play("migrate", contimg_state_dest=str(theirs.parent))
+    assert asked.returncode == 2, asked.stdout
+    assert "products there may hold what the source lacks" in " ".join(asked.stdout.split())
+    assert fingerprint(theirs.parent) == before

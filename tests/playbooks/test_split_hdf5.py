@@ -12,8 +12,11 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
 
-from .conftest import Host, fingerprint
+from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, move_of, read_record
+
+from .conftest import ROOT, Host, fingerprint
 
 if TYPE_CHECKING:
     import pathlib
@@ -134,7 +137,10 @@ def test_a_kept_products_database_gets_its_index_back_after_a_rollback(host: Hos
 def test_a_move_that_is_under_way_goes_first(host: Host, playbook: str) -> None:
     move_by_hand(host)
     host.run_dir.mkdir(mode=0o700)
-    under_way = {"version": 1, "phase": "held", "since": "", "history": [], "facts": {}, "former": []}
+    defaults = DataLoader().load_from_file(str(ROOT / "roles" / "contimg" / "defaults" / "main.yml"))
+    databases = json.loads(json.dumps(defaults["contimg_databases"]))
+    move = {"src": str(host.src), "dest": str(host.dest), "databases": databases, "exclude": ["*.pid"]}
+    under_way = advance(read_record(str(host.run_dir)), "presynced", {}, at=0, move=move_of(move))
     (host.run_dir / "record.json").write_text(json.dumps(under_way))
     before = fingerprint(host.root / "data")
     refused = host.play(playbook)

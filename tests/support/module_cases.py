@@ -50,7 +50,9 @@ class Record(Case):
     module = "migration_record"
 
     def make(self) -> None:
-        run_module("migration_record", {"run_dir": str(self.host / "run"), "phase": "presynced", "facts": {"a": 1}})
+        move = {"src": "/stage", "dest": "/data", "databases": [], "exclude": []}
+        first = {"run_dir": str(self.host / "run"), "phase": "presynced", "facts": {"a": 1}, "move": move}
+        run_module("migration_record", first)
 
     def parameters(self) -> dict[str, Any]:
         return {"run_dir": str(self.host / "run"), "phase": "held", "facts": {"b": 2}}

@@ -141,6 +141,10 @@ def _container(name: str, **changed: object) -> dict[str, object]:
     return {"containers": {name: found}, "stopped_at": 1.0}
 
 
+_MOVE = {"id": "", "src": "/a", "dest": "/b", "databases": {}, "exclude": []}
+_RECORD = {"version": 2, "phase": "done", "since": "", "history": [], "move": _MOVE, "facts": {}, "former": []}
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -154,7 +158,9 @@ def _container(name: str, **changed: object) -> dict[str, object]:
         ("containers.json", _container("a", compose={"files": [1]})),
         ("rewritten.json", {"files": {"a/../../b": ["0" * 64]}}),
         ("rewritten.json", {"files": {"/a": ["x"]}}),
-        ("record.json", {"version": 1, "phase": "done", "since": "", "history": [], "facts": {}, "former": [1]}),
+        ("record.json", {**_RECORD, "former": [1]}),
+        ("record.json", {**_RECORD, "move": {**_MOVE, "exclude": [1]}}),
+        ("record.json", {**_RECORD, "move": {**_MOVE, "databases": {"a": {"src": [], "dest": 1}}}}),
     ],
 )
 def test_what_a_file_holds_is_data_and_never_an_option_or_a_program(

@@ -17,13 +17,30 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
     advance,
     allowed,
     keep,
+    move_of,
     read_record,
     record_file,
+    run_record,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+MOVE: dict[str, Any] = {
+    "src": "/stage/state",
+    "dest": "/data/state",
+    "databases": [
+        {"name": "products", "src": ["products.sqlite3", "db/products.sqlite3"], "dest": "products.sqlite3"},
+        {
+            "name": "hdf5",
+            "src": ["hdf5.sqlite3"],
+            "dest": "hdf5.sqlite3",
+            "required": False,
+            "environment": ["HDF5_DB_PATH"],
+        },
+    ],
+    "exclude": ["*.pid", "*.lock"],
+}
 WAY = ["", "presynced", "held", "proved", "split", "repointed", "started", "done"]
 
 
@@ -31,7 +48,7 @@ def taken_to(*phases: str) -> dict[str, Any]:
     """Return the record of a host that has gone through phases, one a day."""
     record = read_record("/nonexistent")
     for day, phase in enumerate(phases):
-        record = advance(record, phase, {phase: day}, at=day * 86400)
+        record = advance(record, phase, {phase: day}, at=day * 86400, run=f"run-{day}", move=move_of(MOVE))
     return record
 
 
@@ -71,7 +88,7 @@ def test_facts_gather_and_a_null_removes_one() -> None:
 
 
 def test_a_new_attempt_keeps_the_facts_of_the_former_apart() -> None:
-    record = advance(taken_to("presynced", "rolled_back"), "presynced", {"again": 1}, at=0)
+    record = advance(taken_to("presynced", "rolled_back"), "presynced", {"again": 1}, at=0, move=move_of(MOVE))
     assert record["facts"] == {"again": 1}
     assert record["former"] == [{"presynced": 0, "rolled_back": 1}]
 
@@ -101,9 +118,96 @@ def test_a_record_gives_nothing_but_what_a_record_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"version": 2, "phase": "", "facts": {}}', '{"version": 1, "phase": "x", "facts": {}}'],
+    ["", "{", "[]", "{}", '{"version": 1, "phase": "", "facts": {}}', '{"version": 2, "phase": "x", "facts": {}}'],
 )
 def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "record.json").write_text(content)
     with pytest.raises(ContimgError, match=r"record\.json: is not the record of a move\. Nothing was touched"):
         read_record(str(tmp_path))
+
+
+def read_for(run_dir: Path, **other: Any) -> dict[str, Any]:
+    """Read the record as a run does that describes the move otherwise."""
+    values = {"run_dir": str(run_dir), "phase": None, "facts": {}, "run_id": "", "move": {**MOVE, **other}}
+    return run_record(values, check=False)
+
+
+def database(name: str, *places: str, dest: str) -> dict[str, Any]:
+    return {"name": name, "src": list(places), "dest": dest}
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {},
+        {"src": "/stage/state/", "dest": "/data//./state"},
+        {"databases": list(reversed(MOVE["databases"]))},
+        {
+            "databases": [
+                {**MOVE["databases"][0], "src": ["./db/products.sqlite3", "products.sqlite3"], "integrity": "none"},
+                MOVE["databases"][1],
+            ]
+        },
+        {"exclude": ["*.lock", "*.pid", "*.lock"]},
+    ],
+)
+def test_the_same_move_in_other_words_is_the_same(tmp_path: Path, same: dict[str, Any]) -> None:
+    keep(str(tmp_path), taken_to("presynced", "held"))
+    assert read_for(tmp_path, **same)["record"] == read_record(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"src": "/stage/other"}, 'contimg_state_src was "/stage/state" and is "/stage/other" now'),
+        ({"dest": "/data"}, 'contimg_state_dest was "/data/state" and is "/data" now'),
+        ({"exclude": []}, 'contimg_exclude was ["*.lock", "*.pid"] and is [] now'),
+        (
+            {"databases": [MOVE["databases"][0], database("hdf5", "h", dest="h")]},
+            'contimg_databases: hdf5 was {"src": ["hdf5.sqlite3"], "dest": "hdf5.sqlite3"} and is {"src": ["h"], "dest": "h"} now',
+        ),
+        (
+            {"databases": [database("new", "n", dest="n"), *MOVE["databases"]], "dest": "/d"},
+            'contimg_state_dest was "/data/state" and is "/d" now; '  # noqa: ISC004
+            'contimg_databases: new was not there and is {"src": ["n"], "dest": "n"} now',
+        ),
+        ({"databases": MOVE["databases"][1:]}, '"dest": "products.sqlite3"} and is not there now'),
+    ],
+)
+@pytest.mark.parametrize("phases", [WAY[1:2], WAY[1:4], WAY[1:], [*WAY[1:], "retiring"]])
+def test_another_move_is_refused_with_both_values_and_the_ways_on(
+    tmp_path: Path, phases: list[str], other: dict[str, Any], says: str
+) -> None:
+    keep(str(tmp_path), taken_to(*phases))
+    with pytest.raises(ContimgError) as caught:
+        read_for(tmp_path, **other)
+    message = caught.value.message
+    assert message.startswith(
+        f"{tmp_path}/record.json: belongs to the move run-0, which is at phase '{phases[-1]}' and was"
+    )
+    assert f"{says}." in message
+    assert "Nothing was touched." in message
+    assert "Run again with the values of the record." in message
+    assert ("dsa110.contimg.rollback" in message) == (phases[-1] != "retiring")
+
+
+def test_facts_of_a_move_that_went_back_do_not_count_for_another_one(tmp_path: Path) -> None:
+    keep(str(tmp_path), taken_to("presynced", "held", "rolled_back"))
+    assert read_for(tmp_path)["record"]["facts"] == {"presynced": 0, "held": 1, "rolled_back": 2}
+    found = read_for(tmp_path, dest="/data/other")
+    assert (found["record"]["phase"], found["record"]["facts"]) == ("rolled_back", {})
+    assert not found["changed"]
+    values = {"run_dir": str(tmp_path), "phase": "presynced", "facts": {}, "run_id": "run-9"}
+    new = run_record({**values, "move": {**MOVE, "dest": "/data/other"}}, check=False)["record"]
+    assert (new["move"]["id"], new["move"]["dest"]) == ("run-9", "/data/other")
+    assert new["former"] == [{"presynced": 0, "held": 1, "rolled_back": 2}]
+
+
+def test_a_move_keeps_its_id_and_each_step_names_its_run(tmp_path: Path) -> None:
+    record = taken_to("presynced", "held", "proved")
+    assert record["move"] == {**move_of(MOVE), "id": "run-0"}
+    assert [entry["run"] for entry in record["history"]] == ["run-0", "run-1", "run-2"]
+    with pytest.raises(ContimgError, match="a move begins without its description"):
+        advance(read_record(str(tmp_path)), "presynced", {}, at=0)
+    with pytest.raises(ContimgError, match="holds a database without its name"):
+        move_of({**MOVE, "databases": [{"name": "a"}]})
