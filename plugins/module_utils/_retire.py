@@ -121,8 +121,8 @@ def _phase(options: RetireOptions) -> str:
         what = f"this host is at phase '{record['phase']}', so its old state is not to be retired"
         raise ContimgError(what, path=path, hint=hint)
     for name, asked in (("src", options.src), ("dest", options.dest)):
-        told = record["facts"].get(name, asked)
-        if not isinstance(told, str) or os.path.normpath(told) != os.path.normpath(asked):
+        told = record["move"].get(name, asked)
+        if told != os.path.normpath(asked):
             hint = f"{_NOTHING} Name the directories of this move, or its run directory."
             raise ContimgError(f"is the record of a move with {name} {told}, not {asked}", path=path, hint=hint)
     return str(record["phase"])
@@ -208,7 +208,7 @@ def _record_retiring(options: RetireOptions) -> None:
     """Record that there is no way back. The record is read again: an archive takes its time. Raises ContimgError."""
     record = read_record(options.run_dir)
     if record["phase"] not in ("", "retiring", "retired"):
-        keep(options.run_dir, advance(record, "retiring", {}, at=time.time()))
+        keep(options.run_dir, advance(record, "retiring", {}, at=time.time(), run=options.run_id))
 
 
 def _remove_file(root: int, file: OldFile, src: str) -> None:
@@ -275,6 +275,7 @@ def retire_options(values: Mapping[str, Any]) -> RetireOptions:
         baseline=baseline,
         run_dir=values["run_dir"],
         require_proof=values["require_proof"],
+        run_id=values.get("run_id", ""),
     )
 
 

@@ -60,6 +60,7 @@ class RetireOptions:
     baseline: Mapping[str, Mapping[str, int]]
     run_dir: str
     require_proof: bool
+    run_id: str
 
 
 @dataclass(frozen=True)

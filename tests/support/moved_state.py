@@ -14,7 +14,7 @@ import tempfile
 import time
 from typing import Any
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, read_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, move_of, read_record
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire, retire_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values, synchronized
@@ -66,8 +66,9 @@ WAY = ("presynced", "held", "proved", "split", "repointed", "started", "done")
 def way_of(run_dir: pathlib.Path, src: pathlib.Path, dest: pathlib.Path) -> None:
     """Record that a move of a state is done."""
     record = read_record(str(run_dir))
+    move = move_of({"src": str(src), "dest": str(dest), "databases": [], "exclude": []})
     for phase in WAY:
-        record = advance(record, phase, {"src": str(src), "dest": str(dest)}, at=0)
+        record = advance(record, phase, {}, at=0, move=move)
     keep(str(run_dir), record)
 
 

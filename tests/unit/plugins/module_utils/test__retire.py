@@ -372,7 +372,7 @@ def test_the_tombstone_and_the_record_of_another_move_stop_it(moved: Moved) -> N
         moved.retire()
     moved.tombstone.unlink()
     record = read_record(str(moved.run_dir))
-    keep(str(moved.run_dir), advance(record, "done", {"dest": "/other"}, at=0))
+    keep(str(moved.run_dir), {**record, "move": {**record["move"], "dest": "/other"}})
     with pytest.raises(ContimgError, match=r"record\.json: is the record of a move with dest /other, not .*new\. Noth"):
         moved.retire()
 
@@ -520,7 +520,8 @@ def test_an_old_state_that_is_a_mount_point_stays_as_an_empty_directory(moved: M
     shown = moved.root / "shown"
     shown.mkdir()
     options = moved.values(state="removed", src=str(shown))
-    keep(str(moved.run_dir), advance(read_record(str(moved.run_dir)), "done", {"src": str(shown)}, at=0))
+    record = read_record(str(moved.run_dir))
+    keep(str(moved.run_dir), {**record, "move": {**record["move"], "src": str(shown)}})
     for when in ("now", "already"):
         said = run_within([(moved.src, shown)], RETIRE, json.dumps(options), "run")
         assert said == f"{COUNT} files are retired {when}"
