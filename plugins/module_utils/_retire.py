@@ -104,7 +104,8 @@ def retire(options: RetireOptions, *, check: bool) -> dict[str, Any]:
         if gone is not None:
             return _result(options, gone, changed=False)
         _require_apart(options, _NOTHING)
-        work = _planned(options, note, resumed=phase != "done" and note is not None and note.stage in (REMOVING, DONE))
+        # The record is the authority; a run directory without one has but the tombstone.
+        work = _planned(options, note, resumed=phase in ("retiring", "retired") or (not phase and note is not None))
         require_unused(options.src, prove=options.require_proof)
     note = _note_of(options, work)
     if work.changes and not check:
@@ -183,7 +184,7 @@ def _apply(work: _Work, options: RetireOptions, note: Note) -> None:
         if work.archive and work.archived and work.plan.files:
             flush_archive(work.archive)
         elif work.archive and not work.archived:
-            write_archive(work.archive, options.src, work.plan.files, work.plan.folders)
+            write_archive(work.archive, options.src, work.plan.files, work.plan.directories)
             require_unused(options.src, prove=options.require_proof)  # that took its time
         _require_apart(options, f"{_NOTHING} The archive is complete." if work.archive else _NOTHING)
         _record_retiring(options)

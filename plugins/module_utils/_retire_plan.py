@@ -82,6 +82,7 @@ class RetirePlan:
 
     :ivar files: what goes, a database before its sidecars.
     :ivar folders: the directories that hold nothing that stays, the deepest first; the last may be the tree's root.
+    :ivar directories: all of them, for the archive.
     :ivar unknown: what the manifest does not know, and therefore stays.
     :ivar gone: SHA-256 by path of what the manifest knows, and an interrupted run has removed already.
     :ivar changed_since: how many files have other content at the new place since the move.
@@ -89,6 +90,7 @@ class RetirePlan:
 
     files: tuple[OldFile, ...]
     folders: tuple[bytes, ...]
+    directories: tuple[bytes, ...]
     unknown: tuple[bytes, ...]
     gone: Mapping[bytes, str]
     changed_since: int
@@ -139,6 +141,7 @@ def plan_retire(options: RetireOptions, *, resumed: bool) -> RetirePlan:
     return RetirePlan(
         tuple(sorted(files, key=lambda file: bool(stem_of(file.path)))),
         _emptied(options, entries, unknown),
+        tuple(path for path, entry in entries.items() if entry.is_folder),
         tuple(unknown),
         gone,
         proof.changed,

@@ -40,6 +40,7 @@ __all__ = ["Proof", "Sides", "rows_in", "stem_of"]
 _SIDECARS = (b"-wal", b"-shm", b"-journal")
 _HOLDS_ROWS = (b"-wal", b"-journal")
 _NOTHING = hashlib.sha256().hexdigest()
+_SKEW_NS = 60_000_000_000  # by which the clock of a file server may be ahead
 _UNEXPLAINED = "differs, and nothing shows that it was written to after the move"
 
 
@@ -144,7 +145,7 @@ class Proof:
     def _is_written_since(self, name: bytes) -> bool:
         """Tell whether something other than the copy has put there what is there, after the services were stopped."""
         entry = self.sides.there.get(name)
-        if entry is None or not self._moved_ns < entry.status.mtime_ns <= time.time_ns():
+        if entry is None or not self._moved_ns < entry.status.mtime_ns <= time.time_ns() + _SKEW_NS:
             return False
         if name not in self.manifest:
             return True

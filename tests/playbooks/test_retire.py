@@ -95,3 +95,6 @@ def test_there_is_no_way_back_from_an_old_state_that_is_being_removed(host: Host
     assert again.returncode == 0, again.stdout
     assert "changed=0" in again.stdout
     assert (host.record()["phase"], fingerprint(host.root / "data")) == ("retiring", before)
+    finished = host.play("retire", **NOW)
+    assert finished.returncode == 0, finished.stdout
+    assert host.record()["phase"] == "retired"

@@ -92,6 +92,8 @@ def test_what_the_manifest_does_not_know_stays_and_is_named(moved: Moved) -> Non
     done = moved.retire(exclude=["/empty/excluded/"])
     assert done["left"] == ["db/fifo", "link", "logs/new.log"]
     assert moved.here() == {"db", "db/fifo", "link", "logs", "logs/new.log", "empty", "empty/excluded"}
+    with tarfile.open(moved.archive) as tar:  # also the directories that stay, for their owners and modes
+        assert {"state/db", "state/logs", "state/empty/excluded"} <= {one.name for one in tar if one.isdir()}
     assert moved.retire(exclude=["/empty/excluded/"])["changed"] is False
 
 
@@ -434,6 +436,18 @@ def test_a_tree_that_is_missing_is_retired_only_if_a_run_has_removed_it(moved: M
     away.rename(moved.src)
     moved.retire()
     assert moved.retire()["changed"] is False
+
+
+def test_a_lost_tombstone_does_not_stop_what_the_record_says_has_begun(
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        stop_at(patched, _retire, "_remove_file", 3, OSError(5, "Input/output error"))
+        with pytest.raises(ContimgError):
+            moved.retire()
+    moved.tombstone.unlink()
+    assert moved.retire()["files"] == COUNT
+    assert not moved.src.exists()
 
 
 def test_a_run_directory_without_a_record_is_enough(moved: Moved) -> None:
