@@ -43,8 +43,8 @@ _LIMITS = {
     10: 100,  # SQLITE_LIMIT_TRIGGER_DEPTH
     11: 0,  # SQLITE_LIMIT_WORKER_THREADS
 }
-# SQLite before 3.31 ignores the first.
 _OF_JSON = re.compile(r"unsafe use of (?:json\w*|->>?)\(\)")
+# SQLite before 3.31 ignores the first.
 _SETTINGS = ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0")
 
 
