@@ -25,7 +25,7 @@ def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
 
     What a killed run has left of such a file is removed, see ``_temporary.py``.
 
-    :param like: the file whose owner, group and mode it gets in the end; without one it stays private.
+    :param like: the file whose owner and group it has, and whose mode it gets in the end; without one it stays private.
     :param state: what state things are in if this fails, as a sentence.
     :raises ContimgError: when it cannot be made, flushed or named. Nothing stands at ``place`` then that was not there.
     """
@@ -34,10 +34,11 @@ def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
         temporary,
         descriptor,
     ):
-        yield os.path.join(folder_path, os.fsdecode(temporary))
-        if like is not None:
-            model = os.stat(like)
+        model = None if like is None else os.stat(like)
+        if model is not None:  # so SQLite works on it with the rights of that user
             os.fchown(descriptor, model.st_uid, model.st_gid)
+        yield os.path.join(folder_path, os.fsdecode(temporary))
+        if model is not None:
             os.fchmod(descriptor, model.st_mode & 0o7777)
         os.fsync(descriptor)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -20,9 +20,12 @@ import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_owner import acting_for, owner_of
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_owner import Owner
 
 __all__ = ["IMMUTABLE", "READ_WRITE", "Connection", "Place", "attach", "connect", "real_path", "require_own_place"]
 
@@ -62,6 +65,10 @@ class Place(NamedTuple):
         """Return the URI by which SQLite opens it."""
         return f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(self.path)))}?{self.query}"
 
+    def owner(self) -> Owner | None:
+        """Return the user as whom SQLite opens it for writing, ``None`` for this process's own."""
+        return owner_of(self.path) if self.query == READ_WRITE else None
+
 
 def real_path(path: str) -> str:
     """Return the absolute path where a database really stands: SQLite puts the sidecars of a symbolic link beside what it leads to.
@@ -93,16 +100,42 @@ class Connection(sqlite3.Connection):
     """A connection whose statements are interrupted when they have used more processor time than its databases explain.
 
     Processor time and no hours of the day: a slow device or a stopped process costs none.
+
+    What it does to a database that it may write is done with the rights of the database's owner, see ``_sqlite_owner``.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self._owner: Owner | None = None
+        self._writes = False
         self._deadline = math.inf  # no schema of anybody else yet
         self._length = _LEAST_LENGTH
         self.set_progress_handler(self._is_late, _OPCODES)
         for setting in _SETTINGS:
             self.execute(f"PRAGMA {setting}")
         self._limit(_LIMITS)
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Execute a statement, as :class:`sqlite3.Connection` does."""
+        if self._owner is None:
+            return super().execute(*arguments)
+        with acting_for(self._owner):
+            return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        """Execute a statement for each of several rows, likewise."""
+        with acting_for(self._owner):
+            return super().executemany(*arguments)
+
+    def rollback(self) -> None:
+        """Roll a transaction back, likewise."""
+        with acting_for(self._owner):
+            super().rollback()
+
+    def close(self) -> None:
+        """Close the connection, which rolls a transaction back that is open, likewise."""
+        with acting_for(self._owner):
+            super().close()
 
     def _is_late(self) -> bool:
         return time.process_time() > self._deadline
@@ -113,7 +146,30 @@ class Connection(sqlite3.Connection):
             for number, most in limits.items():
                 limit(number, most)
 
-    def make_allowance(self, path: str) -> None:
+    def load(self, place: Place, statement: str, *values: str) -> None:
+        """Execute what makes SQLite open a database and read its schema.
+
+        Where SQLite calls its own JSON functions unsafe, the schema is trusted: before 3.41 it does, and then cannot read one
+        that has a check, an index or a computed column of JSON. It knows no function that does harm when a schema calls it, as
+        long as extensions cannot be loaded, and that is Python's default.
+        """
+        self._make_allowance(place.path)
+        owner = place.owner()
+        if place.query == READ_WRITE:
+            self._owner = owner if owner == self._owner or not self._writes else None
+            self._writes = True
+        with acting_for(
+            owner
+        ):  # a private copy, or a backup, is root's to open, whomever the other databases belong to
+            try:
+                super().execute(statement, values)
+            except sqlite3.DatabaseError as error:
+                if not _OF_JSON.search(str(error)):
+                    raise
+                super().execute("PRAGMA trusted_schema = ON")
+                super().execute(statement, values)
+
+    def _make_allowance(self, path: str) -> None:
         """Allow the time and the values that a database of this size may need."""
         if self._deadline == math.inf:
             self._deadline = time.process_time() + _LEAST_SECONDS
@@ -134,18 +190,18 @@ def connect(place: Place | str = ":memory:", *, timeout: float | None = None, an
     :param any_thread: whether other threads may use it, one at a time.
     :raises sqlite3.Error: when SQLite cannot, or cannot read the schema.
     """
-    connection = sqlite3.connect(
-        place if isinstance(place, str) else place.uri(),
-        uri=True,
-        isolation_level=None,
-        timeout=_BUSY_SECONDS if timeout is None else timeout,
-        check_same_thread=not any_thread,
-        factory=Connection,
-    )
+    with acting_for(place.owner() if isinstance(place, Place) else None):
+        connection = sqlite3.connect(
+            place.uri() if isinstance(place, Place) else place,
+            uri=True,
+            isolation_level=None,
+            timeout=_BUSY_SECONDS if timeout is None else timeout,
+            check_same_thread=not any_thread,
+            factory=Connection,
+        )
     try:
         if isinstance(place, Place):
-            connection.make_allowance(place.path)
-            _load_schema(connection, "SELECT 1 FROM main.sqlite_master LIMIT 0")
+            connection.load(place, "SELECT 1 FROM main.sqlite_master LIMIT 0")
     except BaseException:
         connection.close()
         raise
@@ -154,20 +210,4 @@ def connect(place: Place | str = ":memory:", *, timeout: float | None = None, an
 
 def attach(connection: Connection, alias: str, place: Place) -> None:
     """Attach a further database. Raises sqlite3.Error."""
-    connection.make_allowance(place.path)
-    _load_schema(connection, f"ATTACH ? AS {alias}", place.uri())
-
-
-def _load_schema(connection: Connection, statement: str, *values: str) -> None:
-    """Execute what makes SQLite read a schema, and trust it where SQLite calls its own JSON functions unsafe.
-
-    Before 3.41 it does, and then finds no sound schema in what has a check, an index or a computed column of JSON. It knows
-    no function that does harm when a schema calls it, as long as extensions cannot be loaded, and that is Python's default.
-    """
-    try:
-        connection.execute(statement, values)
-    except sqlite3.DatabaseError as error:
-        if not _OF_JSON.search(str(error)):
-            raise
-        connection.execute("PRAGMA trusted_schema = ON")
-        connection.execute(statement, values)
+    connection.load(place, f"ATTACH ? AS {alias}", place.uri())
