@@ -88,6 +88,7 @@ def remove_database(path: str, *, backup_dir: str, judge: Callable[[str], None],
 def remove_unchanged(*, path: str, checksum: str, backup_dir: str, require_proof: bool, check: bool) -> dict[str, Any]:
     """Remove a database whose content has a checksum, and return the module's result.
 
+    :param checksum: empty where nothing is to be removed, and only an interrupted removal undone.
     :raises ContimgError: when it has another content, and see :func:`remove_database`.
     """
 
@@ -97,14 +98,13 @@ def remove_unchanged(*, path: str, checksum: str, backup_dir: str, require_proof
             hint = f"{_THERE} Look what has been written to it since."
             raise ContimgError(f"has changed: its content is {found}, not {checksum}", path=path, hint=hint)
 
-    if not check and os.path.isdir(os.path.dirname(os.path.abspath(path))):
-        put_back(os.path.dirname(os.path.abspath(path)))
-    if not os.path.lexists(path):
-        return {"changed": False, "backup_file": "", "open_in": [], "diff": {}}
-    users = users_of(path)[0]
+    folder = os.path.dirname(os.path.abspath(path))
+    undone = not check and os.path.isdir(folder) and put_back(folder)
+    if not checksum or not os.path.lexists(path):
+        return {"changed": undone, "backup_file": "", "open_in": [], "diff": {}}
+    users, backup = users_of(path)[0], ""
     if check:
         judge(path)
-        backup = ""
     else:
         backup = remove_database(path, backup_dir=backup_dir, judge=judge, require_proof=require_proof)
     diff = {"before": f"{display(path)}\n", "after": ""}
@@ -155,23 +155,26 @@ def _members(folder: int, name: str) -> list[str]:
     return [name + suffix for suffix in ("", *SIDECARS) if name + suffix in there]
 
 
-def put_back(folder: str) -> None:
-    """Undo what interrupted removals have moved aside in a directory.
+def put_back(folder: str) -> bool:
+    """Undo what interrupted removals have moved aside in a directory; return whether there was any.
 
     :raises ContimgError: when it cannot be moved back, for example because its name is in use again.
     """
+    undone = False
     with failing("look for what an interrupted run has moved aside", folder), open_root(folder) as root:
         for aside in sorted(name for name in os.listdir(root) if proves_itself(os.fsencode(name), _ASIDE)):
             with open_below(root, os.fsencode(aside), os.O_DIRECTORY) as kept, contextlib.suppress(BlockingIOError):
                 fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 try:
                     _return_members(root, kept, aside)
+                    undone = True
                 except FileExistsError as error:
                     hint = (
                         "Nothing else was touched. Decide which of them is wanted, move the other away, and run again."
                     )
                     what = f"is in use again, what an interrupted run has moved aside is in {aside} beside it"
                     raise ContimgError(what, path=os.path.join(folder, str(error.filename2)), hint=hint) from None
+    return undone
 
 
 def _return_members(root: int, kept: int, aside: str) -> None:

@@ -24,9 +24,11 @@ options:
     type: path
     required: true
   checksum:
-    description: The content checksum that it must have, as M(dsa110.contimg.sqlite_checksum) returns it. Another one fails the task.
+    description:
+      - The content checksum that it must have, as M(dsa110.contimg.sqlite_checksum) returns it. Another one fails the task.
+      - Without it nothing is removed, and only an interrupted removal is undone.
     type: str
-    required: true
+    default: ""
   backup_dir:
     description: Where the verified copy is kept, with the sidecars, in a directory of its own.
     type: path
@@ -69,7 +71,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "checksum": {"type": "str", "required": True},
+            "checksum": {"type": "str", "default": ""},
             "backup_dir": {"type": "path", "required": True},
             "require_proof": {"type": "bool", "default": True},
             "run_id": {"type": "str", "default": ""},
