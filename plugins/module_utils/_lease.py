@@ -127,7 +127,13 @@ def leased(run_id: str, step: str, *, check: bool = False) -> Iterator[None]:
 
 
 def run_lease(values: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
-    """Do what the parameters of ``host_lease`` ask for. Raises ContimgError, see :func:`take` and :func:`release`."""
+    """Do what the parameters of ``host_lease`` ask for.
+
+    :raises ContimgError: see :func:`take`, :func:`require_owned` and :func:`release`.
+    """
+    if values["state"] == "owned":
+        require_owned(values["run_id"])
+        return {"owned": True}
     if values["state"] == "released":
         return {"owned": release(values["run_id"])}
     controller = {name: str(value) for name, value in values["controller"].items()}

@@ -26,16 +26,17 @@ options:
     description:
       - V(taken) takes the lease for a new run. It fails when another run has it, or while a step of one is at work. In check mode nothing is
         taken.
+      - V(owned) fails when the run has lost it, and changes nothing.
       - V(released) gives it back. A run that has lost it changes nothing.
     type: str
-    choices: [taken, released]
+    choices: [taken, owned, released]
     required: true
   playbook:
     description: What the id of the run begins with.
     type: str
     default: run
   run_id:
-    description: With O(state=released), the run that gives the lease back.
+    description: The run that has the lease. With O(state=taken) it does not matter.
     type: str
     default: ""
   take_over:
@@ -68,7 +69,7 @@ run_id:
   type: str
 owned:
   description: Whether the run had the lease.
-  returned: when O(state=released)
+  returned: when O(state=owned) or O(state=released)
   type: bool
 held_by:
   description: The lease of the run in the way, with C(run_id), C(since) in seconds since the epoch and C(controller).
@@ -86,7 +87,7 @@ def main() -> None:
     """Take or release, and report."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["taken", "released"], "required": True},
+            "state": {"type": "str", "choices": ["taken", "owned", "released"], "required": True},
             "playbook": {"type": "str", "default": "run"},
             "run_id": {"type": "str", "default": ""},
             "take_over": {"type": "str", "default": ""},
