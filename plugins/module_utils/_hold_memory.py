@@ -32,6 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_place import lasting_place, open_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._reserve import replace_with_reserve, with_reserve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,11 +149,15 @@ def write_memory(hold_file: str, memory: Memory) -> None:
 def keep_hold_file(hold_file: str, content: Mapping[str, Any]) -> None:
     """Register a hold file, units' or containers', and write it durably, for its owner only. Raises ContimgError."""
     ensure_private_directory(os.path.dirname(hold_file))
+    with_reserve(os.path.dirname(hold_file), lambda: _register(hold_file))
+    replace_with_reserve(hold_file, json.dumps(content, indent=2).encode())
+
+
+def _register(hold_file: str) -> None:
     with open_place(lasting_place(), make=True) as place, failing("register the hold", lasting_place()):
         with contextlib.suppress(FileExistsError):
             os.symlink(os.path.abspath(hold_file), _entry(hold_file), dir_fd=place)
             os.fsync(cast("int", place))
-    replace_file(hold_file, json.dumps(content, indent=2).encode(), mode=0o600)
 
 
 def forget(hold_file: str) -> None:

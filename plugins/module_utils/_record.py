@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     decoding,
-    ensure_private_directory,
     expected,
     read_json,
     read_optional,
-    replace_file,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._reserve import keep_reserve, replace_with_reserve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +32,7 @@ __all__ = ["PHASES", "advance", "allowed", "differences", "move_of", "read_recor
 PHASES = ("presynced", "held", "proved", "split", "repointed", "started", "done", "rolled_back", "retiring", "retired")
 
 _VERSION = 2
+_FIRST = PHASES[0]
 _FORMER = 10  # attempts that are remembered
 #: What a move is, with the operator's names.
 _NAMES = {
@@ -212,9 +212,15 @@ def advance(
 
 
 def keep(run_dir: str, record: Mapping[str, Any]) -> None:
-    """Write a record durably, readable by its owner only. Raises ContimgError."""
-    ensure_private_directory(run_dir)
-    replace_file(record_file(run_dir), text(record).encode(), mode=0o600)
+    """Write a record durably, readable by its owner only.
+
+    A move begins with a reserve of room, so that the way back can be recorded on a full disk too.
+
+    :raises ContimgError: when it cannot be written, or a move begins without room for the reserve.
+    """
+    if record["phase"] == _FIRST:
+        keep_reserve(run_dir)
+    replace_with_reserve(record_file(run_dir), text(record).encode())
 
 
 def text(record: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -64,3 +65,41 @@ def test_new_rows_of_a_database_that_has_no_name_are_counted_and_refused(host: H
     assert host.play("rollback", contimg_rollback_discard_new_rows=True).returncode == 0
     kept = {path.name.split(".")[0] for path in (host.run_dir / "discarded").iterdir()}
     assert kept == {"nvss", "made"}
+
+
+def damage(database: pathlib.Path) -> None:
+    """Overwrite all but the header of a database."""
+    content = database.read_bytes()
+    database.write_bytes(content[:100] + bytes(len(content) - 100))
+
+
+def test_a_damaged_new_database_is_refused_before_anything_stops_and_is_no_obstacle_when_rows_are_discarded(
+    host: Host,
+) -> None:
+    environment = host.env_file.read_bytes()
+    assert host.play("migrate").returncode == 0
+    (host.dest / "products.sqlite3-wal").unlink(missing_ok=True)
+    damage(host.dest / "products.sqlite3")
+    refused = host.play("rollback")
+    assert refused.returncode == 2, refused.stdout
+    said = said_by(refused.stdout)
+    assert "So it is not known what the old state lacks" in said
+    assert "Nothing was stopped or changed." in said
+    assert "Stop the units" not in said
+    assert host.record()["phase"] == "done"
+    back = host.play("rollback", contimg_rollback_discard_new_rows=True)
+    assert back.returncode == 0, back.stdout
+    assert f"It stays below {host.dest}" in said_by(back.stdout)
+    assert host.env_file.read_bytes() == environment
+    assert "products" not in host.record()["facts"]["placed"]
+
+
+def test_a_disk_that_is_gone_is_no_obstacle_when_rows_are_discarded(host: Host) -> None:
+    environment = host.env_file.read_bytes()
+    assert host.play("migrate").returncode == 0
+    shutil.rmtree(host.dest)
+    assert host.play("rollback").returncode == 2
+    back = host.play("rollback", contimg_rollback_discard_new_rows=True)
+    assert back.returncode == 0, back.stdout
+    assert host.env_file.read_bytes() == environment
+    assert host.record()["phase"] == "rolled_back"

@@ -5,11 +5,24 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 from typing import Any
 
-from story import DEST, ENV_FILE, SOURCE, TIMER, assert_units_use, downtime_of, phase_of, play, record_of
+from story import (
+    DEST,
+    ENV_FILE,
+    SOURCE,
+    TIMER,
+    UNITS,
+    assert_units_use,
+    downtime_of,
+    phase_of,
+    play,
+    record_of,
+    used_by,
+)
 
 OLD_ENV_FILE = pathlib.Path(__file__).parents[2] / "default" / "files" / "contimg.env"
 DISCARDED = "/var/lib/dsa110-contimg-migration/discarded"
@@ -20,8 +33,17 @@ def rows_of(host: Any, path: str) -> int:
     return int(host.check_output("sqlite3 -readonly %s 'SELECT count(*) FROM arrivals'", path))
 
 
-def test_going_back_is_refused_with_counts_while_it_would_lose_rows(host: Any) -> None:
+def processes_of(host: Any) -> str:
+    """Return the processes of the services: another one means that a service was down."""
+    return str(
+        host.check_output("systemctl show --property=MainPID --value contimg-stream.service contimg-api.service")
+    )
+
+
+def test_going_back_is_refused_with_counts_while_it_would_lose_rows_and_nothing_is_stopped(host: Any) -> None:
+    before = processes_of(host)
     refused = play("rollback")
+    assert processes_of(host) == before
     assert refused.returncode == 2, refused.stdout
     counted = re.search(r"have changed since the move \((\d+) new rows\)", " ".join(refused.stdout.split()))
     assert counted is not None, refused.stdout
@@ -31,13 +53,12 @@ def test_going_back_is_refused_with_counts_while_it_would_lose_rows(host: Any) -
 
 
 def test_a_preview_of_the_way_back_changes_nothing(host: Any) -> None:
-    before = host.check_output("systemctl show --property=MainPID --value contimg-stream.service contimg-api.service")
+    before = processes_of(host)
     preview = play("rollback", "--check", contimg_rollback_discard_new_rows=True)
     assert preview.returncode == 0, preview.stdout
     assert phase_of(host) == "done"
     assert not host.file(DISCARDED).exists
-    after = host.check_output("systemctl show --property=MainPID --value contimg-stream.service contimg-api.service")
-    assert after == before
+    assert processes_of(host) == before
 
 
 def test_at_the_operators_word_it_goes_back_and_keeps_what_is_left_behind(host: Any) -> None:
@@ -48,6 +69,8 @@ def test_at_the_operators_word_it_goes_back_and_keeps_what_is_left_behind(host: 
     down = float(record_of(host)["facts"]["downtime_back"])
     assert f"The services were down for {down} seconds" in " ".join(back.stdout.split())
     assert host.file(ENV_FILE).content_string == OLD_ENV_FILE.read_text()
+    assert not host.service(TIMER).is_enabled
+    assert not host.service(TIMER).is_running
     (kept,) = host.check_output("ls %s", DISCARDED).split()
     assert kept.startswith("ingest.sqlite3.")
     assert rows_of(host, f"{DISCARDED}/{kept}") > before
@@ -91,3 +114,17 @@ def test_it_goes_forward_again_with_the_truth_of_the_old_state(host: Any) -> Non
     assert f"the services were down for {downtime_of(host)} seconds" in " ".join(forward.stdout.split())
     assert host.service(TIMER).is_enabled
     assert rows_of(host, f"{DEST}/ingest.sqlite3") >= rows_of(host, f"{SOURCE}/ingest.sqlite3")
+
+
+def test_on_a_full_disk_the_services_come_back_on_the_old_state(host: Any) -> None:
+    run_dir = "/dev/shm/run"  # a small file system of its own
+    host.check_output("cp -a /var/lib/dsa110-contimg-migration %s", run_dir)
+    before = host.check_output("ls %s/discarded", run_dir)
+    host.run("dd if=/dev/zero of=/dev/shm/full bs=64k")
+    back = play("rollback", contimg_rollback_discard_new_rows=True, contimg_run_dir=run_dir)
+    assert json.loads(host.file(f"{run_dir}/record.json").content_string)["phase"] == "rolled_back"
+    assert host.check_output("systemctl is-active %s %s %s", *UNITS).split() == ["active"] * len(UNITS)
+    assert {used_by(host, unit, "PIPELINE_STATE_DIR") for unit in UNITS[:2]} == {SOURCE}
+    assert back.returncode == 2, back.stdout  # no copy of what is left behind can be kept
+    assert "No space left on device" in back.stdout
+    assert host.check_output("ls %s/discarded", run_dir) == before

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tests of the reserve on a real file system that is full: record and hold files can still be written."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, read_record
+from ansible_collections.dsa110.contimg.tests.support.mounts import run_within
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BEGIN = """
+import json, os, subprocess, sys
+from ansible_collections.dsa110.contimg.plugins.module_utils import _container_hold, _hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, read_record
+folder = sys.argv[1]
+run_dir = folder + "/run"
+
+def limit(options):
+    subprocess.run(["mount", "-o", "remount," + options, folder], check=True)
+
+def fill():
+    try:
+        with open(folder + "/full", "ab", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError:
+        pass
+
+def to(phase, **facts):
+    keep(run_dir, advance(read_record(run_dir), phase, facts, at=0))
+"""
+
+FULL = """
+limit("size=3m")
+to("presynced")
+fill()
+to("rolled_back", why="x" * 200000)
+reserve = os.path.exists(run_dir + "/reserve")
+fill()
+try:
+    to("rolled_back", why="y" * 200000)
+    said = ""
+except ContimgError as error:
+    said = error.message
+os.unlink(folder + "/full")
+to("presynced")
+print(json.dumps([reserve, said, read_record(run_dir)["former"][0]["why"][0], os.path.exists(run_dir + "/reserve")]))
+"""
+
+HOLDS = """
+limit("size=3m")
+to("presynced")
+fill()
+_hold_memory.write_memory(run_dir + "/hold.json", _hold_memory.Memory(stopped_at=1.0))
+_container_hold.write_memory(run_dir + "/containers.json", _container_hold.Memory(stopped_at=2.0))
+moments = [_hold_memory.read_memory(run_dir + "/hold.json").stopped_at]
+moments.append(_container_hold.read_memory(run_dir + "/containers.json").stopped_at)
+print(json.dumps(moments))
+"""
+
+TOO_SMALL = """
+limit("size=512k")
+try:
+    to("presynced")
+except ContimgError as error:
+    print(json.dumps([error.message, read_record(run_dir)["phase"], os.listdir(run_dir)]))
+"""
+
+INODES = """
+to("presynced")
+limit("nr_inodes=" + str(os.statvfs(folder).f_files - os.statvfs(folder).f_ffree))
+to("held")
+print(json.dumps(read_record(run_dir)["phase"]))
+"""
+
+
+def test_on_a_full_disk_the_reserve_makes_room_once_and_a_new_move_makes_it_again(tmp_path: Path) -> None:
+    reserve, said, first, again = json.loads(run_within([(None, tmp_path)], BEGIN + FULL, tmp_path))
+    assert not reserve
+    assert "No space left on device" in said
+    assert (first, again) == ("x", True)
+
+
+def test_on_a_full_disk_what_was_running_is_written_down(tmp_path: Path) -> None:
+    assert json.loads(run_within([(None, tmp_path)], BEGIN + HOLDS, tmp_path)) == [1.0, 2.0]
+
+
+def test_a_move_does_not_begin_without_room_for_its_way_back(tmp_path: Path) -> None:
+    said, phase, files = json.loads(run_within([(None, tmp_path)], BEGIN + TOO_SMALL, tmp_path))
+    assert "It is the room that a way back needs. Nothing was touched." in said
+    assert (phase, files) == ("", [])
+
+
+def test_the_reserve_gives_its_inode_too(tmp_path: Path) -> None:
+    assert json.loads(run_within([(None, tmp_path)], BEGIN + INODES, tmp_path)) == "held"
+
+
+def test_another_error_leaves_the_reserve_alone(tmp_path: Path) -> None:
+    record = advance(read_record(str(tmp_path)), "presynced", {}, at=0)
+    keep(str(tmp_path), record)
+    (tmp_path / "record.json").unlink()
+    (tmp_path / "record.json").mkdir()
+    with pytest.raises(ContimgError, match="could not write the file"):
+        keep(str(tmp_path), record)
+    assert (tmp_path / "reserve").stat().st_size == 1 << 20
