@@ -57,21 +57,10 @@ def folder_of_mapped_databases(host: Host, elsewhere: pathlib.Path) -> str:
     return "is reached through a symbolic link to"
 
 
-def optional_database(host: Host, elsewhere: pathlib.Path) -> str:
-    """It need not exist: a link that leads nowhere yet is where a service makes it."""
-    (host.src / "hdf5.sqlite3").symlink_to(elsewhere / "hdf5.sqlite3")
-    return "hdf5.sqlite3: is reached through a symbolic link to"
-
-
 def further_database(host: Host, elsewhere: pathlib.Path) -> str:
     shutil.copy(host.src / "ingest.sqlite3", elsewhere / "more.sqlite3")
     (host.src / "catalogs" / "more.sqlite3").symlink_to(elsewhere / "more.sqlite3")
     return "has databases that are symbolic links"
-
-
-def database_by_its_old_path(host: Host, _elsewhere: pathlib.Path) -> str:
-    (host.src / "catalogs" / "current").symlink_to(host.src / "ingest.sqlite3")
-    return "catalogs/current -> "
 
 
 def database_of_the_destination(host: Host, _elsewhere: pathlib.Path) -> str:
@@ -87,10 +76,8 @@ def database_of_the_destination(host: Host, _elsewhere: pathlib.Path) -> str:
     [
         (mapped_database, []),
         (folder_of_mapped_databases, ["--check"]),
-        (optional_database, []),
         (further_database, []),
         (further_database, ["--check"]),
-        (database_by_its_old_path, []),
         (database_of_the_destination, []),
     ],
 )

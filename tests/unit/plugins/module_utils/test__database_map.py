@@ -241,3 +241,9 @@ def test_a_database_behind_a_link_is_no_database_of_the_state(base: Path, side: 
         ContimgError, match=rf"{side}/ingest.sqlite3: is reached through a symbolic link to .*elsewhere"
     ):
         look(base)
+
+
+def test_a_link_to_where_a_service_will_make_a_database_is_none(base: Path) -> None:
+    (base / "src" / "hdf5.sqlite3").symlink_to("../elsewhere/hdf5.sqlite3")
+    with pytest.raises(ContimgError, match=r"src/hdf5.sqlite3: is reached through a symbolic link to"):
+        look(base)
