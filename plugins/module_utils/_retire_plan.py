@@ -17,7 +17,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import ha
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import mount_number
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import Proof, Sides, stem_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
+from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles, may_be_shown
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
@@ -149,7 +149,7 @@ def plan_retire(options: RetireOptions, *, resumed: bool) -> RetirePlan:
 
 
 def _require_unshared(options: RetireOptions, here: Mapping[bytes, Entry], there: Mapping[bytes, Entry]) -> None:
-    shared = SharedFiles()
+    shared = SharedFiles(shown=may_be_shown(options.src, options.dest))
     for name, entry in here.items():
         shared.add(entry, there.get(name))
     shared.require_none(options.src, options.dest, state=_NOTHING)

@@ -23,7 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._retire import reti
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_archive import archive_path, require_archived
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_note import DONE, REMOVING
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_within
+from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
 from ansible_collections.dsa110.contimg.tests.support.moved_state import FILES, Moved
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
 
@@ -528,6 +528,16 @@ def test_a_directory_that_shows_the_old_one_is_no_place_where_it_was_moved_to(
     assert "Nothing was removed." in said
     assert moved.here() == before
     assert not moved.tombstone.exists()
+
+
+@pytest.mark.parametrize("mode", ["check", "run"])
+def test_an_overlay_of_the_old_state_is_no_place_where_it_was_moved_to(moved: Moved, mode: str) -> None:
+    before = moved.here()
+    options = moved.values(state="removed")
+    said = run_with_overlay(moved.src, moved.dest, RETIRE, json.dumps(options), mode)
+    assert "has files in common with" in said
+    assert "Nothing was removed." in said
+    assert moved.here() == before
 
 
 def test_an_old_state_that_is_a_mount_point_stays_as_an_empty_directory(moved: Moved) -> None:
