@@ -37,7 +37,8 @@ def fill():
         pass
 
 def to(phase, **facts):
-    keep(run_dir, advance(read_record(run_dir), phase, facts, at=0))
+    move = {"src": "/old", "dest": "/new", "databases": {}, "exclude": []}
+    keep(run_dir, advance(read_record(run_dir), phase, facts, at=0, move=move))
 """
 
 FULL = """
@@ -106,7 +107,8 @@ def test_the_reserve_gives_its_inode_too(tmp_path: Path) -> None:
 
 
 def test_another_error_leaves_the_reserve_alone(tmp_path: Path) -> None:
-    record = advance(read_record(str(tmp_path)), "presynced", {}, at=0)
+    move = {"src": "/old", "dest": "/new", "databases": {}, "exclude": []}
+    record = advance(read_record(str(tmp_path)), "presynced", {}, at=0, move=move)
     keep(str(tmp_path), record)
     (tmp_path / "record.json").unlink()
     (tmp_path / "record.json").mkdir()
