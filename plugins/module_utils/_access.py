@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-__all__ = ["lost_access"]
+__all__ = ["lost_access", "shut_out"]
 
 
 def lost_access(users: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -31,6 +31,15 @@ def lost_access(users: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[
                 lost = [right for right in _rights(before) if right not in _rights(after)]
                 if lost:
                     found.append({"user": user, "path": after, "lost": lost})
+    return found
+
+
+def shut_out(users: Sequence[str], path: str) -> list[str]:
+    """Return the users who may not enter a directory. Asked as that user, so of others than oneself by root only."""
+    found = []
+    for user in users:
+        with contextlib.suppress(KeyError, PermissionError), _acting_as(pwd.getpwnam(user)):
+            found += [] if os.access(path, os.X_OK, effective_ids=True) else [user]
     return found
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._access import shut_out
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
 from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import compiled
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
@@ -31,6 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units im
     judge_names,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import private_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._space import existing_parent
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import survey_hold
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
@@ -68,6 +70,7 @@ def look(values: Mapping[str, Any]) -> dict[str, Any]:
     judged.add(_expected(values, units))
     with failing("look where the move writes", values["state_dest"], "Nothing was touched."):
         judged.obstacles += place_obstacles(_places(values, survey), values["state_src"])
+        judged.obstacles += _closed(values["state_src"], values["state_dest"], survey)
         reserve = _room(values, judged)
     return {"obstacles": judged.obstacles, "findings": judged.findings, "health": statuses, "reserve": reserve}
 
@@ -145,6 +148,17 @@ def _places(values: Mapping[str, Any], survey: HoldSurvey) -> list[Place]:
         *(Place("contimg_code_paths", path) for path in values["code_paths"] if os.path.exists(path)),
         *([Place("contimg_units (their hold)", _HOLDS)] if survey.listed else []),
         *([Place("contimg_units (where they log)", _SETTINGS)] if logs else []),
+    ]
+
+
+def _closed(src: str, dest: str, survey: HoldSurvey) -> list[str]:
+    """Return where users of the units could not get to the destination, and can to the source."""
+    users = sorted({facts["User"] for facts in show(survey.listed, ("User",)).values()} - {"", "root"})
+    there = existing_parent(dest)
+    out = [user for user in shut_out(users, there) if user not in shut_out([user], existing_parent(src))]
+    return [
+        f"contimg_state_dest: user {user}, as whom a unit of contimg_units runs, may not enter {display(there)}. Give access to it."
+        for user in out
     ]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access
+from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access, shut_out
 
 
 @pytest.fixture(name="sides")
@@ -61,3 +61,10 @@ def test_what_a_user_could_not_do_before_is_not_lost(sides: tuple[pathlib.Path, 
 def test_one_can_always_ask_for_oneself(sides: tuple[pathlib.Path, pathlib.Path]) -> None:
     old, new = (str(side / "a.sqlite3") for side in sides)
     assert lost_access([getpass.getuser()], [(old, new), (old, new + "-gone")])[-1]["path"] == new + "-gone"
+
+
+def test_who_may_not_enter_a_directory_is_named(sides: tuple[pathlib.Path, pathlib.Path]) -> None:
+    users = ["nobody", "no-such-user", getpass.getuser()]
+    assert shut_out(users, str(sides[0])) == []
+    sides[0].chmod(0o700)
+    assert shut_out(users, str(sides[0])) == (["nobody"] if os.geteuid() == 0 else [])
