@@ -48,6 +48,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import
     still_the_same,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import rows_in
+from ansible_collections.dsa110.contimg.plugins.module_utils._retire_room import require_archive_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate, require_unmounted
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import UNNAMED
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
@@ -107,6 +108,8 @@ def retire(options: RetireOptions, *, check: bool) -> dict[str, Any]:
         # The record is the authority; a run directory without one has but the tombstone.
         work = _planned(options, note, resumed=phase in ("retiring", "retired") or (not phase and note is not None))
         require_unused(options.src, prove=options.require_proof)
+    if work.archive and not work.archived:
+        require_archive_room(work.archive, options.src, work.plan.files)
     note = _note_of(options, work)
     if work.changes and not check:
         _apply(work, options, note)
