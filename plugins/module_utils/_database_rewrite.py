@@ -36,7 +36,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
     connect,
     require_own_place,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
 
@@ -215,6 +215,7 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     effects: list[str] = []
     if rewriting and check:
         for path, columns in plans.items():
+            require_short_name(path, like=asked[path])
             effects += try_rewrite(path, columns, moves, source=asked[path])
     elif rewriting:
         effects = rewrite(plans, moves)

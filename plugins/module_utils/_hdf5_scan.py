@@ -25,7 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, INDEX
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path, require_own_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +73,8 @@ def index_files(*, hdf5_db: str, input_dir: str, rescan: bool, check: bool) -> d
     scan = _compare(root, _known(hdf5_db, root), rescan=rescan)
     coordinates = "nothing to read"
     changed = bool(scan.rows or scan.missing)
+    if changed:
+        require_short_name(hdf5_db)
     if changed and not check:
         coordinates = _add_coordinates(scan)
         _write(hdf5_db, scan)

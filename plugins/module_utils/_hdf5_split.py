@@ -25,6 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need,
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, sidecars
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, s
     _refuse_rows(options, plan)
     writes = plan.writes_target() or plan.drops
     vacuums = options.vacuum and bool(plan.drops or plan.free_pages)
+    for path, changes in ((options.products, plan.drops or vacuums), (options.hdf5, plan.writes_target())):
+        if changes:
+            require_short_name(path)
     backup = ""
     if not check and (writes or vacuums):
         _require_space(options, plan)

@@ -30,7 +30,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
     require_own_place,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -81,6 +81,8 @@ def reconcile(
     with reading(products_db, None) as connection:
         found = _difference(connection, products_db, sets, max_removed_fraction)
     changed = bool(found.removed or found.registered)
+    if changed:
+        require_short_name(products_db)
     backup = plan_backup(products_db, backup_dir) if found.removed else None
     if changed and not check:
         _write(products_db, found, None if backup is None else back_up_database(backup))

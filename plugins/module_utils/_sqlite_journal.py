@@ -45,6 +45,7 @@ __all__ = [
     "is_hot",
     "open_beside",
     "refuse_foreign_super_journal",
+    "require_short_name",
     "strip_super_journal",
     "super_journal_named_by",
     "writable",
@@ -211,7 +212,7 @@ def writable(path: str) -> Place:
     for suffix in ("-wal", "-shm"):
         with open_beside(real, suffix):
             pass
-    _require_room_for_journal(real, path)
+    require_short_name(path)
     for _attempt in range(ATTEMPTS):
         with open_beside(real, JOURNAL) as journal:
             name = super_journal_named_by(journal) if journal is not None and is_hot(journal) else b""
@@ -228,11 +229,17 @@ def writable(path: str) -> Place:
     return Place(real, READ_WRITE)
 
 
-def _require_room_for_journal(real: str, path: str) -> None:
-    with open_beside(real, "") as database:
-        suffix = "-wal" if database is not None and os.pread(database, 1, _WRITE_VERSION) == b"\2" else JOURNAL
+def require_short_name(path: str, *, like: str | None = None) -> None:
+    """Check that SQLite can make the files beside a database without which it does not write.
+
+    :param like: the database that will be there, where another one is not there yet.
+    :raises ContimgError: when its name is too long; nothing was changed.
+    """
+    with open_beside(real_path(like or path), "") as database:
+        version = b"" if database is None else os.pread(database, 1, _WRITE_VERSION)
+    suffix = JOURNAL if version == b"\1" else "-wal"  # a new one of ours is in WAL mode
     try:
-        os.lstat(real + suffix)
+        os.lstat(real_path(path) + suffix)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             what = f"has a name so long that SQLite cannot make the file that ends in {suffix} beside it, and so cannot write it"

@@ -202,12 +202,26 @@ def test_a_long_name_is_a_name(
     _copy_and_quarantine(state, path, name)
     changing = _changing(state, path, hdf5)
     for module, parameters in changing:
-        if can_be_written:
-            assert run_module(module, parameters)["changed"], module
-        else:
-            with pytest.raises(ContimgError, match="has a name so long that SQLite cannot make the file"):
-                run_module(module, parameters)
+        for check in (True, False):
+            if can_be_written:
+                assert run_module(module, parameters, check=check)["changed"], module
+            else:
+                with pytest.raises(ContimgError, match="has a name so long that SQLite cannot make the file"):
+                    run_module(module, parameters, check=check)
     assert not list(state.glob(".contimg-*"))
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_new_database_whose_name_is_too_long_to_be_written_is_not_made(
+    state: pathlib.Path,
+    check: bool,  # noqa: FBT001
+) -> None:
+    products = make_products(state / "products.sqlite3", [file_row(0)])
+    before = snapshot(state)
+    with pytest.raises(ContimgError, match="has a name so long that SQLite cannot make the file that ends in -wal"):
+        run_module("hdf5_db_split", {"products_db": str(products), "hdf5_db": str(state / ("n" * 252))}, check=check)
+    assert snapshot(state) == before
+    run_module("hdf5_db_split", {"products_db": str(products), "hdf5_db": str(state / ("n" * 251))}, check=check)
 
 
 def _changing(state: pathlib.Path, path: pathlib.Path, hdf5: pathlib.Path) -> list[tuple[str, dict[str, Any]]]:
