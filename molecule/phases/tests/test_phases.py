@@ -71,6 +71,42 @@ def test_a_unit_that_does_not_exist_stops_the_move(host: Any) -> None:
     assert standing(host) == before
 
 
+@pytest.mark.parametrize("options", [["--check"], []])
+def test_what_would_be_found_while_the_services_are_down_stops_the_move(host: Any, options: list[str]) -> None:
+    unit_file = "/etc/systemd/system/contimg-api.service"
+    host.run_expect([0], f"mv {unit_file} /root/")
+    before = standing(host)
+    stopped = play(
+        "migrate",
+        *options,
+        contimg_stop_timeout=180,
+        contimg_health_url={"contimg-api.service": "http://127.0.0.1:8011/health", "contimg-strem.service": "x"},
+        contimg_expect_open={"contimg-api.service": ["product"]},
+        contimg_watch_patterns=["("],
+        **DECISION,
+    )
+    assert standing(host) == before
+    host.run_expect([0], f"mv /root/contimg-api.service {unit_file} && systemctl daemon-reload")
+    assert stopped.returncode == 2, stopped.stdout
+    said = " ".join(stopped.stdout.split())
+    for words in (
+        f"contimg-api.service: runs, but its unit file {unit_file} does not exist any more",
+        "contimg_stop_timeout: 180 s do not exceed the 180 s",
+        "contimg_health_url: contimg-api.service runs, yet http://127.0.0.1:8011/health does not answer",
+        "contimg_health_url: contimg-strem.service is none of contimg_units",
+        "contimg_expect_open: 'product' (contimg-api.service) is no database",
+        "contimg_watch_patterns: '('",
+        "Nothing was touched",
+    ):
+        assert words in said
+
+
+def test_an_answer_that_is_no_success_before_the_move_is_a_finding() -> None:
+    preview = play("migrate", "--check", **DECISION)
+    assert preview.returncode == 0, preview.stdout
+    assert "contimg-stream.service answers 'HTTP Error 503: Service Unavailable' before the move" in preview.stdout
+
+
 @pytest.mark.parametrize(("phase", "modules", "reached", "state"), FAULTS)
 def test_a_failure_ends_as_the_table_says(
     host: Any, old_environment: str, phase: str, modules: str, reached: str, state: str
