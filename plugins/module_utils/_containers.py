@@ -75,6 +75,7 @@ class Container:
     :ivar is_removed_at_stop: whether its engine removes it when it stops.
     :ivar mounts: what of the host is bound into it, by where it shows.
     :ivar restarts: how often its engine has restarted it.
+    :ivar stop_timeout: the seconds that it asks for before its engine kills it, 0 where it does not say.
     """
 
     engine: str
@@ -89,6 +90,7 @@ class Container:
     command: str = ""
     restarts: int = 0
     exit_code: int = 0
+    stop_timeout: int = 0
 
     @property
     def running(self) -> bool:
@@ -155,6 +157,7 @@ def container_from(program: str, told: Mapping[str, Any]) -> Container:
         command=" ".join(command),
         restarts=int(told.get("RestartCount") or 0),
         exit_code=int(told["State"].get("ExitCode") or 0),
+        stop_timeout=int(config.get("StopTimeout") or 0),
     )
 
 

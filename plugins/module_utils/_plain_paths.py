@@ -50,12 +50,12 @@ def _fault(path: str, kind: str) -> str:
         return "holds '~' or '$', which are not expanded everywhere: write the whole path"
     elif not path.startswith("/"):
         return "is relative: write the whole path, from the root directory"
-    return _second_spelling(path)
+    if ".." in path.split("/"):
+        return "holds '..', which a symbolic link can lead elsewhere: name the directory itself"
+    return "" if kind == "pattern" else _second_spelling(path)
 
 
 def _second_spelling(path: str) -> str:
-    if ".." in path.split("/"):
-        return "holds '..', which a symbolic link can lead elsewhere: name the directory itself"
     shortest = re.sub("^/+", "/", posixpath.normpath(path))
     if shortest in ("/", "."):
         return "names a whole file system or state directory: name what lies below it"

@@ -14,6 +14,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
 from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import compiled
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
+from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_map import excluded_databases, map_obstacles
 from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_places import (
     Place,
     needs_of,
@@ -26,6 +27,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units im
     Judged,
     State,
     askable,
+    judge_containers,
     judge_expected,
     judge_health,
     judge_limits,
@@ -56,13 +58,14 @@ def look(values: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises ContimgError: when systemd or an engine of containers cannot be asked, or a place cannot be looked at.
     """
-    judged = Judged(pattern_obstacles(values["patterns"]))
+    judged = Judged(pattern_obstacles(values["patterns"]) + map_obstacles(values["databases"]))
+    judged.obstacles += excluded_databases(values["state_src"], values["databases"], values["exclude"])
     survey = survey_hold(values["units"], values["hold_file"])
     judged.obstacles += [f"contimg_units: {one}" for one in survey.obstacles]
     units = _states(survey)
     judged.add(judge_names(units))
     judged.add(_limits(survey, values["stop_timeout"]))
-    states = {**units, **_container_states(values["containers"])}
+    states = {**units, **_containers(values, judged)}
     urls = values["health_url"]
     answers = {name: ask(url) for name, url in askable(urls, states).items()}
     health, statuses = judge_health(urls, states, answers)
@@ -105,14 +108,15 @@ def _states(survey: HoldSurvey) -> dict[str, State]:
     }
 
 
-def _container_states(names: list[str]) -> dict[str, State]:
+def _containers(values: Mapping[str, Any], judged: Judged) -> dict[str, State]:
+    """Return the listed containers; of those that run, add what is wrong with the time that they have to stop."""
+    names = values["containers"]
     there = containers_of_host()[0] if names else {}
-    return {
-        name: State("", there[name].status, there[name].running)
-        if name in there
-        else State("", "not there", watched=False)
-        for name in names
-    }
+    found = {name: there[name] for name in names if name in there}
+    asked = {name: one.stop_timeout for name, one in found.items() if one.running}
+    judged.add(judge_containers(values["stop_timeout"], asked))
+    states = {name: State("", one.status, one.running) for name, one in found.items()}
+    return {name: states.get(name, State("", "not there", watched=False)) for name in names}
 
 
 def _limits(survey: HoldSurvey, timeout: float) -> Judged:

@@ -24,6 +24,7 @@ __all__ = [
     "Judged",
     "State",
     "askable",
+    "judge_containers",
     "judge_expected",
     "judge_health",
     "judge_limits",
@@ -104,6 +105,18 @@ def judge_limits(timeout: float, stopped: Sequence[Sequence[str]], limits: Mappi
                 f"{doing} ({setting}). Set it to more than {needed:g}."
             )
     return judged
+
+
+def judge_containers(timeout: float, asked: Mapping[str, float]) -> Judged:
+    """Compare ``contimg_stop_timeout`` with the seconds that containers ask for before they are killed."""
+    return Judged(
+        [
+            f"contimg_stop_timeout: {timeout:g} s are less than the {seconds:g} s that container {name} asks for to stop, and it "
+            f"would be killed after that. Set it to at least {seconds:g}."
+            for name, seconds in asked.items()
+            if seconds > timeout
+        ]
+    )
 
 
 def _unlisted(variable: str, name: str, states: Mapping[str, State]) -> str:

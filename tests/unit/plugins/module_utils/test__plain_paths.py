@@ -41,7 +41,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._plain_paths import
         ("$db/products.sqlite3", "relative", ""),
         ("/data/$[{]*", "pattern", ""),
         ("data/*", "pattern", "is relative"),
-        ("/data/*/", "pattern", "write '/data/*'"),
+        ("//src/*/x.sqlite3", "pattern", ""),
+        ("/data/../*", "pattern", "holds '..'"),
     ],
 )
 def test_a_path_has_one_spelling(path: str, kind: str, says: str) -> None:

@@ -23,6 +23,7 @@ def described(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
         "run_dir": f"{base}/run",
         "hold_file": f"{base}/run/hold.json",
         "databases": [{"name": "products", "src": ["products.sqlite3"], "dest": "products.sqlite3"}],
+        "exclude": [],
         "decisions": {},
         "vacuum": False,
         "units": [],

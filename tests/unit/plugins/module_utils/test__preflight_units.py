@@ -15,6 +15,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units im
     Judged,
     State,
     askable,
+    judge_containers,
     judge_expected,
     judge_health,
     judge_limits,
@@ -116,6 +117,12 @@ def test_a_time_that_limits_exceed_is_an_obstacle(timeout: float, obstacles: lis
     assert [words in one for words, one in zip(obstacles, judged.obstacles)] == [True] * len(obstacles)
     assert len(judged.obstacles) == len(obstacles)
     assert judged.findings == findings
+
+
+def test_a_container_has_the_time_that_it_asks_for() -> None:
+    asked = {"a": 0, "b": 120, "c": 121}
+    (found,) = judge_containers(120, asked).obstacles
+    assert "120 s are less than the 121 s that container c asks for" in found
 
 
 def test_what_never_gives_up_is_named() -> None:
