@@ -115,15 +115,13 @@ def in_place(placing: Placing, one: Written) -> None:
 
 
 def test_a_copy_that_writes_in_place_is_caught(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sequence = Sequence(tmp_path / "base")
-    sequence.do("replace", "a", 1)
-    sequence.copy()
-    sequence.do("replace", "a", 2)
-    monkeypatch.setattr(Placing, "rename", in_place)
+    """Each kill finds nothing left of a former one: what there is to look at first would grow with the kills."""
     with pytest.raises(AssertionError, match="a is torn"):
-        crash_everywhere(sequence)
-
-
-def crash_everywhere(sequence: Sequence) -> None:
-    for ordinal in range(1, 100):
-        sequence.crash(1, ordinal)
+        for ordinal in range(1, 150):
+            sequence = Sequence(tmp_path / str(ordinal))
+            sequence.do("replace", "a", 1)
+            sequence.copy()
+            sequence.do("replace", "a", 2)
+            with monkeypatch.context() as mutated:
+                mutated.setattr(Placing, "rename", in_place)
+                sequence.crash(1, ordinal)
