@@ -54,7 +54,15 @@ __all__ = ["UP", "HoldPlan", "HoldSurvey", "is_up", "known_units", "plan_hold", 
 
 # What systemd stops together with a unit; see systemd.unit(5).
 _STOPPED_TOO = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
-_PROPERTIES = (*OBSTACLE_PROPERTIES, "SubState", "UnitFileState", "After", "TriggeredBy", *_STOPPED_TOO)
+_PROPERTIES = (
+    *OBSTACLE_PROPERTIES,
+    "SubState",
+    "UnitFileState",
+    "After",
+    "TriggeredBy",
+    "NeedDaemonReload",
+    *_STOPPED_TOO,
+)
 #: The properties by which a unit is judged to be up.
 UP = ("LoadState", "ActiveState", "SubState", "Type", "Result", "RemainAfterExit")
 _UNTOUCHED = "Nothing was touched."
@@ -72,17 +80,19 @@ class HoldPlan:
     :ivar stop: those that run, in the order in which they are stopped: what triggers others first.
     :ivar drop_in: those that have no drop-in yet, and templates, whose future instances are held by it.
     :ivar remember: whether the hold file has to be written.
+    :ivar reload: whether systemd has not loaded a drop-in: a run was killed between the drop-in and the reload.
     """
 
     units: Mapping[str, Found]
     stop: tuple[str, ...]
     drop_in: tuple[str, ...]
     remember: bool
+    reload: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.stop or self.drop_in or self.remember)
+        return bool(self.stop or self.drop_in or self.remember or self.reload)
 
 
 def plan_hold(
@@ -110,7 +120,9 @@ def plan_hold(
     stop += reversed(in_order([name for name in running if name not in triggers], after))
     held = set(held)
     remember = bool(units) and not (memory.on_file and units == memory.units)
-    return HoldPlan(units, tuple(stop), tuple(name for name in (*units, *templates) if name not in held), remember)
+    drop_in = tuple(name for name in (*units, *templates) if name not in held)
+    reload = any(name in held and shown[name]["NeedDaemonReload"] == "yes" for name in units)
+    return HoldPlan(units, tuple(stop), drop_in, remember, reload)
 
 
 def _units_of_hold(names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: Memory) -> dict[str, Found]:
@@ -281,7 +293,7 @@ def _apply_hold(plan: HoldPlan, memory: Memory, hold_file: str, timeout: float, 
     write_memory(hold_file, memory)
     for name in plan.drop_in:
         place_drop_in(name, hold_file, memory)
-    if plan.drop_in:
+    if plan.drop_in or plan.reload:
         systemctl("daemon-reload")
         _require_loaded(plan, hold_file, before)
     end = time.monotonic() + timeout

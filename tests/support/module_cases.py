@@ -1,23 +1,50 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The changing modules that write files, each on a small host of its own."""
+"""The changing modules, each on a small host of its own, with a way in which it may be wrong."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import file_row, make_hdf5, make_products
+from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_podman, write_systemctl
 from ansible_collections.dsa110.contimg.tests.support.module_faults import Case
 from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
+from ansible_collections.dsa110.contimg.tests.support.sync_faults import add_rows
 
 if TYPE_CHECKING:
-    pass
+    import pathlib
+    from collections.abc import Iterator
 
-__all__ = ["FILE_CASES"]
+__all__ = ["CASES"]
 
-_MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_UTILS = "ansible_collections.dsa110.contimg.plugins.module_utils"
+#: A mutant: it writes to what is there.
+_IN_PLACE = f"""
+import {_UTILS}._durable as durable
+def replace_file(path, content, **_options):
+    with open(path, "wb", buffering=0) as file:
+        content = content if isinstance(content, bytes) else b"".join(content)
+        file.write(content[:20])
+        file.write(content[20:])
+durable.replace_file = replace_file
+"""
+#: A mutant: it writes row by row, without a transaction.
+_ROW_BY_ROW = """
+import sqlite3
+class Connection(sqlite3.Connection):
+    def execute(self, sql, *arguments):
+        words = sql.split()[:1]
+        return super().execute("SELECT 1" if words in (["BEGIN"], ["COMMIT"], ["ROLLBACK"]) else sql, *arguments)
+connect = sqlite3.connect
+sqlite3.connect = lambda *arguments, **options: connect(*arguments, **{"factory": Connection, **options})
+"""
 
 
 class EnvFile(Case):
@@ -25,6 +52,7 @@ class EnvFile(Case):
 
     module = "env_file"
     secrets = (b"planted-old", b"planted-new", b"planted-kept")
+    mutant = _IN_PLACE
 
     def make(self) -> None:
         path = self.host / "contimg.env"
@@ -40,14 +68,18 @@ class EnvFile(Case):
             "backup_dir": str(self.host / "backups"),
         }
 
-    def named(self, path: str) -> str:
-        return re.sub(r"\.env\.\d{8}T\d{6}Z\..*", ".env.STAMP", path)
+    def compared(self, content: bytes) -> bytes:
+        told = re.sub(rb'"[0-9a-f]{32,64}"', b'"DIGEST"', super().compared(content))  # keyed with a random number
+        # An edit that a killed run has noted and not made is noted again.
+        edits = set(map(json.dumps, json.loads(told)["edits"])) if told.startswith(b"{") else {}
+        return "\n".join(sorted(edits)).encode() if edits else told
 
 
 class Record(Case):
     """The record of a host that goes on to its next phase."""
 
     module = "migration_record"
+    mutant = _IN_PLACE
 
     def make(self) -> None:
         move = {"src": "/stage", "dest": "/data", "databases": [], "exclude": []}
@@ -57,8 +89,322 @@ class Record(Case):
     def parameters(self) -> dict[str, Any]:
         return {"run_dir": str(self.host / "run"), "phase": "held", "facts": {"b": 2}}
 
-    def compared(self, content: bytes) -> bytes:
-        return _MOMENT.sub(b"MOMENT", content)
+
+class Rewritten(Case):
+    """Code whose paths are rewritten, with a secret beside one of them."""
+
+    module = "path_references"
+    secrets = (b"planted",)
+    mutant = _IN_PLACE
+
+    def make(self) -> None:
+        (self.host / "code").mkdir()
+        for name in ("one.py", "two.py"):
+            path = self.host / "code" / name
+            path.write_text('import os\n\nTOKEN = "planted"\nSTATE = "/stage/state"\nopen("/stage/state/x")\n')
+            path.chmod(0o600)
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "paths": [str(self.host / "code")],
+            "prefix": "/stage/state",
+            "variables": [{"from": "/stage/state", "name": "STATE_DIR", "default": "/data/state"}],
+            "state": "rewritten",
+            "backup_dir": str(self.host / "backups"),
+        }
 
 
-FILE_CASES = (EnvFile, Record)
+class Patched(Rewritten):
+    """The same code, for which a patch is written instead of an older one."""
+
+    def make(self) -> None:
+        super().make()
+        self.patch.write_text("an older patch, with planted in it\n")
+        self.patch.chmod(0o600)
+
+    @property
+    def patch(self) -> pathlib.Path:
+        """Return where the patch is."""
+        return self.host / "code.patch"
+
+    def parameters(self) -> dict[str, Any]:
+        return {**super().parameters(), "state": "patched", "patch_file": str(self.patch)}
+
+
+class Restored(Rewritten):
+    """The same code, which is put back."""
+
+    def make(self) -> None:
+        super().make()
+        run_module(self.module, super().parameters())
+
+    def parameters(self) -> dict[str, Any]:
+        return {"restore_from": str(self.host / "backups")}
+
+
+class Paths(Case):
+    """A database with old paths in its rows."""
+
+    module = "database_paths"
+    mutant = _ROW_BY_ROW
+
+    def make(self) -> None:
+        with contextlib.closing(sqlite3.connect(self.host / "p.sqlite3")) as connection:
+            connection.execute("CREATE TABLE t (a PRIMARY KEY, b)")
+            rows = [(f"/stage/state/{number}", f"/stage/state/b{number}") for number in range(30)]
+            connection.executemany("INSERT INTO t VALUES (?, ?)", rows)
+            connection.commit()
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "databases": [{"path": str(self.host / "p.sqlite3")}],
+            "repoint": [{"from": "/stage/state", "to": "/data/state"}],
+            "state": "rewritten",
+        }
+
+
+class Backup(Case):
+    """A database with rows in its WAL alone, which gets a verified copy."""
+
+    module = "sqlite_backup"
+    mutant = f"""
+import contextlib
+import {_UTILS}._new_database as new
+@contextlib.contextmanager
+def new_database(place, **_options):
+    yield place
+new.new_database = new_database
+"""
+
+    def make(self) -> None:
+        for count in (40, 3):
+            add_rows(self.host / "p.sqlite3", count)
+
+    def parameters(self) -> dict[str, Any]:
+        return {"path": str(self.host / "p.sqlite3"), "backup_dir": str(self.host / "backups")}
+
+
+class Misplaced(Case):
+    """A database that is behind the real one of its name, with its WAL, and an empty one."""
+
+    module = "misplaced_databases"
+    loaded = f"""
+import {_UTILS}._open_files as open_files
+open_files.process_ids = lambda: iter(())  # how many there are is a matter of time
+"""
+    mutant = f"""
+import os
+import {_UTILS}._sync_backup as backup
+back_up_file = backup.back_up_file
+def after_removal(root, path, backup_dir):
+    content = open(f"/proc/self/fd/{{root}}/" + os.fsdecode(path), "rb").read()
+    os.unlink(path, dir_fd=root)
+    os.fsync(root)
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=root)
+    os.write(descriptor, content)
+    os.close(descriptor)
+    back_up_file(root, path, backup_dir)
+backup.back_up_file = after_removal
+"""
+
+    def make(self) -> None:
+        for folder in ("state", "run"):
+            (self.host / folder).mkdir()
+        make_products(self.host / "state" / "products.sqlite3", [file_row(number) for number in range(4)])
+        make_products(self.host / "run" / "products.sqlite3", [file_row(number) for number in range(2)])
+        (self.host / "run" / "ingest.sqlite3").touch()
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "databases": [str(self.host / "state" / "products.sqlite3")],
+            "places": [str(self.host / "run" / "*")],
+            "quarantine_dir": str(self.host / "quarantine"),
+            "require_proof": False,
+        }
+
+    def further(self) -> Iterator[str]:
+        """The rows are there, misplaced or in the quarantine."""
+        found = [*self.host.glob("run/products.sqlite3"), *self.host.glob("quarantine/[0-9]*/products.sqlite3")]
+        if not any(self.old["run/products.sqlite3"] & {self.value(path)} for path in found):
+            yield "the misplaced database is nowhere"
+
+
+class Sets(Case):
+    """Rows of measurement sets that are gone, and sets without a row."""
+
+    module = "ms_index_reconcile"
+    mutant = _ROW_BY_ROW
+
+    def make(self) -> None:
+        with contextlib.closing(sqlite3.connect(self.host / "products.sqlite3")) as connection:
+            connection.execute("CREATE TABLE ms_index (path TEXT PRIMARY KEY, start_mjd REAL, status TEXT)")
+            rows = [(f"{self.host}/ms/{number}.ms",) for number in range(10)]
+            connection.executemany("INSERT INTO ms_index VALUES (?, 1.0, 'done')", rows)
+            connection.commit()
+        for number in range(2, 14):
+            (self.host / "ms" / f"{number}.ms").mkdir(parents=True)
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "products_db": str(self.host / "products.sqlite3"),
+            "roots": [str(self.host / "ms")],
+            "max_removed_fraction": 0.5,
+            "backup_dir": str(self.host / "backups"),
+        }
+
+
+class Index(Case):
+    """Files that the index lacks, and one that is gone."""
+
+    module = "hdf5_index"
+    loaded = "import h5py\n"
+    mutant = _ROW_BY_ROW
+
+    def make(self) -> None:
+        make_hdf5(self.host / "hdf5.sqlite3", [])
+        (self.host / "in").mkdir()
+        for number in (1, 2, 3):
+            self._file(number)
+        run_module(self.module, self.parameters())
+        self._file(3).unlink()
+        for number in (4, 5, 6):
+            self._file(number)
+
+    def _file(self, number: int) -> pathlib.Path:
+        path = self.host / "in" / f"2025-10-02T00:12:00_sb{number:02d}.hdf5"
+        path.touch()
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        return path
+
+    def parameters(self) -> dict[str, Any]:
+        return {"hdf5_db": str(self.host / "hdf5.sqlite3"), "input_dir": str(self.host / "in")}
+
+
+class Held(Case):
+    """Units that run, with a timer, and are held."""
+
+    module = "unit_hold"
+    talks = True
+    asked = "held"
+    mutant = _IN_PLACE
+    volatile = ("drop-ins",)
+
+    def make(self) -> None:
+        write_systemctl(self.host / "systemd", {"api.service": "", "stream.service": "api.timer", "api.timer": ""})
+        (self.host / "run").mkdir()
+        (self.host / "drop-ins").mkdir()
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "names": ["api.service", "stream.service"],
+            "state": self.asked,
+            "hold_file": str(self.host / "run" / "hold.json"),
+        }
+
+    def constants(self) -> dict[str, Any]:
+        return {"_hold_memory:_RUNTIME": str(self.host / "drop-ins")}
+
+    def variables(self) -> dict[str, str]:
+        return {**super().variables(), "PATH": str(self.host / "systemd"), "STUB_DROP_INS": str(self.host / "drop-ins")}
+
+
+class Released(Held):
+    """The same units, held, which come back."""
+
+    asked = "released"
+    mutant = f"""
+import {_UTILS}._hold_memory as memory
+import {_UTILS}._durable as durable
+import os
+memory.write_memory = lambda *_arguments: None
+remove = memory.remove_drop_in
+def first_forget(unit):
+    for path in (os.environ["STUB_DROP_INS"] + "/../run/hold.json",):
+        if os.path.exists(path):
+            os.unlink(path)
+    remove(unit)
+memory.remove_drop_in = first_forget
+memory.forget = lambda _path: None
+"""
+
+    def make(self) -> None:
+        super().make()
+        asked = {**self.parameters(), "state": "held"}
+        run_module(self.module, asked, constants=self.constants(), variables=self.variables())
+
+    def further(self) -> Iterator[str]:
+        """What has to run is still known where it does not run."""
+        running = {path.name for path in self.host.glob("systemd/*.*") if path.read_text().strip() == "active"}
+        known = [*self.host.glob("run/hold.json"), *self.host.glob("drop-ins/*/*.conf")]
+        if len(running) < 3 and not known:
+            yield f"only {running} run, and nothing knows of the others"
+
+
+class ContainersHeld(Case):
+    """Containers that run, and are held."""
+
+    module = "container_hold"
+    talks = True
+    asked = "held"
+    mutant = _IN_PLACE
+
+    def make(self) -> None:
+        write_podman(self.host / "engine", ("dashboard", "stream"))
+        (self.host / "run").mkdir()
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "names": ["dashboard", "stream"],
+            "state": self.asked,
+            "hold_file": str(self.host / "run" / "containers.json"),
+        }
+
+    def variables(self) -> dict[str, str]:
+        return {**super().variables(), "PATH": str(self.host / "engine")}
+
+
+class ContainersReleased(ContainersHeld):
+    """The same containers, held, which come back."""
+
+    asked = "released"
+    mutant = f"""
+import os
+import {_UTILS}._container_hold as hold
+apply = hold._apply_release
+def first_forget(plan, memory, timeout):
+    import glob
+    for path in glob.glob(os.environ["PATH"] + "/../run/*.json"):
+        os.unlink(path)
+    apply(plan, memory, timeout)
+hold._apply_release = first_forget
+hold.forget = lambda _path: None
+"""
+
+    def make(self) -> None:
+        super().make()
+        asked = {**self.parameters(), "state": "held"}
+        run_module(self.module, asked, constants=self.constants(), variables=self.variables())
+
+    def further(self) -> Iterator[str]:
+        """What has to run is still known where it does not run."""
+        running = {path.name for path in self.host.glob("engine/*.status") if path.read_text().strip() == "running"}
+        if len(running) < 2 and not list(self.host.glob("run/containers.json")):
+            yield f"only {running} run, and nothing knows of the others"
+
+
+CASES: tuple[type[Case], ...] = (
+    EnvFile,
+    Record,
+    Rewritten,
+    Patched,
+    Restored,
+    Paths,
+    Backup,
+    Misplaced,
+    Sets,
+    Index,
+    Held,
+    Released,
+    ContainersHeld,
+    ContainersReleased,
+)

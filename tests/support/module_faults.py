@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import sqlite3
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
+from ansible_collections.dsa110.contimg.tests.support import flushes
 from ansible_collections.dsa110.contimg.tests.support.module_run import BEGIN, run_module
 from ansible_collections.dsa110.contimg.tests.support.traced import (
     CALLS,
@@ -34,12 +36,18 @@ from ansible_collections.dsa110.contimg.tests.support.traced import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["ERRORS", "Case"]
 
 ERRORS = ("EIO", "ENOSPC", "EROFS", "EDQUOT", "ENOMEM")
+_MOMENT = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\b1\.?[789]\d{8}[\d.]*(e\+09)?\b")
+_STAMP = re.compile(r"\d{8}T\d{6}Z[.-][0-9a-f]+")
+_ATTEMPTS = 3
+_TEMPORARY = re.compile(r"(?<=\.contimg-)[0-9a-f]{16}-[0-9a-f]{16}")
 _PAGE_MAGIC = b"SQLite format 3\0"
+
+_dumps: dict[tuple[tuple[str, bytes], ...], bytes] = {}
 
 State = dict[str, set[tuple[Any, ...]]]
 
@@ -51,22 +59,32 @@ class Case:
     :cvar secrets: what must be nowhere but where it was, in what replaces that, and in private backups.
     :cvar follow: whether calls of its processes count, too.
     :cvar alone: whether it is to see no other processes of this machine.
+    :cvar volatile: what a power loss may take, below the host.
+    :cvar loaded: a program that loads what the module loads only when it needs it.
+    :cvar talks: whether it runs other programs: how often it reads what they say is a matter of time.
+    :cvar mutant: a program that makes the module wrong, so that a kill leaves what must not be.
     """
 
     module = ""
+    loaded = ""
+    mutant = ""
+    talks = False
+    volatile: tuple[str, ...] = ()
     secrets: tuple[bytes, ...] = ()
     follow = False
     alone = False
 
     def __init__(self, scratch: pathlib.Path, *, prelude: str = "") -> None:
         self.host, self.origin, self.temporary = (scratch / name for name in ("host", "origin", "tmp"))
-        self.prelude, self._log = prelude, scratch / "trace"
-        self.host.mkdir()
+        self.prelude, self._log = self.loaded + prelude, scratch / "trace"
+        self._good: set[frozenset[tuple[str, object]]] = set()
+        for folder in (self.host, self.temporary):
+            folder.mkdir()
         self.make()
         self.host.rename(self.origin)
         self.restore()
         self.old = self.state()
-        self.points = list_calls(self._work(), CALLS, after=BEGIN, prelude=prelude)
+        self.points = list_calls(self._work(), CALLS, after=BEGIN, prelude=self.prelude)
         self.new = self.state()
         assert self.new != self.old, "the module changes nothing"
 
@@ -88,11 +106,15 @@ class Case:
 
     def named(self, path: str) -> str:
         """Return the name by which a path is compared: without what is a matter of time or chance."""
-        return path
+        return _STAMP.sub("STAMP", path)
 
     def compared(self, content: bytes) -> bytes:
         """Return what of a content, or of the dump of a database, is compared: likewise."""
-        return content
+        return _MOMENT.sub(b"MOMENT", _STAMP.sub("STAMP", content.decode("latin-1")).encode("latin-1"))
+
+    def further(self) -> Iterator[str]:
+        """Yield what else is wrong after a fault."""
+        yield from ()
 
     def may_hold(self, path: pathlib.Path) -> bool:
         """Return whether a file may hold a secret: it is private, as it was or in a backup."""
@@ -124,13 +146,14 @@ class Case:
         found: State = {}
         for path in sorted(self.host.rglob("*")):
             if not self._is_sidecar(path):
-                found.setdefault(self.named(str(path.relative_to(self.host))), set()).add(self._value(path))
+                found.setdefault(self.named(str(path.relative_to(self.host))), set()).add(self.value(path))
         return found
 
     def _is_sidecar(self, path: pathlib.Path) -> bool:
         return any(path.name.endswith(suffix) and _is_database(_stem(path, suffix)) for suffix in SIDECARS)
 
-    def _value(self, path: pathlib.Path) -> tuple[Any, ...]:
+    def value(self, path: pathlib.Path) -> tuple[Any, ...]:
+        """Return what is compared of a file, directory or link."""
         status = path.lstat()
         content: object = None
         if stat.S_ISLNK(status.st_mode):
@@ -141,29 +164,43 @@ class Case:
 
     def kill(self, call: Call) -> str:
         """Kill the module before a call; return what is wrong then, and after the next runs, which is nothing."""
-        self.restore()
         outcome = self._injected(call, f"signal=KILL:when={call.ordinal}")
         if outcome.code != -signal.SIGKILL:
-            return f"was not killed: {outcome}"
-        return "; ".join([*self._torn(), *self._leaks(outcome), *self._converges()])
+            return "" if self.talks else f"was not killed: {outcome}"
+        return "; ".join([*self._torn(), *self.further(), *self._leaks(outcome), *self._converges()])
 
     def fail(self, call: Call, error: str, *, lasting: bool) -> str:
         """Let a call fail, once or from then on; return what is wrong then, and after the next runs, which is nothing."""
-        self.restore()
         outcome = self._injected(call, f"error={error}:when={call.ordinal}{'+' if lasting else ''}")
         said = outcome.said
         wrong = [
-            (not outcome.fired, "was never injected"),
+            (not outcome.fired and not self.talks, "was never injected"),
             (outcome.code not in (0, 1), f"ended with {outcome.code}: {said}"),
             (outcome.code == 1 and not SAID.search(said), f"says neither where nor what: {said}"),
             (outcome.code == 1 and TEMPORARY in said.partition(": ")[0], f"names a temporary file: {said}"),
             (outcome.code == 0 and self.state() != self.new, f"claims success: {self._unlike(self.new)}"),
         ]
         found = [words for is_so, words in wrong if is_so]
-        return "; ".join([*found, *self._torn(), *self._leaks(outcome), *self._converges()])
+        return "; ".join([*found, *self._torn(), *self.further(), *self._leaks(outcome), *self._converges()])
+
+    def unflushed(self) -> list[str]:
+        """Run the module, and return what of its work a power loss could take then."""
+        self.restore()
+        outcome = run_traced(self._work(), flushes.CALLS, "-y", "-s", "4096", prelude=self.prelude)
+        assert outcome.code == 0, outcome
+        volatile = tuple(str(self.host / name) for name in self.volatile)
+        with open(self._log, encoding="utf-8", errors="replace") as log:
+            lost = flushes.unflushed(log, str(self.host), after=BEGIN)
+        return [words for words in lost if not volatile or not words.startswith(volatile)]
 
     def _injected(self, call: Call, fault: str) -> Outcome:
-        return run_traced(self._work(), call.name, "-e", f"inject={call.name}:{fault}", prelude=self.prelude)
+        for _attempt in range(_ATTEMPTS if self.talks else 1):
+            self.restore()
+            inject = ("-e", f"inject={call.name}:{fault}")
+            outcome = run_traced(self._work(), call.name, *inject, prelude=self.prelude)
+            if outcome.fired or outcome.code == -signal.SIGKILL:
+                break
+        return outcome
 
     def _torn(self) -> Iterator[str]:
         """Yield what is neither old nor new."""
@@ -186,7 +223,22 @@ class Case:
                         yield f"leaves a secret in {path}"
 
     def _converges(self) -> Iterator[str]:
-        """Run it again, and once more; yield what is wrong."""
+        """Run it again, and once more; yield what is wrong. From a state in which nothing was wrong this is not tried again."""
+        start = self._whole_state()
+        if start not in self._good:
+            wrong = list(self._tried_again())
+            self._good.update([] if wrong else [start])
+            yield from wrong
+
+    def _whole_state(self) -> frozenset[tuple[str, object]]:
+        """Return all that a run may depend on, but for times and random names."""
+        top = self.host.parent
+        paths = (path for folder in (self.host, self.temporary) for path in folder.rglob("*"))
+        return frozenset(
+            (_TEMPORARY.sub("", self.named(str(path.relative_to(top)))), self.value(path)) for path in paths
+        )
+
+    def _tried_again(self) -> Iterator[str]:
         try:
             self.run()
             if self.state() != self.new:
@@ -224,11 +276,18 @@ def _is_database(path: pathlib.Path) -> bool:
 
 def _dump(path: pathlib.Path) -> bytes:
     """Return what any user of a database finds in it, from a copy: looking itself must not change anything."""
+    members = {suffix: f"{path}{suffix}" for suffix in ("", "-wal", "-journal") if os.path.exists(f"{path}{suffix}")}
+    contents = tuple((suffix, pathlib.Path(place).read_bytes()) for suffix, place in members.items())
+    if contents not in _dumps:
+        _dumps[contents] = _dump_of(contents)
+    return _dumps[contents]
+
+
+def _dump_of(members: Iterable[tuple[str, bytes]]) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
-        for suffix in ("", "-wal", "-journal"):
-            if os.path.exists(f"{path}{suffix}"):
-                shutil.copyfile(f"{path}{suffix}", f"{scratch}/{path.name}{suffix}")
-        with contextlib.closing(sqlite3.connect(f"{scratch}/{path.name}")) as connection:
+        for suffix, content in members:
+            pathlib.Path(scratch, f"database{suffix}").write_bytes(content)
+        with contextlib.closing(sqlite3.connect(f"{scratch}/database")) as connection:
             try:
                 sound = connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
                 return "\n".join(connection.iterdump()).encode() if sound else b"damaged"

@@ -17,6 +17,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ _PATIENCE = 120.0  # seconds
 _ALONE = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 _ALONE += ["--pid", "--fork", "--kill-child", "--mount-proc"]
 _servers: dict[tuple[str, str, bool], subprocess.Popen[str]] = {}
+_LINGER = 1.0  # seconds
 
 
 class Work(NamedTuple):
@@ -228,7 +230,20 @@ def traced(work: Work, *options: str, prelude: str = "") -> Iterator[Running]:
                 os.killpg(process, signal.SIGKILL)
             raise
     code = int(server.stdout.readline())
+    if not work.alone:  # there the interpreter is the first process, and does not wait for others
+        _await_group(process)
     running.outcome = Outcome(code, _said(server.stderr.fileno()), "(INJECTED)" in running.told())
+
+
+def _await_group(group: int) -> None:
+    """Wait for programs that a killed piece of work has started. Its workers end by themselves."""
+    patience = time.monotonic() + _LINGER
+    while time.monotonic() < patience:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.005)
 
 
 def _said(pipe: int) -> str:

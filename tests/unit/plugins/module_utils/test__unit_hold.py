@@ -47,6 +47,14 @@ def test_what_runs_is_stopped_and_all_is_held() -> None:
     assert (plan.stop, plan.drop_in, plan.remember) == (("a.service",), ("a.service", "b.service"), True)
 
 
+def test_a_drop_in_that_systemd_has_not_loaded_is_loaded() -> None:
+    for reload, changed in (("no", False), ("yes", True)):
+        shown = {"a.service": facts("inactive", UnitFileState="disabled", NeedDaemonReload=reload)}
+        memory = Memory({"a.service": Found(was_active=True, was_enabled=False, is_trigger=False)}, 1.0, on_file=True)
+        plan = plan_hold(["a.service"], shown, memory, ["a.service"])
+        assert (plan.reload, plan.changed, plan.drop_in) == (changed, changed, ())
+
+
 def test_triggers_are_stopped_first_and_then_what_was_started_last() -> None:
     shown = {
         "db.service": facts(TriggeredBy="db.socket idle.timer"),

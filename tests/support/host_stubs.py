@@ -1,0 +1,121 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs for PATH that keep units or containers in files, for the points at which a module dies while it writes its own.
+
+They answer, refuse and fail as systemctl and podman do. Real units and containers are held in the scenarios of molecule.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["write_podman", "write_systemctl"]
+
+# A unit is a file that holds its state; UNIT.triggers names what triggers it, UNIT.held is a drop-in that systemd has loaded.
+_SYSTEMCTL = """#!/bin/sh
+cd "${0%/*}" || exit 1
+[ "$1" = --no-pager ] && shift
+verb=$1
+shift
+asked=
+while [ $# -gt 0 ]; do case $1 in --) shift; break;; -p) asked=,$2,; shift 2;; -*) shift;; *) break;; esac; done
+put() { echo "$2" > "$TMPDIR/stub.$$"; /bin/mv "$TMPDIR/stub.$$" "$1"; }
+say() { case $asked in *,"${1%%=*}",*) echo "$1";; esac; }
+case $verb in
+show)
+  first=1
+  for unit; do
+    [ $first = 1 ] || echo
+    first=0
+    say "Id=$unit"
+    say "Names=$unit"
+    if [ -f "$unit" ]; then
+      read -r state < "$unit"
+      triggers=
+      [ -f "$unit.triggers" ] && read -r triggers < "$unit.triggers"
+      sub=dead
+      [ "$state" = active ] && sub=running
+      held=no
+      [ -f "$unit.held" ] && read -r held < "$unit.held"
+      wanted=no
+      [ -f "$STUB_DROP_INS/$unit.d/90-contimg-hold.conf" ] && wanted=yes
+      reload=yes
+      [ $held = $wanted ] && reload=no
+      for fact in LoadState=loaded "ActiveState=$state" "SubState=$sub" UnitFileState=enabled Transient=no CanStart=yes \\
+        CanStop=yes Type=simple Result=success "TriggeredBy=$triggers" "FragmentPath=$PWD/$unit" "NeedDaemonReload=$reload"; do
+        say "$fact"
+      done
+    else
+      for fact in LoadState=not-found ActiveState=inactive SubState=dead; do say "$fact"; done
+    fi
+  done;;
+stop) for unit; do put "$unit" inactive; done;;
+daemon-reload)
+  for unit in *.service *.timer; do
+    if [ -f "$STUB_DROP_INS/$unit.d/90-contimg-hold.conf" ]; then put "$unit.held" yes; else put "$unit.held" no; fi
+  done;;
+start)
+  status=0
+  for unit; do
+    held=no
+    [ -f "$unit.held" ] && read -r held < "$unit.held"
+    if [ "$held" = yes ]; then echo "Assertion failed on job for $unit." >&2; status=1; else put "$unit" active; fi
+  done
+  exit $status;;
+reset-failed) ;;
+--version) echo "systemd 252 (252)";;
+*) echo "Unknown command verb $verb." >&2; exit 1;;
+esac
+"""
+# A container is a file ID.status that holds its state.
+_PODMAN = """#!/bin/sh
+cd "${0%/*}" || exit 1
+put() { echo "$2" > "$TMPDIR/stub.$$"; /bin/mv "$TMPDIR/stub.$$" "$1"; }
+case $1 in
+ps) for file in *.status; do echo "${file%.status}"; done;;
+container)
+  shift 2
+  printf '['
+  separator=
+  for id; do
+    [ -f "$id.status" ] || { echo "Error: no such container $id" >&2; exit 125; }
+    read -r status < "$id.status"
+    printf '%s{"Id": "%s", "Name": "%s", "State": {"Status": "%s"}, "Config": {}}' "$separator" "$id" "$id" "$status"
+    separator=,
+  done
+  printf ']';;
+stop) shift 3; put "$1.status" exited;;
+start) [ -f "$2.status" ] || exit 125; put "$2.status" running;;
+*) echo "Error: unrecognized command $1" >&2; exit 125;;
+esac
+"""
+
+
+def write_systemctl(folder: pathlib.Path, units: Mapping[str, str]) -> None:
+    """Write a ``systemctl``, with units that all run.
+
+    :param units: what triggers each, by its name; empty where nothing does.
+    """
+    _write(folder / "systemctl", _SYSTEMCTL)
+    for name, triggers in units.items():
+        (folder / name).write_text("active\n")
+        (folder / f"{name}.triggers").write_text(f"{triggers}\n")
+        (folder / f"{name}.held").write_text("no\n")
+
+
+def write_podman(folder: pathlib.Path, containers: Iterable[str]) -> None:
+    """Write a ``podman``, with containers that all run."""
+    _write(folder / "podman", _PODMAN)
+    for name in containers:
+        (folder / f"{name}.status").write_text("running\n")
+
+
+def _write(path: pathlib.Path, program: str) -> None:
+    path.parent.mkdir()
+    path.write_text(program)
+    path.chmod(0o755)
