@@ -96,6 +96,9 @@ def _transaction(path: str, place: Place) -> Iterator[sqlite3.Connection]:
     with failing("rewrite the paths in the database", path, _AS_BEFORE):
         connection = connect(place, timeout=_LONG_SECONDS)
         try:
+            connection.execute(
+                "PRAGMA main.synchronous = EXTRA"
+            )  # else a power loss brings the journal back, which undoes it
             connection.execute("BEGIN IMMEDIATE")
             yield connection
         finally:

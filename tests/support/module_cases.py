@@ -36,14 +36,13 @@ def replace_file(path, content, **_options):
 durable.replace_file = replace_file
 """
 #: A mutant: it writes row by row, without a transaction.
-_ROW_BY_ROW = """
-import sqlite3
-class Connection(sqlite3.Connection):
-    def execute(self, sql, *arguments):
-        words = sql.split()[:1]
-        return super().execute("SELECT 1" if words in (["BEGIN"], ["COMMIT"], ["ROLLBACK"]) else sql, *arguments)
-connect = sqlite3.connect
-sqlite3.connect = lambda *arguments, **options: connect(*arguments, **{"factory": Connection, **options})
+_ROW_BY_ROW = f"""
+import {_UTILS}._sqlite_connection as connection
+execute = connection.Connection.execute
+def without_transactions(self, sql, *arguments):
+    words = sql.split()[:1]
+    return execute(self, "SELECT 1" if words in (["BEGIN"], ["COMMIT"], ["ROLLBACK"]) else sql, *arguments)
+connection.Connection.execute = without_transactions
 """
 
 
@@ -172,6 +171,7 @@ import contextlib
 import {_UTILS}._new_database as new
 @contextlib.contextmanager
 def new_database(place, **_options):
+    open(place, "wb").close()
     yield place
 new.new_database = new_database
 """
@@ -203,7 +203,7 @@ def after_removal(root, path, backup_dir):
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=root)
     os.write(descriptor, content)
     os.close(descriptor)
-    back_up_file(root, path, backup_dir)
+    return back_up_file(root, path, backup_dir)
 backup.back_up_file = after_removal
 """
 
