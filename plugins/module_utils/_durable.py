@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_extended_attributes
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left, temporary_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -159,10 +160,10 @@ def ensure_private_directory(path: str) -> bool:
 
     :raises ContimgError: when a component cannot be made or is no directory.
     """
-    if os.path.isdir(path):
+    if kind_of(path) == stat.S_IFDIR:
         return False
     parent = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(parent):
+    if not kind_of(parent):
         ensure_private_directory(parent)
     with failing("make the folder", path):
         os.mkdir(path, 0o700)

@@ -46,6 +46,7 @@ def forked(work: Callable[[int], Any], count: int, workers: int) -> Generator[tu
 
     :param work: returns what ``marshal`` can carry. It must not use what is not made for use after a fork.
     :raises ContimgError: the first that ``work`` raised, or when a process ended without its answers.
+    :raises OSError: when a pipe or a process cannot be made or fails. No process is left then.
     """
     workers = min(workers, count)
     if workers <= 1:
@@ -60,26 +61,27 @@ def forked(work: Callable[[int], Any], count: int, workers: int) -> Generator[tu
     children: dict[int, int] = {}
     try:
         for _worker in range(workers):
-            answers, child = _started(work, queue, count=count, blocks=blocks)
-            children[answers] = child
+            _start(work, queue, children, count=count, blocks=blocks)
         yield from _gathered(list(children), count)
     finally:
-        os.close(queue)
-        for answers, child in children.items():
-            os.close(answers)
+        for descriptor in (queue, *children):
+            with contextlib.suppress(OSError):  # whatever its number, it is closed, and the processes must still end
+                os.close(descriptor)
+        for child in children.values():
             os.kill(child, signal.SIGTERM)
             os.waitpid(child, 0)
 
 
-def _started(work: Callable[[int], Any], queue: int, *, count: int, blocks: int) -> tuple[int, int]:
-    """Fork a process that works off the queue; return the pipe of its answers, and its number."""
+def _start(work: Callable[[int], Any], queue: int, children: dict[int, int], *, count: int, blocks: int) -> None:
+    """Fork a process that works off the queue; add it to the others, by the pipe of its answers. Raises OSError."""
     answers, give = os.pipe()
     with contextlib.suppress(OSError):  # then it waits sooner for its answers to be taken
         fcntl.fcntl(give, _F_SETPIPE_SZ, _PIPE_BYTES)
     child = os.fork()
     if child:
+        children[answers] = child
         os.close(give)
-        return answers, child
+        return
     status = 1
     gc.disable()  # it soon ends, and what it makes has no cycles
     try:
@@ -98,6 +100,9 @@ def _answer(work: Callable[[int], Any], index: int) -> tuple[bool, Any]:
         return True, work(index)
     except ContimgError as error:
         return False, (error.what, error.path, error.hint, error.details)
+    except OSError as error:
+        what = f"could not do its part of the work: {error.strerror or error} [errno {error.errno}]"
+        return False, (what, error.filename, "", {"errno": error.errno})
 
 
 def _send(pipe: int, index: int, answer: tuple[bool, Any]) -> None:

@@ -23,7 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, kind_of, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,17 +76,20 @@ class Backups:
         """Keep the files that are about to change, and note what they will be. Raises ContimgError."""
         files = self.written()
         for change in changes:
-            target = self.copy_of(change.file.path)
-            if not os.path.lexists(target):
-                ensure_private_directory(os.path.dirname(target))
-                with open_root(_root_of(change)) as root, folder_of(root, _below(change)) as (folder, name):
-                    _require(folder, name, change.file.content, change.file.path)
-                    _put(folder, name, change.file.content, path=target)
+            with failing("keep the file as it was", change.file.path, "No file was rewritten."):
+                self._keep_one(change, self.copy_of(change.file.path))
             known = files.setdefault(os.path.abspath(change.file.path), [])
             known += [] if _digest(change.after) in known else [_digest(change.after)]
         text = json.dumps({"files": files}, indent=2, sort_keys=True) + "\n"
         ensure_private_directory(self.folder)
         replace_file(self._journal, text.encode(), mode=0o600)
+
+    def _keep_one(self, change: Change, target: str) -> None:
+        if not kind_of(target):
+            ensure_private_directory(os.path.dirname(target))
+            with open_root(_root_of(change)) as root, folder_of(root, _below(change)) as (folder, name):
+                _require(folder, name, change.file.content, change.file.path)
+                _put(folder, name, change.file.content, path=target)
 
     def restore(self, *, check: bool) -> list[Return]:
         """Put every file back that is still what was written; one that somebody has changed since is kept.
@@ -134,7 +137,7 @@ def rewrite(changes: Sequence[Change], backups: Backups | None) -> None:
         backups.keep(changes)
     for number, change in enumerate(changes):
         try:
-            with open_root(_root_of(change)) as root, failing("open the file", change.file.path), folder_of(
+            with failing("rewrite the file", change.file.path), open_root(_root_of(change)) as root, folder_of(
                 root, _below(change)
             ) as (folder, name):
                 _require(folder, name, change.file.content, change.file.path)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors, forked
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import compositions
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_kinds import DEAD, language_of, line_kind
@@ -102,7 +102,8 @@ def take_inventory(roots: Sequence[str], *, exclude: Sequence[str], needle: Need
         found = [(trees.number, _packed(*_in_file(file, needle, variables))) for file in trees.read()]
         return found, trees.files, trees.unread, trees.missing
 
-    return _joined([answer for _share, answer in forked(look, shares, shares)])
+    with failing("look through it", roots[0] if roots else "."):
+        return _joined([answer for _share, answer in forked(look, shares, shares)])
 
 
 def _packed(references: Sequence[Reference], change: Change | None) -> tuple[Any, ...]:

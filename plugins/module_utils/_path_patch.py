@@ -8,7 +8,10 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,11 +25,12 @@ _ESCAPES = {b"\n": b"\\n", b"\t": b"\\t", b"\r": b"\\r", b'"': b'\\"', b"\\": b"
 
 def patch_root(paths: Iterable[str]) -> str:
     """Return the folder that a patch of trees is applied in: the checkout that holds them all, or their common folder."""
-    folders = [path if os.path.isdir(path) else os.path.dirname(path) for path in map(os.path.abspath, paths)]
+    kinds = {path: kind_of(path) for path in map(os.path.abspath, paths)}
+    folders = [path if kind == stat.S_IFDIR else os.path.dirname(path) for path, kind in kinds.items()]
     common = os.path.commonpath(folders) if folders else "/"
     folder = common
     while folder != "/":
-        if os.path.lexists(os.path.join(folder, ".git")):
+        if kind_of(os.path.join(folder, ".git")):
             return folder
         folder = os.path.dirname(folder)
     return common

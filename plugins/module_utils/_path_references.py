@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
@@ -21,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory imp
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle, shown
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_patch import patch_root, unified
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variable, Variables
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +102,7 @@ def _rewritten(changes: Sequence[Change], root: str, backup_dir: str | None, *, 
 
 
 def _restored(folder: str, *, check: bool) -> dict[str, Any]:
-    if not os.path.isdir(folder):
+    if kind_of(folder) != stat.S_IFDIR:
         raise ContimgError("is no folder of backups", path=folder, hint="Nothing was touched.")
     returned = Backups(folder).restore(check=check)
     back = [display(one.path) for one in returned if one.state == "back"]

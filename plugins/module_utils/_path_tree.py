@@ -12,10 +12,14 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    _Listed = tuple[str, bool, bool]
 
 __all__ = ["File", "Trees", "text_of"]
 
@@ -48,6 +52,14 @@ class File:
     def name(self) -> str:
         """The last part of the path."""
         return os.path.basename(self.path)
+
+
+def _listed(folder: int) -> list[_Listed]:
+    """Return the names in a directory, sorted, and whether each is a directory or a regular file. Raises OSError."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            (one.name, one.is_dir(follow_symlinks=False), one.is_file(follow_symlinks=False)) for one in entries
+        )
 
 
 @dataclass
@@ -85,20 +97,15 @@ class Trees:
         :raises ContimgError: when a root is neither a directory nor a file, or cannot be opened.
         """
         for root in _outermost(self.roots):
-            if not os.path.lexists(root):
+            kind = kind_of(root)
+            if not kind:
                 self.missing.append(root)
-                continue
-            try:
-                descriptor = os.open(root, _FOLDER)
-            except NotADirectoryError:
-                yield from self._single(root)
-                continue
-            except OSError as error:
-                raise ContimgError(f"could not be read: {error.strerror}", path=root) from error
-            try:
-                yield from self._folder(descriptor, root, "")
-            finally:
-                os.close(descriptor)
+            elif kind == stat.S_IFDIR:
+                with failing("read it", root), open_directory(root) as folder:
+                    yield from self._folder(folder, _listed(folder), root, "")
+            else:
+                with failing("read it", root):
+                    yield from self._single(root)
 
     def _is_ours(self) -> bool:
         self.number += 1
@@ -116,16 +123,14 @@ class Trees:
         if content is not None:
             yield File(path, "", content)
 
-    def _folder(self, folder: int, root: str, path: str) -> Iterator[File]:
-        with os.scandir(folder) as listed:
-            entries = sorted((entry.name, entry.is_dir(follow_symlinks=False), entry) for entry in listed)
-        for name, is_folder, entry in entries:
+    def _folder(self, folder: int, entries: Sequence[_Listed], root: str, path: str) -> Iterator[File]:
+        for name, is_folder, is_file in entries:
             below = f"{path}/{name}" if path else name
             if self._excluded(name, below):
                 continue
             if is_folder:
                 yield from self._subfolder(folder, name, root, below)
-            elif entry.is_file(follow_symlinks=False) and self._is_ours():
+            elif is_file and self._is_ours():
                 content = self._content(folder, name, f"{root}/{below}")
                 if content is not None:
                     yield File(root, below, content)
@@ -137,7 +142,12 @@ class Trees:
             self._not_read(f"{root}/{below}", error.strerror)
             return
         try:
-            yield from self._folder(descriptor, root, below)
+            entries = _listed(descriptor)
+        except OSError as error:
+            self._not_read(f"{root}/{below}", error.strerror)
+            entries = []
+        try:
+            yield from self._folder(descriptor, entries, root, below)
         finally:
             os.close(descriptor)
 

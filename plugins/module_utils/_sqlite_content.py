@@ -113,7 +113,7 @@ def content_of(
         jobs.insert(0, _Job("file"))
     if integrity != "none" or state.hot:
         jobs.insert(0, _Job(integrity if integrity != "none" else "quick"))
-    with contextlib.ExitStack() as held:
+    with failing("read the database", state.path), contextlib.ExitStack() as held:
         answers = dict(forked(_Worker(state, jobs, held), len(jobs), workers))
     done = [(job, answers[index]) for index, job in enumerate(jobs)]
     checked = [answer for job, answer in done if job.kind in _INTEGRITY]

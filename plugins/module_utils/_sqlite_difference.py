@@ -103,7 +103,7 @@ def joined(
     with here.connected() as connection, failing("read the database", here.path):
         starts = [_LOWEST, *_inner_starts(connection, table)]
     ranges = list(zip(starts, [start - 1 for start in starts[1:]] + [_HIGHEST]))
-    with contextlib.ExitStack() as held:
+    with failing("compare the database", here.path), contextlib.ExitStack() as held:
         join = _Join(here, there, table, affinities, held)
         for _index, (rows, other_rows, found) in forked(lambda index: join(ranges[index]), len(ranges), workers):
             yield rows, other_rows, [(bytes(digest), side, place) for digest, side, place in found]

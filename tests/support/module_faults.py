@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
 from ansible_collections.dsa110.contimg.tests.support import flushes
-from ansible_collections.dsa110.contimg.tests.support.module_run import BEGIN, run_module
+from ansible_collections.dsa110.contimg.tests.support.module_run import BEGIN, PLUGINS, run_module
 from ansible_collections.dsa110.contimg.tests.support.traced import (
     CALLS,
     SAID,
@@ -135,7 +135,8 @@ class Case:
             "variables": self.variables(),
         }
         function = "ansible_collections.dsa110.contimg.tests.support.module_run:reported"
-        return Work(function, arguments, self._log, self.follow, self.alone)
+        modules = (f"{PLUGINS}.modules.{self.module}",)
+        return Work(function, arguments, self._log, self.follow, self.alone, modules)
 
     def run(self) -> dict[str, Any]:
         """Run the module in this process, and return its result. Raises ContimgError."""

@@ -20,11 +20,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BEGIN", "reported", "run_module"]
+__all__ = ["BEGIN", "PLUGINS", "reported", "run_module"]
 
 #: A path that is looked at when a module has its parameters: what comes before it is Ansible's.
 BEGIN = "/the work of a module begins"
-_PLUGINS = "ansible_collections.dsa110.contimg.plugins"
+#: The package of what is run.
+PLUGINS = "ansible_collections.dsa110.contimg.plugins"
 
 
 class _EndedError(Exception):
@@ -63,11 +64,11 @@ def run_module(
     :param variables: further variables of the environment.
     :raises ContimgError: when the module fails, with its message.
     """
-    module = importlib.import_module(f"{_PLUGINS}.modules.{name}")
+    module = importlib.import_module(f"{PLUGINS}.modules.{name}")
     module.AnsibleModule = _Observed  # type: ignore[attr-defined]
     for place, value in (constants or {}).items():
         file, _colon, constant = place.partition(":")
-        setattr(importlib.import_module(f"{_PLUGINS}.module_utils.{file}"), constant, value)
+        setattr(importlib.import_module(f"{PLUGINS}.module_utils.{file}"), constant, value)
     asked = {**parameters, "_ansible_check_mode": check, "_ansible_diff": True}
     try:
         with mock.patch.dict(os.environ, variables or {}), patch_module_args(asked):

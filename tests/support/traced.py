@@ -75,8 +75,10 @@ _MANY = (
     + """
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 for line in sys.stdin:
-    name, arguments = json.loads(line)
+    name, arguments, modules = json.loads(line)
     function = loaded(name)
+    for module in modules:
+        importlib.import_module(module)
     child = os.fork()
     if not child:
         os.setpgid(0, 0)
@@ -103,6 +105,7 @@ class Work(NamedTuple):
     :ivar log: where strace writes.
     :ivar follow: whether its threads and processes are traced, too.
     :ivar alone: whether it sees no processes but its own: what it reads in ``/proc`` is then the same each time.
+    :ivar modules: what else is loaded before it begins.
     """
 
     function: str
@@ -110,6 +113,7 @@ class Work(NamedTuple):
     log: pathlib.Path
     follow: bool = True
     alone: bool = False
+    modules: tuple[str, ...] = ()
 
 
 class Call(NamedTuple):
@@ -210,7 +214,7 @@ def traced(work: Work, *options: str, prelude: str = "") -> Iterator[Running]:
     assert server.stdout is not None
     assert server.stderr is not None
     work.log.unlink(missing_ok=True)
-    server.stdin.write(json.dumps([work.function, work.arguments]) + "\n")
+    server.stdin.write(json.dumps([work.function, work.arguments, work.modules]) + "\n")
     process = int(server.stdout.readline())
     process = _number_here(server.pid, process) if work.alone else process
     follow = ["-f"] if work.follow else []
