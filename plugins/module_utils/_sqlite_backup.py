@@ -15,6 +15,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._new_database impor
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import READ_WRITE, Place, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 
 __all__ = ["BackupPlan", "back_up_database", "plan_backup"]
 
@@ -46,7 +47,7 @@ def plan_backup(path: str, backup_dir: str) -> BackupPlan:
     checksum = content_checksum(path)
     digest = checksum.rpartition(":")[2]
     target = os.path.join(backup_dir, with_ending(os.path.basename(path), f".{digest[:_DIGITS]}"))
-    return BackupPlan(path, checksum, target, os.path.exists(target) and content_checksum(target) == checksum)
+    return BackupPlan(path, checksum, target, kind_of(target) != 0 and content_checksum(target) == checksum)
 
 
 def back_up_database(plan: BackupPlan) -> str:
@@ -64,6 +65,14 @@ def back_up_database(plan: BackupPlan) -> str:
                 source.backup(copy)
             with contextlib.closing(connect(place)) as copy:  # which now has a schema
                 copy.execute("PRAGMA journal_mode = DELETE")
-        if content_checksum(temporary) != plan.checksum:
+        if _read_back(temporary, plan.target) != plan.checksum:
             raise ContimgError("the backup differs from the original", path=plan.target, hint=_UNTOUCHED)
     return plan.target
+
+
+def _read_back(temporary: str, target: str) -> str:
+    try:
+        return content_checksum(temporary)
+    except ContimgError as error:
+        what = f"the backup could not be read back: {error.what}"
+        raise ContimgError(what, path=target, hint=_UNTOUCHED, **error.details) from error

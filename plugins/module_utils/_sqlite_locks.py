@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ def lock_exclusively(descriptor: int) -> None:
 def checkpoints_kept_away(path: str) -> Iterator[None]:
     """Hold the checkpoint lock of a database in use, shared: its main file then stays as it is, writers go on."""
     shm = path + "-shm"
-    if not os.path.exists(shm):
+    if not kind_of(shm):
         yield
         return
     with failing("open the shared memory of the database", shm), _opened(shm) as descriptor:

@@ -51,6 +51,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks impor
     is_being_written,
     writers_kept_away,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +124,7 @@ def is_database(path: str) -> bool:
 def sidecars(path: str) -> tuple[str, ...]:
     """Return the paths of the ``-wal``, ``-shm`` and ``-journal`` that stand beside a database, wherever it really is."""
     real = real_path(path)
-    return tuple(real + suffix for suffix in SIDECARS if os.path.lexists(real + suffix))
+    return tuple(real + suffix for suffix in SIDECARS if kind_of(real + suffix))
 
 
 def _stat(path: str) -> os.stat_result:
@@ -297,12 +298,12 @@ def _moment(path: str) -> tuple[object, ...]:
 
     A writer may append to the WAL meanwhile: its tail is a transaction that is whole or is ignored.
     """
-    times = [os.stat(name) for name in (path, path + JOURNAL) if os.path.exists(name)]
+    found = [status_of(name) for name in (path, path + JOURNAL)]
     header = b""
     with open_beside(path, "-wal") as wal:
         if wal is not None:
             header = os.pread(wal, _WAL_HEADER_BYTES, 0)
-    return (header, *((status.st_mtime_ns, status.st_ctime_ns, status.st_size) for status in times))
+    return (header, *((status.st_mtime_ns, status.st_ctime_ns, status.st_size) for status in found if status))
 
 
 @contextlib.contextmanager

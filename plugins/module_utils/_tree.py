@@ -41,6 +41,7 @@ __all__ = [
     "read_folder",
     "require_folder",
     "scan",
+    "status_of",
     "tree_digest",
 ]
 
@@ -48,6 +49,7 @@ __all__ = [
 #: with a delayed allocation, and a device number with a reboot; those follow.
 IDENTITY = 44
 
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _VANISHED = (errno.ENOENT, errno.EINVAL)  # EINVAL: a link that became a file before it was read
 _FACTS = struct.Struct("<IIIQqqQIQQQ")
 _NAMES = ("mode", "uid", "gid", "size", "mtime_ns", "ctime_ns", "ino", "nlink", "dev", "blocks", "rdev")
@@ -353,18 +355,27 @@ def tree_digest(entries: Mapping[bytes, Entry]) -> str:
     return digest.hexdigest()
 
 
-def kind_of(path: str) -> int:
-    """Return the file type of what a name leads to: of a link itself where that leads nowhere, 0 where nothing stands.
+def status_of(path: str) -> os.stat_result | None:
+    """Return the status of what a name leads to: of a link itself where that leads nowhere, ``None`` where nothing stands.
+
+    A name that is too long for the file system stands nowhere.
 
     :raises ContimgError: when that cannot be found out; unlike ``os.path``, which then says that nothing is there.
     """
     with failing("look at it", path):
         for look in (os.stat, os.lstat):
             try:
-                return stat.S_IFMT(look(path).st_mode)
-            except (FileNotFoundError, NotADirectoryError):
-                pass
-    return 0
+                return look(path)
+            except OSError as error:
+                if error.errno not in _NOWHERE:
+                    raise
+    return None
+
+
+def kind_of(path: str) -> int:
+    """Return the file type of what a name leads to, 0 where nothing stands; see :func:`status_of`."""
+    status = status_of(path)
+    return 0 if status is None else stat.S_IFMT(status.st_mode)
 
 
 def require_folder(path: str, role: str) -> None:

@@ -83,7 +83,7 @@ started_at:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._container_hold import run_container_hold
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
@@ -102,7 +102,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with leased(module.params["run_id"], "container_hold", check=module.check_mode):
+        with failing("hold or release the containers", module.params["hold_file"]), leased(
+            module.params["run_id"], "container_hold", check=module.check_mode
+        ):
             result = run_container_hold(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -64,7 +64,7 @@ unasked:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import describe_containers
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 
 
 def main() -> None:
@@ -78,7 +78,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = describe_containers(module.params["names"], module.params["using"], module.params["leaving"])
+        with failing("look at the containers", "/"):
+            result = describe_containers(module.params["names"], module.params["using"], module.params["leaving"])
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

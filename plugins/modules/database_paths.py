@@ -98,7 +98,7 @@ totals:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._database_rewrite import run
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
@@ -116,7 +116,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with leased(module.params["run_id"], "database_paths", check=module.check_mode):
+        with failing(
+            "look for paths in the databases", next((one["path"] for one in module.params["databases"]), ".")
+        ), leased(module.params["run_id"], "database_paths", check=module.check_mode):
             result = run(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

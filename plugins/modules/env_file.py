@@ -153,7 +153,7 @@ kept_names:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import exposed_secrets, run
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
@@ -181,7 +181,9 @@ def main() -> None:
     )
     module.no_log_values.update(exposed_secrets(module.params))
     try:
-        with leased(module.params["run_id"], "env_file", check=module.check_mode):
+        with failing("edit the environment file", module.params["path"]), leased(
+            module.params["run_id"], "env_file", check=module.check_mode
+        ):
             result = run(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -85,7 +85,7 @@ checksums:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split, split_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
@@ -108,7 +108,9 @@ def main() -> None:
     )
     check = module.check_mode
     try:
-        with leased(module.params["run_id"], "hdf5_db_split", check=module.check_mode):
+        with failing("split the products database", module.params["products_db"]), leased(
+            module.params["run_id"], "hdf5_db_split", check=module.check_mode
+        ):
             result = split(split_options(module.params, check=check), check=check)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -69,7 +69,7 @@ checksums:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
@@ -89,7 +89,9 @@ def main() -> None:
     )
     names = ("products_db", "hdf5_db", "on_conflict", "backup_dir")
     try:
-        with leased(module.params["run_id"], "hdf5_db_unsplit", check=module.check_mode):
+        with failing("copy the index back into the products database", module.params["products_db"]), leased(
+            module.params["run_id"], "hdf5_db_unsplit", check=module.check_mode
+        ):
             result = unsplit(UnsplitOptions(*(module.params[name] for name in names)), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -91,7 +91,7 @@ unfiltered:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_groups import groups_report
 
 
@@ -108,7 +108,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = groups_report(**module.params)
+        with failing("read the groups of the HDF5 database", module.params["path"]):
+            result = groups_report(**module.params)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

@@ -76,7 +76,7 @@ coordinates:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
@@ -95,7 +95,9 @@ def main() -> None:
     options = dict(module.params)
     run_id = options.pop("run_id")
     try:
-        with leased(run_id, "hdf5_index", check=module.check_mode):
+        with failing("index the files of the directory", module.params["input_dir"]), leased(
+            run_id, "hdf5_index", check=module.check_mode
+        ):
             result = index_files(**options, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -79,7 +79,7 @@ held_by:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import run_lease
 
 
@@ -96,7 +96,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = run_lease(module.params, check=module.check_mode)
+        with failing("take or release the lease of this host", "/run"):
+            result = run_lease(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

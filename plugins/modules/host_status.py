@@ -98,7 +98,7 @@ phase:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_status import look
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import require_owned
 
@@ -118,9 +118,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        if not module.check_mode:
-            require_owned(module.params["run_id"])
-        result = look(module.params)
+        with failing("look at the host", module.params["run_dir"]):
+            if not module.check_mode:
+                require_owned(module.params["run_id"])
+            result = look(module.params)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

@@ -94,7 +94,7 @@ matches:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import audit
 
 
@@ -112,7 +112,8 @@ def main() -> None:
     )
     options = dict(module.params)
     try:
-        result = audit(options.pop("path"), options.pop("manifest"), **options)
+        with failing("compare the tree with its manifest", module.params["path"]):
+            result = audit(options.pop("path"), options.pop("manifest"), **options)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

@@ -118,7 +118,7 @@ record_file:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import PHASES, run_record
 
@@ -142,7 +142,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with leased(module.params["run_id"], "migration_record", check=module.check_mode):
+        with failing("read or write the record", module.params["run_dir"]), leased(
+            module.params["run_id"], "migration_record", check=module.check_mode
+        ):
             result = run_record(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

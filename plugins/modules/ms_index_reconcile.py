@@ -84,7 +84,7 @@ backup_file:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
 
@@ -104,7 +104,9 @@ def main() -> None:
     options = dict(module.params)
     run_id = options.pop("run_id")
     try:
-        with leased(run_id, "ms_index_reconcile", check=module.check_mode):
+        with failing("reconcile ms_index", module.params["products_db"]), leased(
+            run_id, "ms_index_reconcile", check=module.check_mode
+        ):
             result = reconcile(**options, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

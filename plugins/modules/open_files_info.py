@@ -69,7 +69,7 @@ complete:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree_watch import watch_trees
 
 
@@ -84,11 +84,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        found, changes = watch_trees(
-            module.params["paths"],
-            seconds=0 if module.check_mode else module.params["watch_seconds"],
-            writers_only=module.params["writers_only"],
-        )
+        with failing("look for open files", next(iter(module.params["paths"]), ".")):
+            found, changes = watch_trees(
+                module.params["paths"],
+                seconds=0 if module.check_mode else module.params["watch_seconds"],
+                writers_only=module.params["writers_only"],
+            )
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(

@@ -141,7 +141,7 @@ reserve:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._preflight import look
 
 
@@ -174,7 +174,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = look(module.params)
+        with failing("look at the host", module.params["state_src"]):
+            result = look(module.params)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

@@ -62,7 +62,7 @@ open_in:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal import remove_unchanged
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 
 
@@ -81,7 +81,9 @@ def main() -> None:
     options = dict(module.params)
     run_id = options.pop("run_id")
     try:
-        with leased(run_id, "sqlite_remove", check=module.check_mode):
+        with failing("remove the database", module.params["path"]), leased(
+            run_id, "sqlite_remove", check=module.check_mode
+        ):
             result = remove_unchanged(**options, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -149,7 +149,7 @@ lost_access:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._database_map import report
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 
 
 def main() -> None:
@@ -178,7 +178,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = report(module.params)
+        with failing("compare the databases", module.params["src"]):
+            result = report(module.params)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

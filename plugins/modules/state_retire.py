@@ -132,7 +132,7 @@ tombstone:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire, retire_options
 
@@ -160,7 +160,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with leased(module.params["run_id"], "state_retire", check=module.check_mode):
+        with failing("retire the old state", module.params["src"]), leased(
+            module.params["run_id"], "state_retire", check=module.check_mode
+        ):
             result = retire(retire_options(module.params), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

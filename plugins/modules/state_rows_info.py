@@ -114,6 +114,7 @@ unreadable:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import report
 
 
@@ -130,7 +131,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, **report(module.params))
+    try:
+        with failing("count the rows", module.params["path"]):
+            result = report(module.params)
+    except ContimgError as error:
+        module.fail_json(**error.result())
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

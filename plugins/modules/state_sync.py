@@ -190,7 +190,7 @@ identical:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import LOSSES
@@ -225,7 +225,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with leased(module.params["run_id"], "state_sync", check=module.check_mode):
+        with failing("copy", module.params["dest"]), leased(
+            module.params["run_id"], "state_sync", check=module.check_mode
+        ):
             result = synchronize(options_from(module.params), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -79,7 +79,7 @@ logs:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import run_hold
 
@@ -98,7 +98,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with leased(module.params["run_id"], "unit_hold", check=module.check_mode):
+        with failing("hold or release the units", module.params["hold_file"]), leased(
+            module.params["run_id"], "unit_hold", check=module.check_mode
+        ):
             result = run_hold(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

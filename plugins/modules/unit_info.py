@@ -68,7 +68,7 @@ units:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import asked_for, read_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import describe_units
 
@@ -85,8 +85,9 @@ def main() -> None:
     )
     hold_file = module.params["hold_file"]
     try:
-        held = asked_for(read_memory(hold_file)) if hold_file else []
-        units = describe_units(module.params["names"], module.params["using"], remembered=held)
+        with failing("look at the units", module.params["hold_file"] or "/"):
+            held = asked_for(read_memory(hold_file)) if hold_file else []
+            units = describe_units(module.params["names"], module.params["using"], remembered=held)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, units=units)

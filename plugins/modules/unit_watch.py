@@ -98,7 +98,7 @@ matches:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import DEFAULT_PATTERNS, watch, watch_options
 
 
@@ -120,7 +120,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = watch(watch_options(module.params), check=module.check_mode)
+        with failing("watch the units", "/"):
+            result = watch(watch_options(module.params), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import pathlib
@@ -79,6 +80,16 @@ def test_ansible_doc_shows_every_module_of_the_installed_collection(installed: p
     shown = json.loads(command("ansible-doc", "--json", *names, ANSIBLE_COLLECTIONS_PATH=str(installed / "installed")))
     assert sorted(shown) == names
     assert [name for name, doc in shown.items() if not (doc["examples"] and doc["return"])] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_error_of_the_system_or_of_sqlite_leaves_a_module_as_a_traceback(name: str) -> None:
+    source = ast.parse((ROOT / "plugins" / "modules" / f"{name}.py").read_text())
+    (main,) = (one for one in source.body if isinstance(one, ast.FunctionDef) and one.name == "main")
+    (attempt,) = (one for one in main.body if isinstance(one, ast.Try))
+    (within,) = attempt.body
+    assert isinstance(within, ast.With)
+    assert ast.unparse(within.items[0].context_expr).startswith("failing(")
 
 
 # Keys that Ansible reads itself in the result of a task. A module that returns one with another meaning changes the task's fate.
