@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -223,7 +224,7 @@ def obstacle_of(container: Container, leaving: Sequence[str]) -> str:
     why = "keeps the mounts and the environment that it was created with" if binding else "is removed when it stops"
     if container.compose is None:
         return f"{why}, and no compose project could create it again"
-    missing = [path for path in container.compose.files if not os.path.isfile(path)]
+    missing = [path for path in container.compose.files if not is_file(path)]
     if missing:
         return f"{why}, and {', '.join(missing)}, which created it, is not there"
     if not compose_program(container.engine):
@@ -260,11 +261,11 @@ def _naming(compose: Compose | None, paths: Sequence[str]) -> list[str]:
     """Return the files of a project that name one of the paths: compose files, and the environment files that they name."""
     if compose is None:
         return []
-    texts = {file: _text(file) for file in compose.files if os.path.isfile(file)}
+    texts = {file: _text(file) for file in compose.files if is_file(file)}
     named = [name for text in texts.values() for name in environment_files_in(text)]
     for name in named + list(compose.environment_files or [".env"]):
         file = os.path.join(compose.directory, name)
-        if os.path.isfile(file):
+        if is_file(file):
             texts[file] = _text(file)
     return [file for file, text in texts.items() if any(names_path(text, path) for path in paths)]
 

@@ -19,7 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_newest impo
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import Relation, relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import changed_tables
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import require_folder
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, require_folder, target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -92,10 +92,7 @@ def locate(src: str, dest: str, databases: Sequence[Mapped]) -> tuple[Located, .
     require_folder(src, "source")
     require_separate(src, dest)
     _refuse_unified(src)
-    found = {
-        mapped.name: [place for place in mapped.src if os.path.lexists(os.path.join(src, place))]
-        for mapped in databases
-    }
+    found = {mapped.name: [place for place in mapped.src if is_there(os.path.join(src, place))] for mapped in databases}
     wrong = [_complaint(mapped, found[mapped.name]) for mapped in databases]
     if any(wrong):
         hint = f"{_UNTOUCHED} Correct contimg_databases, or move what is not in use out of the way."
@@ -133,7 +130,7 @@ def _located(src: str, dest: str, mapped: Mapped, found: Sequence[str]) -> Locat
 
 def _refuse_unified(src: str) -> None:
     path = os.path.join(src, "pipeline.sqlite3")
-    if os.path.exists(path) and is_database(path):
+    if target_exists(path) and is_database(path):
         raise ContimgError(
             "is the newer unified layout, where one database holds what this move would split",
             path=path,
@@ -192,7 +189,7 @@ def _facts(one: Located, relation: str, action: str, check: str = "not checked")
 
 
 def _judge(one: Located, decision: str | None, ours: Ours, *, relations: bool, integrity: str) -> dict[str, Any]:
-    exists = os.path.exists(one.dest_path)
+    exists = target_exists(one.dest_path)
     check = _checked(one.src_path, one.integrity or integrity)
     if not exists:
         return _facts(one, "absent", action_for("absent", None, ours=False), check)
@@ -206,7 +203,7 @@ def _judge(one: Located, decision: str | None, ours: Ours, *, relations: bool, i
 
 def _judge_lacking(one: Located, decision: str | None, ours: Ours) -> dict[str, Any]:
     """Judge a database that the source lacks: one that a split of an earlier run has made is removed, if it is as it was."""
-    if one.name not in ours.names or not os.path.exists(one.dest_path) or not os.stat(one.dest_path).st_size:
+    if one.name not in ours.names or not target_exists(one.dest_path) or not os.stat(one.dest_path).st_size:
         return _facts(one, "absent", "absent")
     unchanged = ours.is_unchanged(one)
     action = {"keep_dest": "keep", "take_source": "remove"}.get(decision or "", "remove" if unchanged else "undecided")
@@ -251,7 +248,7 @@ def _require_direct(src: str, dest: str, located: Sequence[Located]) -> None:
     """Check that no database of either side is reached through a symbolic link. Raises ContimgError."""
     for one in located:
         for root, place in ((src, one.src), (dest, one.dest)):
-            if os.path.lexists(os.path.join(root, place)):
+            if is_there(os.path.join(root, place)):
                 require_direct(root, place, state=_UNTOUCHED)
 
 

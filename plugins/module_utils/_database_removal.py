@@ -25,7 +25,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks impor
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, sidecars
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name, proves_itself
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_name, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    is_directory,
+    is_there,
+    open_below,
+    open_name,
+    open_root,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,8 +105,8 @@ def remove_unchanged(*, path: str, checksum: str, backup_dir: str, require_proof
             raise ContimgError(f"has changed: its content is {found}, not {checksum}", path=path, hint=hint)
 
     folder = os.path.dirname(os.path.abspath(path))
-    undone = not check and os.path.isdir(folder) and put_back(folder)
-    if not checksum or not os.path.lexists(path):
+    undone = not check and is_directory(folder) and put_back(folder)
+    if not checksum or not is_there(path):
         return {"changed": undone, "backup_file": "", "open_in": [], "diff": {}}
     users, backup = users_of(path)[0], ""
     if check:

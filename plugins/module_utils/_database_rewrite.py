@@ -39,6 +39,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -210,7 +211,7 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     """
     moves = Moves([(pair["from"], pair["to"]) for pair in parameters["repoint"]])
     asked = {one["path"]: _readable(one["path"], one["preview_from"], check=check) for one in parameters["databases"]}
-    found = {path: paths_in(readable, moves) for path, readable in asked.items() if os.path.lexists(readable)}
+    found = {path: paths_in(readable, moves) for path, readable in asked.items() if is_there(readable)}
     rewriting = parameters["state"] == "rewritten"
     for path in asked.values() if rewriting else ():
         require_own_place(path)
@@ -237,7 +238,7 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
 
 def _readable(path: str, source: str | None, *, check: bool) -> str:
     """Return the database to read: in check mode, where it will be copied from if it is not there yet."""
-    return source if check and source is not None and not os.path.exists(path) else path
+    return source if check and source is not None and not target_exists(path) else path
 
 
 def _diff(columns: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -29,6 +29,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env_undo import Jo
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._git_index import tracking_checkout
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import group_id, user_id
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_link, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,7 +198,7 @@ def _diff(found: _Found, after: bytes, *, ownership: Ownership, veil: Veil) -> d
 
 
 def _read(path: str, *, create: bool) -> _Found:
-    if create and not os.path.lexists(path) and os.path.isdir(os.path.dirname(path) or "."):
+    if create and not is_there(path) and is_directory(os.path.dirname(path) or "."):
         return _Found(path)
     hint = f"{_UNTOUCHED} Name an existing environment file, or create it."
     content, status = read_with_status(path, "read the environment file", hint=hint)
@@ -209,7 +210,7 @@ def _read(path: str, *, create: bool) -> _Found:
 def _require_unchanged(found: _Found) -> None:
     """Raise where somebody else has edited the file since it was read: his change would be lost."""
     if found.status is None:
-        same = not os.path.lexists(found.path)
+        same = not is_there(found.path)
     else:
         with failing("look at the environment file", found.path, _UNTOUCHED):
             now = os.stat(found.path, follow_symlinks=False)
@@ -228,7 +229,7 @@ def _safe_target(path: str) -> str:
     """Return the file to edit: a link's target, where nobody else can redirect the link."""
     target = path
     for _link in range(_MOST_LINKS):
-        if not os.path.islink(target):
+        if not is_link(target):
             return target
         _require_own_folder(target, asked=path)
         with failing("read the link", target, _UNTOUCHED):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Optional, Tuple
@@ -20,6 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, mjd_of, parsed, source
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import columns_of, reading, text_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -195,6 +195,6 @@ def _group(files: Sequence[File], *, check_files: bool) -> Group:
     group = Group(mjd=files[0][0], on_disk=0 if check_files else -1)
     for _mjd, subband, group_id, path in files:
         group.add(text_of(group_id), subband)
-        if check_files and os.path.exists(path):
+        if check_files and target_exists(path):
             group.on_disk += 1
     return group

@@ -32,6 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import read_header
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 
 if TYPE_CHECKING:
     from typing import Any
@@ -135,7 +136,7 @@ class SplitPlan:
 
 def exists(path: str) -> bool:
     """Tell whether there is a database: an empty file, which an application leaves that has only connected, is none."""
-    return os.path.exists(path) and os.stat(path).st_size > 0
+    return target_exists(path) and os.stat(path).st_size > 0
 
 
 def make_split_plan(options: SplitOptions) -> SplitPlan:

@@ -27,6 +27,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, sidecars
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_file, is_there, target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ def split_options(values: Mapping[str, Any], *, check: bool) -> SplitOptions:
     places = {}
     for name in ("products_db", "hdf5_db"):
         preview = (values["preview_from"] or {}).get(name)
-        places[name] = preview if check and preview and not os.path.exists(values[name]) else values[name]
+        places[name] = preview if check and preview and not target_exists(values[name]) else values[name]
     return SplitOptions(
         products=places["products_db"],
         hdf5=places["hdf5_db"],
@@ -98,9 +99,9 @@ def is_split_of(hdf5: str, backups: str) -> bool:
     :raises ContimgError: when the HDF5 database cannot be read.
     """
     wanted = content_checksum(hdf5)
-    for name in sorted(os.listdir(backups)) if os.path.isdir(backups) else []:
+    for name in sorted(os.listdir(backups)) if is_directory(backups) else []:
         copy = os.path.join(backups, name)
-        if os.path.isfile(copy) and is_database(copy) and _made_again(copy) == wanted:
+        if is_file(copy) and is_database(copy) and _made_again(copy) == wanted:
             return True
     return False
 
@@ -120,13 +121,13 @@ def refuse_places(products: str, hdf5: str) -> None:
 
     :raises ContimgError: when there is no products database, both are one, or the HDF5 database's place holds something else.
     """
-    if not os.path.exists(products):
+    if not target_exists(products):
         raise ContimgError("the products database does not exist", path=products, hint=_UNTOUCHED)
-    if os.path.lexists(hdf5) and not os.path.exists(hdf5):
+    if is_there(hdf5) and not target_exists(hdf5):
         raise ContimgError("is a symbolic link to nothing", path=hdf5, hint=f"{_UNTOUCHED} Remove or correct it.")
     for path in (products, hdf5):
         require_own_place(path)
-    if os.path.exists(hdf5) and os.path.samefile(hdf5, products):
+    if target_exists(hdf5) and os.path.samefile(hdf5, products):
         raise ContimgError("is the products database itself", path=hdf5, hint=_UNTOUCHED)
     left = [] if exists(hdf5) else [path for path in sidecars(hdf5) if not path.endswith("-shm")]
     if left:

@@ -33,6 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_place import lasting_place, open_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._reserve import replace_with_reserve, with_reserve
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -183,7 +184,7 @@ def hold_files() -> set[str]:
     with open_place(lasting_place(), make=False) as place, failing("read which holds there are", lasting_place()):
         entries = [] if place is None else [name for name in os.listdir(place) if name.startswith(_ENTRY)]
         registered = {os.readlink(name, dir_fd=place) for name in entries}
-    return {*_notes(), *(path for path in registered if os.path.lexists(path))}
+    return {*_notes(), *(path for path in registered if is_there(path))}
 
 
 def holders() -> dict[str, str]:

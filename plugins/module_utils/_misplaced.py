@@ -20,6 +20,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content imp
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database, open_readonly
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import clear_backups
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    is_directory,
+    is_file,
+    is_link,
+    is_there,
+    target_exists,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -64,21 +71,19 @@ def misplaced(
 
 def _finish_interrupted(places: list[str]) -> None:
     for folder in {folder for place in places for folder in glob.glob(os.path.dirname(os.path.abspath(place)))}:
-        if os.path.isdir(folder):
+        if is_directory(folder):
             put_back(folder)
 
 
 def _found(databases: list[str], places: list[str]) -> list[str]:
     """Return the candidates: regular files that are databases, or empty, and none of the real ones under any name."""
-    real = {_inode(path) for path in databases if os.path.exists(path)}
-    paths = {
-        os.path.abspath(path) for place in places for path in ([place] if os.path.lexists(place) else glob.glob(place))
-    }
+    real = {_inode(path) for path in databases if target_exists(path)}
+    paths = {os.path.abspath(path) for place in places for path in ([place] if is_there(place) else glob.glob(place))}
     return sorted(
         path
         for path in paths
-        if os.path.isfile(path)
-        and not os.path.islink(path)
+        if is_file(path)
+        and not is_link(path)
         and not path.endswith(SIDECARS)
         and _inode(path) not in real
         and (os.stat(path).st_size == 0 or is_database(path))
@@ -106,7 +111,7 @@ def _judged(path: str, real: dict[str, str]) -> dict[str, Any]:
 def _relation(path: str, counterpart: str) -> str:
     if os.stat(path).st_size == 0 or not _has_rows(path):
         return "empty"
-    return relate(path, counterpart).kind if counterpart and os.path.exists(counterpart) else "unknown"
+    return relate(path, counterpart).kind if counterpart and target_exists(counterpart) else "unknown"
 
 
 def _has_rows(path: str) -> bool:

@@ -31,6 +31,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_link
 
 if TYPE_CHECKING:
     import sqlite3
@@ -104,7 +105,7 @@ def _sets(root: str) -> Iterator[str]:
 
     No link is followed: a set has one path, under which it is registered.
     """
-    if not os.path.isdir(root):
+    if not is_directory(root):
         hint = f"{_UNTOUCHED} Is its file system mounted? Name roots that exist."
         raise ContimgError("is not a directory", path=root, hint=hint)
     with failing("read the directory of measurement sets", root, _UNTOUCHED), os.scandir(root) as entries:
@@ -173,7 +174,7 @@ def _first_link(path: str, roots: Iterable[str]) -> str:
     place = root
     for name in path[len(root) + 1 :].split("/"):
         place = f"{place}/{name}"
-        if os.path.islink(place):
+        if is_link(place):
             return place
     return ""
 

@@ -36,6 +36,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units im
 from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import private_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import existing_parent
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import survey_hold
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_limits import LIMIT_PROPERTIES, limits_of
@@ -132,7 +133,7 @@ def _expected(values: Mapping[str, Any], units: Mapping[str, State]) -> Judged:
         + [os.path.join(values["state_dest"], one["dest"])]
         for one in databases
     }
-    present = {name for name, paths in places.items() if any(map(os.path.exists, paths))}
+    present = {name for name, paths in places.items() if any(map(target_exists, paths))}
     made = {"hdf5"} if "products" in present else set()  # by the split
     return judge_expected(values["expect_open"], units, mapped=set(places), present=present | made)
 
@@ -143,13 +144,13 @@ def _places(values: Mapping[str, Any], survey: HoldSurvey) -> list[Place]:
     logs = any(is_within(path, src) for path in logs_of_units(survey.listed))
     return [
         Place("contimg_state_dest", dest, apart=False),
-        *([Place(_BESIDE, os.path.dirname(dest), apart=False)] if os.path.isdir(dest) else []),
+        *([Place(_BESIDE, os.path.dirname(dest), apart=False)] if is_directory(dest) else []),
         Place("contimg_run_dir", values["run_dir"]),
         Place(_private_variable(), private_place()),
         *(Place("contimg_env_file", path, replaced=True) for path in [values["env_file"]] if path),
         *(Place("contimg_env_files", path, replaced=True) for path in values["env_files"]),
         *(Place("contimg_unit_files", path, replaced=True) for path in values["unit_files"]),
-        *(Place("contimg_code_paths", path) for path in values["code_paths"] if os.path.exists(path)),
+        *(Place("contimg_code_paths", path) for path in values["code_paths"] if target_exists(path)),
         *([Place("contimg_units (their hold)", _HOLDS)] if survey.listed else []),
         *([Place("contimg_units (where they log)", _SETTINGS)] if logs else []),
     ]
@@ -178,6 +179,6 @@ def _room(values: Mapping[str, Any], judged: Judged) -> dict[str, int]:
     needs = needs_of(sizes, taken, run_dir=run_dir, dest=dest, private=private, vacuum=values["vacuum"])
     names = {run_dir: "contimg_run_dir", private: _private_variable(), dest: "contimg_state_dest"}
     judged.obstacles += space_obstacles(needs, names)
-    if not os.path.isdir(private):
+    if not is_directory(private):
         judged.obstacles.append(f"{_private_variable()}: {private} does not exist. Make it, or name another place.")
     return reserve_of(needs)

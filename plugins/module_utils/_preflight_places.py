@@ -12,6 +12,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import disp
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, room_at, shortages
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import directory_obstacle, replacing_obstacle
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def sizes_of(src: str, dest: str, databases: Iterable[Mapping[str, object]]) -> 
 
 
 def _members(path: str) -> dict[str, int]:
-    return {suffix: os.path.getsize(path + suffix) for suffix in ("", *SIDECARS) if os.path.isfile(path + suffix)}
+    return {suffix: os.path.getsize(path + suffix) for suffix in ("", *SIDECARS) if is_file(path + suffix)}
 
 
 def _private(members: Mapping[str, int]) -> int:

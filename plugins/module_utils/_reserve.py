@@ -16,6 +16,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     sync_directory,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ def keep_reserve(directory: str) -> None:
     """Make the reserve of a run directory, unless it is there. Raises ContimgError when there is no room for it."""
     ensure_private_directory(directory)
     path = os.path.join(directory, _NAME)
-    if os.path.lexists(path):
+    if is_there(path):
         return
     try:
         replace_file(path, os.urandom(_BYTES), mode=0o600)  # random: a file system may compress it

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_owner import acting_for, owner_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_link
 
 if TYPE_CHECKING:
     from typing import Any
@@ -91,7 +92,7 @@ def require_own_place(path: str) -> None:
     :raises ContimgError: naming where it leads; nothing was changed.
     """
     real = os.path.realpath(path)
-    if os.path.islink(path) and os.path.dirname(real) != os.path.realpath(os.path.dirname(os.path.abspath(path))):
+    if is_link(path) and os.path.dirname(real) != os.path.realpath(os.path.dirname(os.path.abspath(path))):
         hint = f"Nothing was changed. Put the database itself there, or name {real} if that is the one to be changed."
         raise ContimgError(f"is a symbolic link out of its directory, to {real}", path=path, hint=hint)
 

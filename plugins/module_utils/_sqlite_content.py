@@ -33,6 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import
     table_names,
     table_of,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -267,7 +268,7 @@ def _page_count(state: Snapshot) -> int:
 
 
 def _size(path: str) -> int:
-    return os.stat(path).st_size if os.path.exists(path) else 0
+    return os.stat(path).st_size if target_exists(path) else 0
 
 
 def _file_checksum(path: str) -> str:

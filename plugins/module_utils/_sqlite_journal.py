@@ -35,6 +35,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks impor
     PAUSE_SECONDS,
     is_being_written,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +135,7 @@ def _what_is_wrong(path: str, name: bytes) -> str:
             " Whether that transaction was committed can only be seen where this name leads to that file"
         )
     here = os.path.join(folder, os.fsdecode(os.path.basename(name)))
-    if not os.path.lexists(here):
+    if not is_there(here):
         return (
             f"{known} is not there."
             " SQLite takes such a transaction for committed; a copy that has left that file behind looks the same, and is torn"
@@ -158,7 +159,7 @@ def _what_is_wrong_with(folder: str, journal: bytes, children: list[bytes]) -> s
     if journal not in names:
         return "what it names as its super-journal does not name it"
     places = [os.path.join(folder, os.fsdecode(name)) for name in names]
-    strange = [place for place in places if os.path.lexists(place) and not _is_regular(place)]
+    strange = [place for place in places if is_there(place) and not _is_regular(place)]
     return f"the journal of another of them, {display(strange[0])}, is not a regular file" if strange else ""
 
 

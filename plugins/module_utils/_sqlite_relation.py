@@ -23,6 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_difference 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted, table_names, table_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 
 if TYPE_CHECKING:
     import sqlite3
@@ -84,7 +85,7 @@ def relate(path: str, other: str, *, sample: int = 5, workers: int | None = None
     :param workers: how many processes read; ``None`` for as many as there are processors, four at most.
     :raises ContimgError: when either cannot be read.
     """
-    if not os.path.exists(path):
+    if not target_exists(path):
         return Relation("absent")
     with snapshot(path) as here, snapshot(other) as there:
         with _Sides(here, there, sample, workers or available_processors()) as sides:

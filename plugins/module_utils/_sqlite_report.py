@@ -12,6 +12,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe_all
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ def find_databases(path: str, *, recurse: bool) -> list[str]:
 
     :raises ContimgError: when it does not exist, or a file that is named as a database is none.
     """
-    if not os.path.isdir(path):
+    if not is_directory(path):
         return [path]
     return [name for name in _files(path, recurse=recurse) if _is_one(name)]
 
@@ -53,9 +54,9 @@ def _is_one(path: str) -> bool:
 
 
 def _counterpart(path: str, *, root: str, other: str) -> str:
-    if not os.path.isdir(other):
+    if not is_directory(other):
         return other
-    return os.path.join(other, os.path.relpath(path, root) if os.path.isdir(root) else os.path.basename(path))
+    return os.path.join(other, os.path.relpath(path, root) if is_directory(root) else os.path.basename(path))
 
 
 def report(
@@ -80,7 +81,7 @@ def report(
 
 
 def _relation(path: str, other: str, workers: int | None) -> dict[str, Any]:
-    if not os.path.exists(other):
+    if not target_exists(other):
         return {"relation": "ahead", "tables": {}, "missing": True}
     found = relate(path, other, workers=workers)
     return {"relation": found.kind, "tables": found.as_dict(), "missing": False}

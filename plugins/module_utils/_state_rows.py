@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database, snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root, scan, tree_digest
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, open_root, scan, tree_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def rows_of(
     """
     found = Rows()
     for name, place in places.items():
-        if os.path.lexists(os.path.join(root, place)):
+        if is_there(os.path.join(root, place)):
             found.paths[name] = os.path.join(root, place)
     _find_others(found, root, exclude)
     for name in sorted(found.paths):

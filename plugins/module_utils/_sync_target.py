@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, kind_of, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def made_target(dest: str) -> Iterator[int]:
     :raises ContimgError: naming what could not be made.
     """
     missing = [os.path.abspath(dest)]
-    while not os.path.lexists(os.path.dirname(missing[-1])):
+    while not is_there(os.path.dirname(missing[-1])):
         missing.append(os.path.dirname(missing[-1]))
     for path in reversed(missing):
         with failing("make the destination", path):

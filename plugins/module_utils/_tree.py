@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "IDENTITY",
@@ -31,7 +31,11 @@ __all__ = [
     "entry_at",
     "entry_of",
     "folder_of",
+    "is_directory",
     "is_excluded",
+    "is_file",
+    "is_link",
+    "is_there",
     "kind_of",
     "name_of",
     "open_below",
@@ -42,6 +46,7 @@ __all__ = [
     "require_folder",
     "scan",
     "status_of",
+    "target_exists",
     "tree_digest",
 ]
 
@@ -376,6 +381,45 @@ def kind_of(path: str) -> int:
     """Return the file type of what a name leads to, 0 where nothing stands; see :func:`status_of`."""
     status = status_of(path)
     return 0 if status is None else stat.S_IFMT(status.st_mode)
+
+
+def is_there(path: str) -> bool:
+    """Return whether anything has this name, be it a link that leads nowhere.
+
+    :raises ContimgError: when that cannot be found out, as of all these; ``os.path`` then says that nothing is there.
+    """
+    return _kind(os.lstat, path) != 0
+
+
+def is_link(path: str) -> bool:
+    """Return whether a name is a symbolic link. Raises ContimgError."""
+    return _kind(os.lstat, path) == stat.S_IFLNK
+
+
+def target_exists(path: str) -> bool:
+    """Return whether a name leads to anything. Raises ContimgError."""
+    return _kind(os.stat, path) != 0
+
+
+def is_directory(path: str) -> bool:
+    """Return whether a name leads to a directory. Raises ContimgError."""
+    return _kind(os.stat, path) == stat.S_IFDIR
+
+
+def is_file(path: str) -> bool:
+    """Return whether a name leads to a regular file. Raises ContimgError."""
+    return _kind(os.stat, path) == stat.S_IFREG
+
+
+def _kind(look: Callable[[str], os.stat_result], path: str) -> int:
+    """Return the file type that is seen, 0 where nothing stands or links lead in circles."""
+    with failing("look at it", path):
+        try:
+            return stat.S_IFMT(look(path).st_mode)
+        except OSError as error:
+            if error.errno not in (*_NOWHERE, errno.ELOOP):
+                raise
+    return 0
 
 
 def require_folder(path: str, role: str) -> None:

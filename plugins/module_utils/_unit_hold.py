@@ -31,6 +31,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, run, show, systemctl
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
     is_template,
@@ -173,7 +174,7 @@ def _obstacles(names: Iterable[str], shown: Mapping[str, Mapping[str, str]]) -> 
 
 
 def _is_gone(facts: Mapping[str, str]) -> bool:
-    return bool(facts["FragmentPath"]) and not os.path.exists(facts["FragmentPath"])
+    return bool(facts["FragmentPath"]) and not target_exists(facts["FragmentPath"])
 
 
 @dataclass(frozen=True)
@@ -363,7 +364,7 @@ def _apply_release(memory: Memory, start: Sequence[str], hold_file: str, timeout
     for name in {*memory.units, *held_units(hold_file)} - _held_by_others(hold_file).keys():
         remove_drop_in(name)
     systemctl("daemon-reload")
-    logs = {path: os.stat(path).st_size if os.path.exists(path) else 0 for path in logs_of_units(start)}
+    logs = {path: os.stat(path).st_size if target_exists(path) else 0 for path in logs_of_units(start)}
     if start:
         run(["systemctl", "reset-failed", "--", *start])
     after = {name: facts["After"].split() for name, facts in show(start, ("After",)).items()}

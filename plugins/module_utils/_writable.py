@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import mounts_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, open_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,7 +99,7 @@ def replacing_obstacle(path: str) -> str:
 def _blocked(path: str) -> tuple[str, str]:
     """Return a directory or its nearest parent that exists, and why nothing can be written in it."""
     there = path
-    while not os.path.lexists(there):
+    while not is_there(there):
         there = os.path.dirname(there)
     try:
         folder = os.open(there, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC)
