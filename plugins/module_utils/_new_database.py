@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import temporary_file
 
 if TYPE_CHECKING:
@@ -37,7 +37,13 @@ def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
         model = None if like is None else os.stat(like)
         if model is not None:  # so SQLite works on it with the rights of that user
             os.fchown(descriptor, model.st_uid, model.st_gid)
-        yield os.path.join(folder_path, os.fsdecode(temporary))
+        path = os.path.join(folder_path, os.fsdecode(temporary))
+        try:
+            yield path
+        except ContimgError as error:
+            if error.path is None or not error.path.startswith(display(path)):
+                raise
+            raise ContimgError(error.what, path=place, hint=error.hint, **error.details) from error
         if model is not None:
             os.fchmod(descriptor, model.st_mode & 0o7777)
         os.fsync(descriptor)

@@ -65,14 +65,6 @@ def back_up_database(plan: BackupPlan) -> str:
                 source.backup(copy)
             with contextlib.closing(connect(place)) as copy:  # which now has a schema
                 copy.execute("PRAGMA journal_mode = DELETE")
-        if _read_back(temporary, plan.target) != plan.checksum:
+        if content_checksum(temporary) != plan.checksum:
             raise ContimgError("the backup differs from the original", path=plan.target, hint=_UNTOUCHED)
     return plan.target
-
-
-def _read_back(temporary: str, target: str) -> str:
-    try:
-        return content_checksum(temporary)
-    except ContimgError as error:
-        what = f"the backup could not be read back: {error.what}"
-        raise ContimgError(what, path=target, hint=_UNTOUCHED, **error.details) from error
