@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import entry_at, is_excluded, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import entry_at, is_directory, is_excluded, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ def excluded_databases(src: str, databases: Sequence[Mapping[str, Any]], exclude
 
     :raises ContimgError: when the source cannot be opened.
     """
-    if not (exclude and os.path.isdir(src)):
+    if not (exclude and is_directory(src)):
         return []
     patterns = tuple(exclude)
     with open_root(src) as root:

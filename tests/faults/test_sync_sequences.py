@@ -115,13 +115,17 @@ def in_place(placing: Placing, one: Written) -> None:
 
 
 def test_a_copy_that_writes_in_place_is_caught(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each kill finds nothing left of a former one: what there is to look at first would grow with the kills."""
     with pytest.raises(AssertionError, match="a is torn"):
-        for ordinal in range(1, 150):
-            sequence = Sequence(tmp_path / str(ordinal))
-            sequence.do("replace", "a", 1)
-            sequence.copy()
-            sequence.do("replace", "a", 2)
-            with monkeypatch.context() as mutated:
-                mutated.setattr(Placing, "rename", in_place)
-                sequence.crash(1, ordinal)
+        crash_everywhere(tmp_path, monkeypatch)
+
+
+def crash_everywhere(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill a wrong copy at each call. What a kill leaves would be more for the next one to look at first, so each begins anew."""
+    for ordinal in range(1, 150):
+        sequence = Sequence(folder / str(ordinal))
+        sequence.do("replace", "a", 1)
+        sequence.copy()
+        sequence.do("replace", "a", 2)
+        with monkeypatch.context() as mutated:
+            mutated.setattr(Placing, "rename", in_place)
+            sequence.crash(1, ordinal)
