@@ -134,7 +134,7 @@ def read_json(content: bytes) -> dict[str, Any]:
 
 def expected(value: object, kind: type[_Value]) -> _Value:
     """Return a value of a file that has just this type; a truth value is no number. Raises TypeError."""
-    if type(value) is not kind:
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
         raise TypeError(f"{value!r:.100} is not of the type {kind.__name__}")
     return value
 

@@ -78,8 +78,8 @@ def _products_held(options: SplitOptions, *, locks: bool) -> Iterator[tuple[Plac
     Without ``locks`` it is read without a trace.
     """
     if not locks:
-        with snapshot(options.products) as state:
-            yield state.place, None
+        with contextlib.ExitStack() as held:
+            yield held.enter_context(snapshot(options.products)).place, None
         return
     place = writable(options.products)
     with connected() as guard:

@@ -233,7 +233,9 @@ def _last_step() -> str:
     """Return what is known of the last step, as a clause."""
     try:
         moment = _clock(os.stat(_lock_file()).st_mtime)
-        pid, _, step = (read_optional(_lock_file(), "read the lock") or b"").decode("utf-8", "replace").partition(" ")
+        pid, _blank, step = (
+            (read_optional(_lock_file(), "read the lock") or b"").decode("utf-8", "replace").partition(" ")
+        )
     except (OSError, ContimgError):
         return "nothing is known of its steps"
     if not step:

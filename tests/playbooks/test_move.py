@@ -85,8 +85,9 @@ def test_rows_that_come_after_a_rollback_are_neither_removed_nor_overwritten_una
         hdf5: "UPDATE hdf5_file_index SET ra_deg = 12.5 WHERE rowid = 1",
         ingest: "INSERT INTO arrivals (number, arrived_at) VALUES (999999, 1.0)",
     }.items():
-        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(database)) as connection:
             connection.execute(statement)
+            connection.commit()
     before = fingerprint(host.root / "data")
     for options in (["--check"], []):
         asked = " ".join(host.play("migrate", *options).stdout.split())
