@@ -118,7 +118,8 @@ obstacles:
     - What would stop the move, a line for each, with the variable that it concerns and what to do.
     - Units that could not be stopped or started again, or that systemd knows by another name. Limits of units that O(stop_timeout) does not
       exceed. Health URLs that are none, belong to no listed unit, or do not answer though their unit runs. Databases to be open that are not
-      in the map, or that exist nowhere. What the map gives twice, and databases of it that O(exclude) leaves out. Regular expressions that are none. What cannot be written, or lies in O(state_src). Too little room.
+      in the map, or that exist nowhere. What the map gives twice, and databases of it that O(exclude) leaves out. Regular expressions
+      that are not valid. What cannot be written, or lies in O(state_src). Too little room.
   returned: success
   type: list
   elements: str
