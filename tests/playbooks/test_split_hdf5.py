@@ -88,7 +88,7 @@ def test_a_moved_host_has_nothing_to_split_and_still_verifies(host: Host) -> Non
 def test_a_split_goes_back_and_forth_on_a_host_that_has_moved(host: Host) -> None:
     assert host.play("migrate").returncode == 0
     products, hdf5 = host.dest / "products.sqlite3", host.dest / "hdf5.sqlite3"
-    with contextlib.closing(sqlite3.connect(hdf5)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(hdf5, isolation_level=None)) as connection:
         connection.execute("UPDATE hdf5_file_index SET dec_deg = 37.5 WHERE rowid = 1")
     kept, before = hdf5.read_bytes(), [fingerprint(host.root / name) for name in ("data", "run", "stage")]
     preview = host.play("unsplit_hdf5", "--check", "--diff")

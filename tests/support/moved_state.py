@@ -36,7 +36,7 @@ _HALF_A_MINUTE = 30
 
 def insert(path: pathlib.Path, count: int, *, journal_mode: str = "delete") -> None:
     """Add rows to a database, which is made where there is none."""
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA journal_mode={journal_mode}")
         connection.execute("CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b TEXT)")
         connection.executemany("INSERT INTO t (b) VALUES (?)", [("x" * 500,)] * count)

@@ -37,7 +37,7 @@ ROWS = [file_row(number, stored=1) for number in range(40)]
 
 
 def execute(path: pathlib.Path, *statements: str) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
 
@@ -112,7 +112,7 @@ def test_the_table_has_the_deployed_schema_and_a_later_split_merges(products: pa
 
 
 def insert_rows_into(path: pathlib.Path, *rows: dict[str, Any]) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         insert_rows(connection, rows)
 
 

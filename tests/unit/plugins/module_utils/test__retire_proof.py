@@ -139,7 +139,7 @@ def test_a_service_may_have_a_database_open(moved: Moved) -> None:
 
 @pytest.mark.parametrize("name", ["products.sqlite3", "catalogs/c.sqlite3"])
 def test_a_database_with_fewer_rows_than_at_the_move_is_lost(moved: Moved, name: str) -> None:
-    with contextlib.closing(sqlite3.connect(moved.dest / name)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(moved.dest / name, isolation_level=None)) as connection:
         connection.execute("DELETE FROM t WHERE a > 2")
     lost(moved, f"{name} (has fewer rows than at the move: t 2 of {ROWS})")
     assert moved.retire(accept=[name])["files"]
@@ -157,7 +157,7 @@ def test_a_database_that_is_damaged_is_lost(moved: Moved, name: str) -> None:
 
 def test_a_damaged_index_is_damage_though_every_row_can_be_read(moved: Moved) -> None:
     path = moved.dest / "catalogs" / "c.sqlite3"
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("CREATE INDEX i ON t (b)")
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'i'").fetchone()
     content = bytearray(path.read_bytes())
@@ -185,7 +185,7 @@ def test_a_database_of_the_baseline_counts_whether_or_not_the_old_tree_had_it(mo
 
 
 def test_a_table_that_the_split_has_moved_is_not_missed(moved: Moved) -> None:
-    with contextlib.closing(sqlite3.connect(moved.dest / "products.sqlite3")) as connection, connection:
+    with contextlib.closing(sqlite3.connect(moved.dest / "products.sqlite3", isolation_level=None)) as connection:
         connection.execute("ALTER TABLE t RENAME TO u")
     lost(moved, f"products.sqlite3 (has fewer rows than at the move: t 0 of {ROWS})")
     moved.baseline = {"products": moved.rows_of("products.sqlite3")}
