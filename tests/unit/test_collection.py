@@ -9,6 +9,7 @@ import ast
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -148,3 +149,13 @@ def test_a_role_has_a_spec_and_reads_the_variables_of_the_one_role_that_has_them
     if role != "contimg":
         assert yaml_file("roles", role, "meta", "main.yml")["dependencies"] == [{"role": "dsa110.contimg.contimg"}]
         assert not (ROOT / "roles" / role / "defaults").exists()
+
+
+def test_every_task_in_which_a_run_is_interrupted_exists() -> None:
+    """A renamed one would never be reached: the run would come to its end, and all that follows would fail."""
+    for path in ("molecule/interrupted/tests/test_interrupted.py", "tests/playbooks/test_runs.py"):
+        named = re.findall(r'"([a-z0-9_]+) : ([^"]+)"', (ROOT / path).read_text())
+        assert named
+        for role, task in named:
+            files = (ROOT / "roles" / role / "tasks").glob("*.yml")
+            assert any(f"- name: {task}" in file.read_text() for file in files), f"{path}: {role} : {task}"

@@ -37,7 +37,7 @@ DEATHS = [
     ("state : Copy what changed since, and verify every file", "held", False),
     ("state : Compare each copied database with its source by content", "held", True),
     ("hdf5_split : Move the HDF5 index from the products database to the HDF5 database", "proved", False),
-    ("hdf5_split : Count and hash the rows of the new databases", "proved", False),
+    ("hdf5_split : Count and hash the rows of every database of the new state", "proved", False),
     (
         "environment : Set the names of the databases and directories, and repoint what lies below the old",
         "repointed",
