@@ -142,3 +142,19 @@ def test_what_a_move_that_went_back_has_placed_is_ours_at_its_own_destination_on
     assert asked.returncode == 2, asked.stdout
     assert "products there may hold what the source lacks" in " ".join(asked.stdout.split())
     assert fingerprint(theirs.parent) == before
+
+
+@pytest.mark.parametrize("place", ["data", "other"])
+def test_a_move_that_went_back_before_its_split_begins_again_with_the_same_or_other_values(
+    host: Host, place: str
+) -> None:
+    with host.stopped_in("migrate", "hdf5_split : Read the record") as first:
+        kill(first)
+    assert host.record()["phase"] == "proved"
+    back = host.play("rollback")
+    assert back.returncode == 0, back.stdout
+    assert host.record()["phase"] == "rolled_back"
+    dest = host.root / place / "state"
+    moved = host.play("migrate", contimg_state_dest=str(dest))
+    assert moved.returncode == 0, moved.stdout
+    assert (host.record()["phase"], host.record()["move"]["dest"]) == ("done", str(dest))
