@@ -13,6 +13,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     ContimgError,
     display,
@@ -273,7 +274,7 @@ def _size(path: str) -> int:
 
 def _file_checksum(path: str) -> str:
     digest = hashlib.sha256()
-    with failing("read the file", path), open(path, "rb") as file:
+    with failing("read the file", path), os.fdopen(open_regular(path, follow=True), "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return f"sha256:{digest.hexdigest()}"

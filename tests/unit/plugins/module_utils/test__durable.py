@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import pathlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +31,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Callable
 
 
@@ -194,3 +195,27 @@ def test_a_link_is_followed_where_that_is_asked(tmp_path: pathlib.Path) -> None:
 def test_a_value_of_another_type_is_none_that_a_run_has_written(value: object, kind: type) -> None:
     with pytest.raises(TypeError):
         expected(value, kind)
+
+
+#: Files that a path alone leads to: of the kernel, of the system, and in a directory of this process alone.
+_BY_PATH = {
+    "_hdf5_header.py": "'/proc/self/statm'",
+    "_mounts.py": "/proc/",
+    "_open_files.py": "f'",
+    "_processes.py": "path",
+    "_sqlite_read.py": "target",
+    "_sync_database.py": "folded",
+    "_temporary.py": "_MACHINE",
+}
+
+
+def test_every_file_is_opened_by_a_descriptor_or_by_the_one_helper() -> None:
+    found = []
+    for file in (pathlib.Path(__file__).parents[4] / "plugins" / "module_utils").glob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+        for call in calls:
+            by_path = not isinstance(call.args[0], ast.Call) if call.args else False
+            if isinstance(call.func, ast.Name) and call.func.id == "open" and by_path:
+                found.append((file.name, ast.unparse(call.args[0])))
+    assert found
+    assert [one for one in found if one[0] not in _BY_PATH or _BY_PATH[one[0]] not in one[1]] == []
