@@ -57,7 +57,10 @@ def require_unused(path: str, *, require_proof: bool, shown: str = "") -> None:
     :param shown: the path that an error names, where it is another one.
     :raises ContimgError: naming the processes.
     """
-    users, complete = users_of(path)
+    try:
+        users, complete = users_of(path)
+    except ContimgError as error:
+        raise ContimgError(error.what, path=shown or path, hint=error.hint, **error.details) from error
     if users:
         hint = f"{_THERE} Stop these processes and run again."
         raise ContimgError(f"is open in {'; '.join(users[:5])}", path=shown or path, hint=hint)

@@ -33,7 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_place import lasting_place, open_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._reserve import replace_with_reserve, with_reserve
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, matching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,7 +209,7 @@ def held_units(hold_file: str) -> set[str]:
 def _notes() -> dict[str, dict[str, Memory]]:
     """Return by hold file, and by unit, what the drop-ins of this host remember: of a template nothing."""
     notes: dict[str, dict[str, Memory]] = {}
-    for path in glob.glob(f"{glob.escape(_RUNTIME)}/*.d/{_DROP_IN}"):
+    for path in matching(f"{glob.escape(_RUNTIME)}/*.d/{_DROP_IN}"):
         with contextlib.suppress(ContimgError), decoding(path, "is no drop-in of a hold"):
             lines = read_regular(path, "read the drop-in").decode().splitlines()
             note = read_json(next((line[len(_MARK) :] for line in lines if line.startswith(_MARK)), "{}").encode())

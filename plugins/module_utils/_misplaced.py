@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     is_file,
     is_link,
     is_there,
+    matching,
     target_exists,
 )
 
@@ -70,7 +70,7 @@ def misplaced(
 
 
 def _finish_interrupted(places: list[str]) -> None:
-    for folder in {folder for place in places for folder in glob.glob(os.path.dirname(os.path.abspath(place)))}:
+    for folder in {folder for place in places for folder in matching(os.path.dirname(os.path.abspath(place)))}:
         if is_directory(folder):
             put_back(folder)
 
@@ -78,7 +78,7 @@ def _finish_interrupted(places: list[str]) -> None:
 def _found(databases: list[str], places: list[str]) -> list[str]:
     """Return the candidates: regular files that are databases, or empty, and none of the real ones under any name."""
     real = {_inode(path) for path in databases if target_exists(path)}
-    paths = {os.path.abspath(path) for place in places for path in ([place] if is_there(place) else glob.glob(place))}
+    paths = {os.path.abspath(path) for place in places for path in ([place] if is_there(place) else matching(place))}
     return sorted(
         path
         for path in paths

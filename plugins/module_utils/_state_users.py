@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, owner_of, process_ids
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_file, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,11 +68,19 @@ def cron_entries(
 
     What a line runs elsewhere is not looked into.
     """
-    for table in sorted({path for pattern in tables for path in glob.glob(pattern) if os.path.isfile(path)}):
+    for table in sorted({path for pattern in tables for path in _tables(pattern, unread)}):
         for number, line in enumerate(_lines(table, unread), 1):
             named = next((path for path in paths if names_path(line, path)), None)
             if named is not None and not line.lstrip().startswith("#"):
                 yield {"file": table, "line": number, "text": redacted(line.strip())[:_LONGEST], "path": named}
+
+
+def _tables(pattern: str, unread: _Unread) -> list[str]:
+    try:
+        return [path for path in matching(pattern) if is_file(path)]
+    except ContimgError:
+        unread.found = True
+        return []
 
 
 def _lines(path: str, unread: _Unread) -> list[str]:

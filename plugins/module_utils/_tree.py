@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import functools
+import glob
 import hashlib
 import operator
 import os
@@ -37,6 +39,7 @@ __all__ = [
     "is_link",
     "is_there",
     "kind_of",
+    "matching",
     "name_of",
     "open_below",
     "open_name",
@@ -420,6 +423,33 @@ def _kind(look: Callable[[str], os.stat_result], path: str) -> int:
             if error.errno not in (*_NOWHERE, errno.ELOOP):
                 raise
     return 0
+
+
+def matching(pattern: str) -> list[str]:
+    """Return the paths that a pattern of the shell stands for, as :func:`glob.glob` does.
+
+    :raises ContimgError: where a directory cannot be listed: what would match there is not known.
+    """
+    folder, name = os.path.split(pattern)
+    folders = matching(folder) if glob.has_magic(folder) else [folder]
+    if not glob.has_magic(name):
+        return [path for path in (os.path.join(one, name) for one in folders) if is_there(path)]
+    return [
+        os.path.join(one, found)
+        for one in folders
+        for found in _names_in(one or ".")
+        if fnmatch.fnmatchcase(found, name) and (name.startswith(".") or not found.startswith("."))
+    ]
+
+
+def _names_in(folder: str) -> list[str]:
+    with failing("list the directory", folder):
+        try:
+            return sorted(os.listdir(folder))
+        except OSError as error:
+            if error.errno not in (*_NOWHERE, errno.ELOOP):
+                raise
+    return []
 
 
 def require_folder(path: str, role: str) -> None:
