@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import rea
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import has_program, run
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_file
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def containers_of_host() -> tuple[dict[str, Container], dict[str, str]]:
     """
     found: dict[str, Container] = {}
     unasked = {}
-    for program in filter(shutil.which, ENGINES):
+    for program in filter(has_program, ENGINES):
         try:
             listed = _listed(program)
         except ContimgError as error:
@@ -209,7 +208,7 @@ def bound_to(container: Container, paths: Sequence[str]) -> bool:
 def compose_program(program: str) -> tuple[str, ...]:
     """Return the command that works on an engine's compose projects, empty where there is none."""
     for command in _COMPOSE_PROGRAMS[program]:
-        if shutil.which(command[0]) and run([*command, "version"]).returncode == 0:
+        if has_program(command[0]) and run([*command, "version"]).returncode == 0:
             return command
     return ()
 

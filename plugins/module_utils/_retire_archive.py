@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import stat
 import subprocess
 import tarfile
@@ -22,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import has_program
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import temporary_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root
 
@@ -51,10 +51,10 @@ def archive_path(path: str, src: str, compression: str) -> str:
     :raises ContimgError: when zstd is asked for and missing, or the archive would lie in what it archives.
     """
     wants_zstd = compression == "zstd" or path.endswith(_ZSTD)
-    if wants_zstd and not shutil.which("zstd"):
+    if wants_zstd and not has_program("zstd"):
         raise ContimgError("zstd is not on this host", path=path or src, hint=f"{_KEPT} Install it, or take gzip.")
     if not path:
-        with_zstd = compression == "zstd" or (compression == "auto" and shutil.which("zstd"))
+        with_zstd = compression == "zstd" or (compression == "auto" and has_program("zstd"))
         return f"{src.rstrip('/')}.tar.{'zst' if with_zstd else 'gz'}"
     real = os.path.realpath(path)
     if os.path.commonpath([real, os.path.realpath(src)]) == os.path.realpath(src):

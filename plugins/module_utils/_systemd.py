@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import calendar
+import errno
 import os
 import re
 import subprocess
@@ -13,11 +14,23 @@ import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["journal", "journal_from", "next_elapse", "run", "show", "systemctl", "uptime", "utc_seconds", "version"]
+__all__ = [
+    "has_program",
+    "journal",
+    "journal_from",
+    "next_elapse",
+    "run",
+    "show",
+    "systemctl",
+    "uptime",
+    "utc_seconds",
+    "version",
+]
 
 _PLAIN = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": "", "SYSTEMD_LESS": ""}
 _BATCH = 50
@@ -57,6 +70,21 @@ def run(
         raise ContimgError(f"the command '{command[0]}' does not exist", hint=hint) from error
     except subprocess.TimeoutExpired as error:
         raise ContimgError(f"'{shown}' has not ended in {timeout:g} seconds", hint=late) from error
+
+
+def has_program(name: str) -> bool:
+    """Return whether this host has a program on its PATH. Raises ContimgError when that cannot be found out."""
+    places = (os.path.join(folder, name) for folder in os.get_exec_path() if folder)
+    return any(_is_program(place) for place in places)
+
+
+def _is_program(path: str) -> bool:
+    try:
+        return is_file(path) and os.access(path, os.X_OK)
+    except ContimgError as error:
+        if error.details.get("errno") != errno.EACCES:  # a directory of another user's is none for this one
+            raise
+        return False
 
 
 def systemctl(*arguments: str, timeout: float = 60.0) -> str:
