@@ -54,33 +54,47 @@ def forked(work: Callable[[int], Any], count: int, workers: int) -> Generator[tu
             yield index, work(index)
         return
     blocks = min(count, _MOST_BLOCKS)
-    queue, give = os.pipe()
-    for block in range(blocks):
-        os.write(give, _INDEX.pack(block))
-    os.close(give)
+    held: set[int] = set()
     children: dict[int, int] = {}
     try:
+        queue, give = _pipe(held)
+        for block in range(blocks):
+            os.write(give, _INDEX.pack(block))
+        _close(give, held)
         for _worker in range(workers):
-            _start(work, queue, children, count=count, blocks=blocks)
+            _start(work, queue, held, children, count=count, blocks=blocks)
         yield from _gathered(list(children), count)
     finally:
-        for descriptor in (queue, *children):
-            with contextlib.suppress(OSError):  # whatever its number, it is closed, and the processes must still end
+        for descriptor in held:
+            with contextlib.suppress(OSError):  # it is closed all the same, and the processes must still end
                 os.close(descriptor)
         for child in children.values():
             os.kill(child, signal.SIGTERM)
             os.waitpid(child, 0)
 
 
-def _start(work: Callable[[int], Any], queue: int, children: dict[int, int], *, count: int, blocks: int) -> None:
+def _pipe(held: set[int]) -> tuple[int, int]:
+    pair = os.pipe()
+    held.update(pair)
+    return pair
+
+
+def _close(descriptor: int, held: set[int]) -> None:
+    held.discard(descriptor)
+    os.close(descriptor)
+
+
+def _start(
+    work: Callable[[int], Any], queue: int, held: set[int], children: dict[int, int], *, count: int, blocks: int
+) -> None:
     """Fork a process that works off the queue; add it to the others, by the pipe of its answers. Raises OSError."""
-    answers, give = os.pipe()
+    answers, give = _pipe(held)
     with contextlib.suppress(OSError):  # then it waits sooner for its answers to be taken
         fcntl.fcntl(give, _F_SETPIPE_SZ, _PIPE_BYTES)
     child = os.fork()
     if child:
         children[answers] = child
-        os.close(give)
+        _close(give, held)
         return
     status = 1
     gc.disable()  # it soon ends, and what it makes has no cycles

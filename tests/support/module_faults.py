@@ -61,7 +61,7 @@ class Case:
     :cvar alone: whether it is to see no other processes of this machine.
     :cvar volatile: what a power loss may take, below the host.
     :cvar loaded: a program that loads what the module loads only when it needs it.
-    :cvar talks: whether it runs other programs: how often it reads what they say is a matter of time.
+    :cvar talks: whether it works with other processes: how often it reads what they say is a matter of time.
     :cvar mutant: a program that makes the module wrong, so that a kill leaves what must not be.
     """
 
@@ -166,9 +166,11 @@ class Case:
     def kill(self, call: Call) -> str:
         """Kill the module before a call; return what is wrong then, and after the next runs, which is nothing."""
         outcome = self._injected(call, f"signal=KILL:when={call.ordinal}")
-        if outcome.code != -signal.SIGKILL:
-            return "" if self.talks else f"was not killed: {outcome}"
-        return "; ".join([*self._torn(), *self.further(), *self._leaks(outcome), *self._converges()])
+        survived = (
+            outcome.code != -signal.SIGKILL
+        )  # another of its processes died, or it came to no such call this time
+        wrong = [f"was not killed: {outcome}"] if survived and not (self.talks and outcome.code in (0, 1)) else []
+        return "; ".join([*wrong, *self._torn(), *self.further(), *self._leaks(outcome), *self._converges()])
 
     def fail(self, call: Call, error: str, *, lasting: bool) -> str:
         """Let a call fail, once or from then on; return what is wrong then, and after the next runs, which is nothing."""

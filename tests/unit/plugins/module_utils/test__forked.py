@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import signal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors, forked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -49,6 +55,47 @@ def test_a_process_that_dies_is_an_error() -> None:
 
     with pytest.raises(ContimgError, match="ended too early"):
         list(forked(work, 8, 2))
+
+
+def test_an_error_of_the_system_keeps_its_number_and_path() -> None:
+    def work(index: int) -> int:
+        if index == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", "/a")
+        return index
+
+    with pytest.raises(ContimgError) as caught:
+        list(forked(work, 8, 2))
+    assert "/a: could not do its part of the work: No space left on device [errno 28]" in caught.value.message
+    assert caught.value.details == {"errno": errno.ENOSPC}
+
+
+def breaking(call: Callable[..., Any], when: int) -> Callable[..., Any]:
+    """Return a call that fails once."""
+    numbers = itertools.count(1)
+
+    def called(*arguments: Any) -> Any:
+        if next(numbers) == when:
+            raise OSError(errno.EIO, "Input/output error")
+        return call(*arguments)
+
+    return called
+
+
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [*(("pipe", when) for when in (1, 2, 3)), ("fork", 1), ("fork", 2), ("read", 1), ("read", 2), ("write", 1)],
+)
+def test_a_pipe_or_a_process_that_fails_is_an_error_of_the_system_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str, when: int
+) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as broken:
+        broken.setattr(os, name, breaking(getattr(os, name), when))
+        with pytest.raises((OSError, ContimgError), match=r"Input/output error|ended too early"):
+            list(forked(lambda index: index, 8, 2))
+    assert set(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_no_process_is_left_and_no_descriptor() -> None:
