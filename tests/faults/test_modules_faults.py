@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # How many points are tried of all that there are, of each kind; 0 is every one.
 POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "2"))
+DECIDING = ("write", "pwrite64", "unlink", "unlinkat", "rename", "openat")
 KINDS = [(error, lasting) for error in ERRORS for lasting in ("once", "lasting")]
 
 
@@ -88,4 +89,4 @@ def test_a_module_that_flushes_nothing_is_caught(tmp_path: pathlib.Path, kind: t
 def test_a_module_that_is_wrong_on_purpose_is_caught(tmp_path: pathlib.Path, kind: type[Case]) -> None:
     """It writes to what is there, row by row, removes before it copies, or forgets what has to run."""
     case = kind(tmp_path, prelude=kind.mutant)
-    assert any(case.kill(call) for call in reversed(case.points))
+    assert any(case.kill(call) for call in case.points if call.name in DECIDING)
