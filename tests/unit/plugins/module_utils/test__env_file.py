@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import subprocess
 from typing import Any
 
@@ -328,3 +329,26 @@ def test_a_file_that_git_tracks_is_said_to_be_so(env: pathlib.Path) -> None:
         subprocess.run(["git", "-C", str(env.parent), *command], check=True)
     warnings = run(parameters(env), check=True)["warnings"]
     assert warnings == [f"{env}: is tracked by git in {env.parent}: a checkout there would undo a change"]
+
+
+def test_a_file_name_of_255_bytes_is_edited_backed_up_and_restored(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / ("x" * 251 + ".env")
+    path.write_bytes(CONTENT)
+    run(parameters(path, values={"STATE": "/data"}, backup_dir=str(tmp_path / "backups")), check=False)
+    assert b"STATE=/data" in path.read_bytes()
+    run(parameters(path, restore_from=str(tmp_path / "backups")), check=False)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("given", [{"values": {"STATE": "/data"}}, {"values": {"STATE": "/stage/state"}}])
+def test_the_next_run_removes_the_secrets_that_a_killed_one_has_left(env: pathlib.Path, given: dict[str, Any]) -> None:
+    child = os.fork()
+    if not child:
+        os.rename = lambda *_arguments, **_named: os.kill(os.getpid(), signal.SIGKILL)
+        run(parameters(env, secrets={"HOOK": "planted"}), check=False)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert len(os.listdir(env.parent)) == 2
+    run(parameters(env, **given), check=True)
+    assert len(os.listdir(env.parent)) == 2  # a preview removes nothing
+    run(parameters(env, **given), check=False)
+    assert os.listdir(env.parent) == [env.name]

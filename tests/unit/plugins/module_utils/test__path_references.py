@@ -204,6 +204,16 @@ def test_a_single_file_can_be_rewritten(tree: pathlib.Path) -> None:
     assert call(tree, restore_from=str(tree.parent / "run" / "backups"))["restored_files"] == [str(path)]
 
 
+def test_a_file_name_of_255_bytes_is_rewritten_and_put_back(tree: pathlib.Path) -> None:
+    path = tree / ("x" * 252 + ".py")
+    path.write_text(f'STATE = "{OLD}"\n')
+    before = path.read_bytes()
+    assert str(path) in call(tree, "rewritten", backup_dir=str(tree.parent / "backups"))["rewritten_files"]
+    assert path.read_bytes() != before
+    call(tree, restore_from=str(tree.parent / "backups"))
+    assert path.read_bytes() == before
+
+
 def test_secrets_are_masked_in_what_is_shown(tree: pathlib.Path) -> None:
     (tree / "scripts/mosaic.py").write_text(f'API_TOKEN = "planted"\nX = "{OLD}"; PASSWORD = "planted"\n')
     (tree / "ops/contimg.env").write_text(f"API_TOKEN={OLD}/planted\n")
