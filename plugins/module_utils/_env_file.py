@@ -17,7 +17,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     replace_file,
     sync_directory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, repointed, unproved
+from ansible_collections.dsa110.contimg.plugins.module_utils._edit_target import (
+    moves_of,
+    require_unchanged,
+    safe_target,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, unproved
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import is_name, is_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import (
     Veil,
@@ -39,7 +44,6 @@ __all__ = ["Edit", "Ownership", "edit_file", "exposed_secrets", "is_secret", "re
 
 _UNTOUCHED = "Nothing was touched."
 _NEW_MODE = 0o640
-_MOST_LINKS = 40
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def edit_file(
     :raises ContimgError: when the file is missing without ``new``, cannot be read or written, is an unsafe link, or
         would not mean what was asked. It is untouched then.
     """
-    found = _read(_safe_target(path), create=new is not None)
+    found = _read(safe_target(path), create=new is not None)
     before = found.content if found.status is not None else new or b""
     after = edited(before, edit)
     names = ", ".join(display(name) for name in sorted(unproved(before, after, edit)))
@@ -124,7 +128,7 @@ def restore_file(path: str, folder: str, *, edit: Edit, check: bool) -> dict[str
     :param edit: names the secrets that are not to be shown.
     :raises ContimgError: see :func:`edit_file` and :func:`undo`.
     """
-    found = _read(_safe_target(path), create=True)
+    found = _read(safe_target(path), create=True)
     undone = undo(Journal(folder).notes(found.path), found.state)
     content = undone.state.content
     veil = Veil.over(edit, found.content, content or b"")
@@ -144,7 +148,7 @@ def restore_file(path: str, folder: str, *, edit: Edit, check: bool) -> dict[str
 def _removed(found: _Found, *, veil: Veil, check: bool) -> dict[str, Any]:
     """Remove a file durably, unless it is not there or this is a check; and report."""
     if found.status is not None and not check:
-        _require_unchanged(found)
+        require_unchanged(found.path, found.status)
         with failing("remove the environment file", found.path):
             os.unlink(found.path)
             sync_directory(os.path.dirname(os.path.abspath(found.path)))
@@ -167,8 +171,8 @@ def _settle(
         if backup_dir is not None:
             backup = back_up(found.path, backup_dir) if found.status is not None else ""
             written = State(after, ownership.numbers)
-            Journal(backup_dir).add(found.path, backup, before=found.state, after=written)
-        _require_unchanged(found)
+            Journal(backup_dir).note(found.path, backup, before=found.state, after=written)
+        require_unchanged(found.path, found.status)
         replace_file(
             found.path,
             after,
@@ -205,46 +209,6 @@ def _read(path: str, *, create: bool) -> _Found:
     if b"\0" in content:
         raise ContimgError("holds a NUL byte, so systemd refuses it as an environment file", path=path, hint=hint)
     return _Found(path, content, status)
-
-
-def _require_unchanged(found: _Found) -> None:
-    """Raise where somebody else has edited the file since it was read: his change would be lost."""
-    if found.status is None:
-        same = not is_there(found.path)
-    else:
-        with failing("look at the environment file", found.path, _UNTOUCHED):
-            now = os.stat(found.path, follow_symlinks=False)
-        same = (now.st_ino, now.st_size, now.st_ctime_ns) == (
-            found.status.st_ino,
-            found.status.st_size,
-            found.status.st_ctime_ns,
-        )
-    if not same:
-        raise ContimgError(
-            "was changed by somebody else meanwhile", path=found.path, hint=f"{_UNTOUCHED} Run it again."
-        )
-
-
-def _safe_target(path: str) -> str:
-    """Return the file to edit: a link's target, where nobody else can redirect the link."""
-    target = path
-    for _link in range(_MOST_LINKS):
-        if not is_link(target):
-            return target
-        _require_own_folder(target, asked=path)
-        with failing("read the link", target, _UNTOUCHED):
-            target = os.path.join(os.path.dirname(target), os.readlink(target))
-        _require_own_folder(target, asked=path)
-    raise ContimgError("is a link that leads in circles", path=path, hint=_UNTOUCHED)
-
-
-def _require_own_folder(target: str, *, asked: str) -> None:
-    folder = os.path.dirname(target) or "."
-    with failing("look at the folder of a link", folder, _UNTOUCHED):
-        status = os.stat(folder)
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        hint = f"{_UNTOUCHED} Name the file itself."
-        raise ContimgError(f"is a link, and others may write to {display(folder)}", path=asked, hint=hint)
 
 
 def exposed_secrets(parameters: Mapping[str, Any]) -> set[str]:
@@ -285,7 +249,7 @@ def _edit(parameters: Mapping[str, Any]) -> Edit:
         values={_name(name): _value(name, value) for name, value in [*values.items(), *secrets.items()]},
         secret_names=frozenset(map(_name, secrets)),
         absent=frozenset(map(_name, absent)),
-        repoint=_repoint(parameters["repoint"]),
+        repoint=[(_encoded(old), _encoded(new)) for old, new in moves_of(parameters["repoint"])],
         expand=parameters["expand"],
     )
 
@@ -303,17 +267,6 @@ def _value(name: str, value: object) -> bytes:
     if not is_text(_encoded(str(value))):
         raise ContimgError(f"the value of {name} holds a character that systemd does not accept", hint=_UNTOUCHED)
     return _encoded(str(value))
-
-
-def _repoint(pairs: list[dict[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Return paths to repoint. A new path that would itself be moved makes each run change the file again."""
-    paths = [(_encoded(pair["from"]).rstrip(b"/"), _encoded(pair["to"]).rstrip(b"/")) for pair in pairs]
-    for old, new in paths:
-        if not old.startswith(b"/") or not new.startswith(b"/"):
-            raise ContimgError("'repoint' takes absolute paths other than /", hint=_UNTOUCHED)
-        if old != new and repointed(new, paths) != new:
-            raise ContimgError(f"'repoint' would move {display(new)} again", hint=_UNTOUCHED)
-    return paths
 
 
 def _encoded(text: str) -> bytes:

@@ -9,24 +9,14 @@ So an undo takes back exactly the assignments that nobody has changed since, and
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import json
-import os
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
-    decoding,
-    ensure_private_directory,
-    expected,
-    read_json,
-    read_optional,
-    read_regular,
-    replace_file,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import expected
+from ansible_collections.dsa110.contimg.plugins.module_utils._edit_journal import EditJournal
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, effective, unproved
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import parse
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
@@ -52,8 +42,7 @@ class State:
 class Note:
     """What one edit has made of a file.
 
-    :ivar path: the file, absolute.
-    :ivar backup: the file as it was before, empty where the edit has made it.
+    :ivar kept: the file as it was before, ``None`` where the edit has made it.
     :ivar key: the key of the digests, hexadecimal.
     :ivar content: the digest of the whole file as the edit wrote it.
     :ivar names: by changed name the digest of the value that the edit wrote, ``None`` where it removed the name.
@@ -61,8 +50,7 @@ class Note:
     :ivar after: mode, owner and group that the edit gave.
     """
 
-    path: str
-    backup: str
+    kept: bytes | None
     key: str
     content: str
     names: Mapping[str, str | None]
@@ -72,13 +60,6 @@ class Note:
     def digest(self, value: bytes | None) -> str | None:
         """Return the keyed digest of a value, ``None`` for none."""
         return None if value is None else hmac.new(bytes.fromhex(self.key), value, hashlib.sha256).hexdigest()
-
-    def kept(self) -> bytes:
-        """Return the file as it was before, empty where the edit has made it. Raises ContimgError."""
-        if not self.backup:
-            return b""
-        hint = "Nothing was put back. Restore the environment file by hand."
-        return read_regular(self.backup, "read the backup", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -95,47 +76,39 @@ class Undone:
     made: bool = False
 
 
-class Journal:
-    """The notes of all edits whose backups are kept in one directory, the oldest first."""
+class Journal(EditJournal):
+    """The notes of all edits of environment files whose backups are kept in one directory."""
 
     def __init__(self, folder: str) -> None:
         """Name the directory; nothing is read yet."""
-        self.path = os.path.join(folder, _JOURNAL)
-        self.folder = folder
+        super().__init__(folder, _JOURNAL)
 
-    def add(self, path: str, backup: str, *, before: State, after: State) -> None:
+    def note(self, path: str, backup: str, *, before: State, after: State) -> None:
         """Note an edit durably; it has to be noted before the file changes. Raises ContimgError."""
-        key = secrets.token_hex(16)
-        note = Note(os.path.abspath(path), os.path.basename(backup), key, "", {}, before.ownership, after.ownership)
+        note = Note(None, secrets.token_hex(16), "", {}, before.ownership, after.ownership)
         content = after.content or b""
         old, new = effective(before.content or b""), effective(content)
         changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-        names = {name.decode(): note.digest(new.get(name)) for name in changed}
-        note = replace(note, content=note.digest(content) or "", names=names)
-        ensure_private_directory(self.folder)
-        text = json.dumps({"version": 1, "edits": [*self._read(), vars(note)]}, indent=2) + "\n"
-        replace_file(self.path, text.encode(), mode=0o600)
+        self.add(
+            path,
+            backup,
+            key=note.key,
+            content=note.digest(content),
+            names={name.decode(): note.digest(new.get(name)) for name in changed},
+            before=before.ownership,
+            after=after.ownership,
+        )
 
     def notes(self, path: str) -> list[Note]:
-        """Return the notes of one file. Raises ContimgError when the journal cannot be read or is none."""
-        wanted = os.path.abspath(path)
-        with self._decoding():
-            return [self._note(entry) for entry in self._read() if expected(entry["path"], str) == wanted]
+        """Return the notes of one file. Raises ContimgError when the journal or a backup cannot be read."""
+        return [self._note(entry) for entry in self.edits_of(path)]
 
-    def _note(self, entry: Mapping[str, Any]) -> Note:
-        backup = os.path.join(self.folder, os.path.basename(entry["backup"])) if entry["backup"] else ""
-        bytes.fromhex(entry["key"])
-        expected(entry["names"], dict)
-        return Note(**{**entry, "backup": backup, "before": _three(entry["before"]), "after": _three(entry["after"])})
-
-    def _read(self) -> list[dict[str, Any]]:
-        content = read_optional(self.path, "read the journal of edits", hint="Nothing was touched.")
-        with self._decoding():
-            return [] if content is None else expected(read_json(content)["edits"], list)
-
-    def _decoding(self) -> contextlib.AbstractContextManager[None]:
-        hint = f"Nothing was touched. The file as it was before each edit is in {display(self.folder)}: restore it by hand."
-        return decoding(self.path, "is not a journal of edits", hint)
+    def _note(self, entry: dict[str, Any]) -> Note:
+        kept = self.backup_of(entry)
+        with self.decoding():
+            bytes.fromhex(entry["key"])
+            names, content = expected(entry["names"], dict), expected(entry["content"], str)
+            return Note(kept, entry["key"], content, names, _three(entry["before"]), _three(entry["after"]))
 
 
 def _three(numbers: Sequence[int]) -> tuple[int, int, int]:
@@ -149,31 +122,31 @@ def undo(notes: Sequence[Note], now: State) -> Undone:
     A file that is byte for byte what an edit wrote becomes byte for byte what it was before. In any other, the assignments
     that the edit changed become what they were, unless somebody has changed them since. A file that is gone comes back.
 
-    :raises ContimgError: when a backup cannot be read, or the result would not be read as intended.
+    :raises ContimgError: when the result would not be read as intended.
     """
-    if not notes or (now.content is None and not notes[0].backup):
+    if not notes or (now.content is None and notes[0].kept is None):
         return Undone(now)
     if now.content is None:
-        return Undone(State(notes[0].kept(), notes[0].before))
+        return Undone(State(notes[0].kept, notes[0].before))
     state, original = now, {}
     for note in reversed(notes):
-        old = effective(note.kept())
+        old = effective(note.kept or b"")
         original.update({name.encode(): old.get(name.encode()) for name in note.names})
         state = _without(note, state)
     left = effective(state.content or b"")
     kept = sorted(name for name in original if original[name] != left.get(name))
-    return Undone(state, tuple(kept), made=not notes[0].backup)
+    return Undone(state, tuple(kept), made=notes[0].kept is None)
 
 
 def _without(note: Note, now: State) -> State:
     """Return a file without one edit."""
     ownership = note.before if now.ownership == note.after else now.ownership
     if note.digest(now.content) == note.content:
-        return State(note.kept() if note.backup else None, ownership)
+        return State(note.kept, ownership)
     content = now.content or b""
     values = effective(content)
     ours = [name.encode() for name in note.names if note.digest(values.get(name.encode())) == note.names[name]]
-    return State(_reverted(content, note.kept(), ours) or (b"" if note.backup else None), ownership)
+    return State(_reverted(content, note.kept or b"", ours) or (None if note.kept is None else b""), ownership)
 
 
 def _reverted(content: bytes, before: bytes, names: Sequence[bytes]) -> bytes:

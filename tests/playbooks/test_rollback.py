@@ -33,14 +33,25 @@ def test_what_was_edited_since_the_move_stays_and_is_named(host: Host) -> None:
     more = host.root / "data" / "more.env"
     more.write_text(f"A={host.src}/a\nB={host.src}/b\nTHREADS=2\n")
     host.variables["contimg_env_files"] = [str(more)]
+    unit = host.root / "data" / "x.service"
+    unit.write_text(f"[Service]\nExecStart=/bin/x {host.src}/db/products.sqlite3\nReadWritePaths={host.src}\nNice=1\n")
+    host.variables["contimg_unit_files"] = [str(unit)]
     before = host.env_file.read_text()
     assert host.play("migrate").returncode == 0
 
     text = host.env_file.read_text()
     host.env_file.write_text(text.replace("planted-secret", "rotated-secret") + "ADDED=since\n")
     more.write_text(more.read_text().replace(f"B={host.dest}/b", "B=/mine/b").replace("THREADS=2", "THREADS=4"))
+    assert f"/bin/x {host.dest}/products.sqlite3" in unit.read_text()
+    unit.write_text(unit.read_text().replace("/bin/x", "/bin/y").replace("Nice=1", "Nice=2"))
+    preview = host.play("rollback", "--check", "--diff")
+    assert preview.returncode == 0, preview.stdout
     back = host.play("rollback", "--diff")
     assert back.returncode == 0, back.stdout
+    assert unit.read_text() == (
+        f"[Service]\nExecStart=/bin/y {host.dest}/products.sqlite3\nReadWritePaths={host.src}\nNice=2\n"
+    )
+    assert f"{unit}: ExecStart: changed by somebody else since" in said_by(back.stdout + back.stderr)
     assert host.env_file.read_text() == before.replace("planted-secret", "rotated-secret") + "ADDED=since\n"
     assert more.read_text() == f"A={host.src}/a\nB=/mine/b\nTHREADS=4\n"
     assert f"{more}: B: changed by somebody else since" in said_by(back.stdout + back.stderr)

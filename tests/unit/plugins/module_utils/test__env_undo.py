@@ -51,7 +51,7 @@ def test_an_undo_takes_back_the_edits_and_keeps_what_others_have_changed(
             assert not unproved(now, after, ours)
             backup = pathlib.Path(folder, f"file.{number}")
             backup.write_bytes(now)
-            Journal(folder).add("/file", str(backup), before=state(now), after=state(after))
+            Journal(folder).note("/file", str(backup), before=state(now), after=state(after))
             old, new = effective(now), effective(after)
             for name in {name for name in {*old, *new} if old.get(name) != new.get(name)}:
                 original.setdefault(name, old.get(name))
