@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils import _container_hold, _hold_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._host_account import account
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import read_record, record_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import UP, is_up, known_units
@@ -121,13 +122,17 @@ def look(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, facts in found[kind].items():
             facts["ran"] = name in ran[kind]
     down = [f"{name} is {one['state']}" for kind in _KINDS for name, one in found[kind].items() if _is_missed(one)]
-    phase = read_record(run_dir)["phase"]
+    record = read_record(run_dir)
+    phase = record["phase"]
     report = {**found, "ran": ran, "down": down, "foreign_holds": foreign, "phase": phase}
+    if values["src"] is not None and values["dest"] is not None:
+        report.update(account(found, record, values))
     if down and "down" in values["fail_on"]:
         where = f"The host is at phase '{phase or 'untouched'}' ({record_file(run_dir)})."
         hint = (
             f"{where} Find the cause with 'systemctl status' and 'journalctl -u', correct it, and start what is down."
         )
+        hint = "\n".join([hint, *report.get("lines", [])])
         raise ContimgError(f"what ran before this run does not run now: {'; '.join(down)}", hint=hint, **report)
     return report
 

@@ -50,6 +50,17 @@ options:
     elements: str
     choices: [down, foreign_holds]
     default: []
+  src:
+    description: The old state directory. With O(dest), the module returns RV(environment), RV(processes) and RV(lines) as well.
+    type: path
+  dest:
+    description: The new state directory.
+    type: path
+  env_files:
+    description: Environment files that are looked through for the two state directories.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -94,6 +105,22 @@ phase:
   description: The phase of the record in O(run_dir), empty for an untouched host.
   returned: always
   type: str
+environment:
+  description:
+    - By environment file the names of the assignments that name the C(old) and the C(new) state directory. Null for a file that does not
+      exist.
+  returned: with O(src) and O(dest)
+  type: dict
+processes:
+  description: The same by service, of the environment that its main process was started with.
+  returned: with O(src) and O(dest)
+  type: dict
+lines:
+  description: How the host is, as lines for an operator. The phase, each unit and container, the environment files, which copy of the state
+    counts, and the next command.
+  returned: with O(src) and O(dest)
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -113,6 +140,9 @@ def main() -> None:
             "before": {"type": "dict"},
             "own_holds": {"type": "list", "elements": "str", "default": []},
             "fail_on": {"type": "list", "elements": "str", "choices": ["down", "foreign_holds"], "default": []},
+            "src": {"type": "path"},
+            "dest": {"type": "path"},
+            "env_files": {"type": "list", "elements": "path", "default": []},
             "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

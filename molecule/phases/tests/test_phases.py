@@ -117,7 +117,10 @@ def test_a_failure_ends_as_the_table_says(
     assert not host.file("/run/contimg-fault").exists, "the fault did not fire"
     assert failed.returncode == 2, failed.stdout
     assert "Traceback" not in failed.stdout
-    assert ("The way back failed, too." in failed.stdout) == (" " in modules)
+    said = " ".join(failed.stdout.split())
+    assert ("The way back failed, too." in said) == (" " in modules)
+    assert f"contimg-stream.service: active (running), runs on {state}" in said
+    assert "DOWN" not in said
     assert phase_of(host) == reached
     assert_units_use(host, state)
     assert (host.file(ENV_FILE).sha256sum == old_environment) == (state == SOURCE)

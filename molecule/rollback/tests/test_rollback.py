@@ -67,7 +67,10 @@ def test_at_the_operators_word_it_goes_back_and_keeps_what_is_left_behind(host: 
     assert back.returncode == 0, back.stdout
     assert phase_of(host) == "rolled_back"
     down = float(record_of(host)["facts"]["downtime_back"])
-    assert f"The services were down for {down} seconds" in " ".join(back.stdout.split())
+    said = " ".join(back.stdout.split())
+    assert f"The services were down for {down} seconds" in said
+    assert f"contimg-stream.service: active (running), runs on {SOURCE}" in said
+    assert f"copy that counts: {SOURCE}" in said
     assert host.file(ENV_FILE).content_string == OLD_ENV_FILE.read_text()
     assert not host.service(TIMER).is_enabled
     assert not host.service(TIMER).is_running

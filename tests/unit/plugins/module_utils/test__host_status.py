@@ -34,7 +34,8 @@ def _runtime(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def asked(run_dir: pathlib.Path, **more: Any) -> dict[str, Any]:
     """Return the module's parameters."""
-    usual: dict[str, Any] = {"units": [], "containers": [], "before": None, "own_holds": [], "fail_on": []}
+    lists: dict[str, Any] = {"units": [], "containers": [], "own_holds": [], "fail_on": [], "env_files": []}
+    usual = {**lists, "before": None, "src": None, "dest": None}
     return {"run_dir": str(run_dir), **usual, **more}
 
 
