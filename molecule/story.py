@@ -18,9 +18,10 @@ TIMER = "data-retention-cleanup.timer"
 
 
 def command(name: str, *options: str, **variables: object) -> list[str]:
-    """Return the command that runs a playbook of the collection on the host of this scenario."""
+    """Return the command that runs a playbook, of the collection or by its path, on the host of this scenario."""
     inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-    return ["ansible-playbook", "-i", inventory, f"dsa110.contimg.{name}", *options, "-e", json.dumps(variables)]
+    playbook = name if "/" in name else f"dsa110.contimg.{name}"
+    return ["ansible-playbook", "-i", inventory, playbook, *options, "-e", json.dumps(variables)]
 
 
 def environment() -> dict[str, str]:

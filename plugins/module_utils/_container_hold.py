@@ -28,7 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     read_json,
     read_optional,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, raise_all
 from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
     diff_of,
     forget,
@@ -223,26 +223,36 @@ def release(
 
 
 def _apply_release(plan: ReleasePlan, memory: Memory, timeout: float) -> None:
-    said = {}
+    """Let every container come back that can; an error of one does not keep the others down. Raises ContimgError for all."""
+    said: dict[str, str] = {}
+    failed: dict[str, ContimgError] = {}
     services = set()
-    for name in plan.create:
+    for name in (*plan.create, *plan.start):
         found = memory.containers[name]
         service = found.compose and (found.compose.project, found.compose.service)
-        if service not in services:
-            said[name] = _create(name, found, timeout)
-        services.add(service)
-    for name in plan.start:
-        said[name] = run([memory.containers[name].engine, "start", name], timeout=timeout, late=_LATE).stderr
+        try:
+            if name in plan.start:
+                said[name] = run([found.engine, "start", name], timeout=timeout, late=_LATE).stderr
+            elif service not in services:
+                services.add(service)
+                said[name] = _create(name, found, timeout)
+        except ContimgError as error:
+            failed[name] = ContimgError(error.what, path=name, hint=error.hint)
     now = containers_of_host()[0]
-    for name, found in memory.containers.items():
-        if found.was_running and not (name in now and now[name].running):
-            status = now[name].status if name in now else "not there"
-            last = " | ".join(said.get(name, "").strip().splitlines()[-3:]) or "nothing"
-            raise ContimgError(
-                f"did not start: it is {status}; {found.engine} says: {last}",
-                path=name,
-                hint=f"See '{found.engine} logs {name}', mend the cause and run again.",
-            )
+    missed = [name for name, found in memory.containers.items() if found.was_running and not _runs(now, name)]
+    raise_all([failed.get(name) or _not_started(name, memory, now, said.get(name, "")) for name in missed])
+    raise_all(list(failed.values()))
+
+
+def _runs(now: Mapping[str, Container], name: str) -> bool:
+    return name in now and now[name].running
+
+
+def _not_started(name: str, memory: Memory, now: Mapping[str, Container], said: str) -> ContimgError:
+    engine, status = memory.containers[name].engine, now[name].status if name in now else "not there"
+    last = " | ".join(said.strip().splitlines()[-3:]) or "nothing"
+    hint = f"See '{engine} logs {name}', correct the cause and run again."
+    return ContimgError(f"did not start: it is {status}; {engine} says: {last}", path=name, hint=hint)
 
 
 def _create(name: str, found: FoundContainer, timeout: float) -> str:

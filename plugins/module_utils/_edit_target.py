@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_link, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ def require_unchanged(path: str, status: os.stat_result | None) -> None:
     :param status: the status of what was read, ``None`` where there was no file.
     """
     if status is None:
-        same = not os.path.lexists(path)
+        same = not is_there(path)
     else:
         with failing("look at the file", path, _UNTOUCHED):
             now = os.stat(path, follow_symlinks=False)
@@ -54,7 +55,7 @@ def safe_target(path: str) -> str:
     """Return the file to edit: a link's target, where nobody else can redirect the link. Raises ContimgError."""
     target = path
     for _link in range(_MOST_LINKS):
-        if not os.path.islink(target):
+        if not is_link(target):
             return target
         _require_own_folder(target, asked=path)
         with failing("read the link", target, _UNTOUCHED):

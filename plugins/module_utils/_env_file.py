@@ -34,7 +34,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env_undo import Jo
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._git_index import tracking_checkout
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import group_id, user_id
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_link, is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,11 +10,12 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Union
 
     AnyPath = Union[str, bytes]
 
-__all__ = ["ContimgError", "cause_of", "display", "failing", "is_of_application"]
+__all__ = ["ContimgError", "cause_of", "display", "failing", "is_of_application", "raise_all"]
 
 _RESTORE = "Restore it from a backup."
 _MAKE_WRITABLE = "Make the file, its directory and its file system writable, and run again."
@@ -113,6 +114,15 @@ class ContimgError(Exception):
         """Return the arguments for ``fail_json``."""
         where = {} if self.path is None else {"path": self.path}
         return {"msg": self.message, **where, **self.details}
+
+
+def raise_all(errors: Sequence[ContimgError]) -> None:
+    """Raise one error that names all that went wrong, if anything has."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        hints = " ".join(dict.fromkeys(one.hint for one in errors if one.hint))
+        raise ContimgError("; ".join(": ".join(filter(None, (one.path, one.what))) for one in errors), hint=hints)
 
 
 class failing:  # noqa: N801 (it reads as the word that it is in a with statement)

@@ -31,6 +31,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import disp
 from ansible_collections.dsa110.contimg.plugins.module_utils._line_alignment import aligned
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,7 +97,7 @@ def restore_file(path: str, folder: str, *, check: bool) -> dict[str, Any]:
     kept: list[str] = []
     if not edits:
         before = after = ""
-    elif os.path.lexists(target):
+    elif is_there(target):
         found = _read(target, _UNTOUCHED)
         before = found.text
         after, kept = _undone(before, journal, edits)

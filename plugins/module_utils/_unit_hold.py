@@ -10,12 +10,13 @@ whoever comes after a crash knows what has to run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, raise_all
 from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
     Found,
     Memory,
@@ -31,7 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, run, show, systemctl
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
     is_template,
@@ -360,33 +361,55 @@ def release(names: Sequence[str], hold_file: str, *, timeout: float, after_hold:
 
 def _apply_release(memory: Memory, start: Sequence[str], hold_file: str, timeout: float) -> dict[str, int]:
     if not memory.on_file:  # else a crash between here and the start would leave nothing that tells what to start
-        write_memory(hold_file, memory)
+        with contextlib.suppress(ContimgError):  # with a full disk the start is worth more than its memory
+            write_memory(hold_file, memory)
     for name in {*memory.units, *held_units(hold_file)} - _held_by_others(hold_file).keys():
         remove_drop_in(name)
     systemctl("daemon-reload")
-    logs = {path: os.stat(path).st_size if target_exists(path) else 0 for path in logs_of_units(start)}
+    logs = _log_sizes(start)
     if start:
         run(["systemctl", "reset-failed", "--", *start])
     after = {name: facts["After"].split() for name, facts in show(start, ("After",)).items()}
     end = time.monotonic() + timeout
-    for group in starting_groups(start, after):
-        moment = time.time()
-        done = run(["systemctl", "start", "--no-pager", "--", *group], timeout=max(1.0, end - time.monotonic()))
-        _require_started([name for name in group if not memory.units[name].was_failing], done.stderr, moment)
-    forget(hold_file)
+    failures: list[ContimgError] = []
+    for group in starting_groups(start, after):  # also after one that does not start
+        expected = [name for name in group if not memory.units[name].was_failing]
+        failures += _start(group, expected, max(1.0, end - time.monotonic()))
+    raise_all(failures)
+    if is_there(hold_file):
+        forget(hold_file)
     return logs
 
 
-def _require_started(names: Sequence[str], said: str, since: float) -> None:
-    for name, facts in show(names, UP).items():
-        if not is_up(facts):
-            last = " | ".join(journal(name, since=since)[-5:])
-            raise ContimgError(
-                f"did not start: it is {facts['ActiveState']} ({facts['SubState']}); {said.strip()}; "
-                f"its journal: {last or 'empty'}",
-                path=name,
-                hint="It is no longer held. Mend the cause and run again.",
-            )
+def _log_sizes(names: Sequence[str]) -> dict[str, int]:
+    """Return where the files that units append to end; nothing where that cannot be found, which keeps no unit down."""
+    try:
+        return {path: os.stat(path).st_size if target_exists(path) else 0 for path in logs_of_units(names)}
+    except (ContimgError, OSError):
+        return {}
+
+
+def _start(names: Sequence[str], expected: Sequence[str], timeout: float) -> list[ContimgError]:
+    """Start units and return an error for each of those expected that does not run then."""
+    moment, late = time.time(), False
+    try:
+        said = run(["systemctl", "start", "--no-pager", "--", *names], timeout=timeout).stderr
+    except ContimgError as error:
+        said, late = error.what, True
+    return [
+        _not_started(name, facts, said, moment)
+        for name, facts in show(expected, UP).items()
+        if not is_up(facts) or (late and facts["ActiveState"] != "active")
+    ]
+
+
+def _not_started(name: str, facts: Mapping[str, str], said: str, since: float) -> ContimgError:
+    last = " | ".join(journal(name, since=since)[-5:])
+    return ContimgError(
+        f"did not start: it is {facts['ActiveState']} ({facts['SubState']}); {said.strip()}; its journal: {last or 'empty'}",
+        path=name,
+        hint="It is no longer held. Correct the cause and run again.",
+    )
 
 
 def is_up(facts: Mapping[str, str]) -> bool:

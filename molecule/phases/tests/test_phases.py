@@ -9,6 +9,7 @@ are one story: they run in the order of this file.
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 import pytest
@@ -105,6 +106,17 @@ def test_an_answer_that_is_no_success_before_the_move_is_a_finding() -> None:
     preview = play("migrate", "--check", **DECISION)
     assert preview.returncode == 0, preview.stdout
     assert "contimg-stream.service answers 'HTTP Error 503: Service Unavailable' before the move" in preview.stdout
+
+
+def test_a_quiesce_alone_that_fails_leaves_nothing_held(host: Any) -> None:
+    stray = f"{SOURCE}/stray.log"
+    host.run_expect([0], f"systemd-run --unit=stray --property=StandardOutput=append:{stray} sleep 600")
+    quiesced = play(str(pathlib.Path(__file__).parents[1] / "quiesce.yml"))
+    host.run_expect([0], f"systemctl stop stray.service && rm {stray}")
+    assert quiesced.returncode == 2, quiesced.stdout
+    assert "writes to the state" in " ".join(quiesced.stdout.split())
+    assert phase_of(host) == "untouched"
+    assert_units_use(host, SOURCE)
 
 
 @pytest.mark.parametrize(("phase", "modules", "reached", "state"), FAULTS)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing, raise_all
 
 if TYPE_CHECKING:
     import pathlib
@@ -74,3 +74,16 @@ def test_an_sqlite_error_names_the_database() -> None:
 def test_a_message_of_sqlite_that_is_no_text_is_shown() -> None:
     with pytest.raises(ContimgError, match=re.escape("SQLite says 'malformed \\xff'")), failing("read", "/a"):
         raise UnicodeDecodeError("utf-8", b"malformed \xff", 10, 11, "invalid start byte")
+
+
+def test_several_errors_are_raised_as_one_that_names_all() -> None:
+    raise_all([])
+    first = ContimgError("did not start", path="a.service", hint="Correct the cause.")
+    with pytest.raises(ContimgError) as one:
+        raise_all([first])
+    assert one.value is first
+    with pytest.raises(ContimgError) as all_:
+        raise_all(
+            [first, ContimgError("did not start", path="b.service", hint="Correct the cause."), ContimgError("late")]
+        )
+    assert all_.value.message == "a.service: did not start; b.service: did not start; late. Correct the cause."
