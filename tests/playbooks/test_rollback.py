@@ -110,6 +110,11 @@ def test_a_disk_that_is_gone_is_no_obstacle_when_rows_are_discarded(host: Host) 
     assert host.play("migrate").returncode == 0
     shutil.rmtree(host.dest)
     assert host.play("rollback").returncode == 2
+    away = host.src.rename(host.src.with_name("away"))
+    neither = host.play("rollback", contimg_rollback_discard_new_rows=True)
+    assert neither.returncode == 2, neither.stdout
+    assert host.record()["phase"] == "done"
+    away.rename(host.src)
     back = host.play("rollback", contimg_rollback_discard_new_rows=True)
     assert back.returncode == 0, back.stdout
     assert host.env_file.read_bytes() == environment
