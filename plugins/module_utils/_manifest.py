@@ -10,28 +10,74 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import LARGE, read_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._durable import LARGE, read_optional, read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root, scan, tree_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["audit", "hash_file", "is_shared_memory", "manifest_line", "moved", "parse_manifest", "read_manifest"]
+__all__ = [
+    "audit",
+    "hash_file",
+    "is_shared_memory",
+    "kept_file",
+    "kept_list",
+    "manifest_line",
+    "moved",
+    "parse_manifest",
+    "read_kept",
+    "read_manifest",
+]
 
 _NAMED = 100  # paths that a report lists of each kind
 _CHUNK = 1 << 20
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
+_SIDECARS = (b"-wal", b"-shm", b"-journal")
 _ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 
 
 def manifest_line(path: bytes, digest: str) -> bytes:
     """Return the line of a file, its name escaped as GNU ``sha256sum`` escapes it."""
-    name = path
+    name = _escaped(path)
+    return (b"\\" if name != path else b"") + digest.encode() + b"  ./" + name + b"\n"
+
+
+def _escaped(name: bytes) -> bytes:
     for plain, escaped in _ESCAPES:
         name = name.replace(plain, escaped)
-    return (b"\\" if name != path else b"") + digest.encode() + b"  ./" + name + b"\n"
+    return name
+
+
+def kept_file(manifest: str) -> str:
+    """Return the path of the list of what a decision kept at the destination, beside the manifest of the copy."""
+    return manifest + ".kept"
+
+
+def kept_list(paths: Iterable[bytes]) -> bytes:
+    """Return that list: a path a line, escaped as in a manifest."""
+    return b"".join(b"./" + _escaped(path) + b"\n" for path in sorted(paths))
+
+
+def read_kept(manifest: str) -> frozenset[bytes]:
+    """Return the paths of that list, none where it does not exist. Raises ContimgError where it cannot be read or is none."""
+    path = kept_file(manifest)
+    names = set()
+    for line in (read_optional(path, "read what was kept", limit=LARGE) or b"").splitlines():
+        name = _unescaped(line[2:])
+        if not line.startswith(b"./") or not _is_below(name):
+            raise ContimgError(f"holds a line that no list of kept paths has: {display(line[:80])}", path=path)
+        names.add(name)
+    return frozenset(names)
+
+
+def _is_kept(name: bytes, kept: frozenset[bytes]) -> bool:
+    """Tell whether a path, the database that it is a sidecar of, or a directory above it was kept."""
+    parts = name.split(b"/")
+    above = (b"/".join(parts[:count]) for count in range(1, len(parts) + 1))
+    stems = (name[: -len(suffix)] for suffix in _SIDECARS if name.endswith(suffix))
+    return any(one in kept for one in (*above, *stems))
 
 
 def parse_manifest(content: bytes, *, path: str | None = None) -> dict[bytes, str]:
@@ -83,7 +129,7 @@ def hash_file(root: int, path: bytes, *, from_device: bool = False) -> str:
 
 def moved(path: bytes, rename: Mapping[bytes, bytes]) -> bytes:
     """Return where a path goes: a renamed database takes its sidecars along."""
-    for suffix in (b"", b"-wal", b"-shm", b"-journal"):
+    for suffix in (b"", *_SIDECARS):
         stem = path[: len(path) - len(suffix)]
         if path.endswith(suffix) and stem in rename:
             return rename[stem] + suffix
@@ -102,7 +148,7 @@ def audit(
 
     :raises ContimgError: when the tree or the manifest cannot be read.
     """
-    wanted = read_manifest(manifest)
+    wanted, kept = read_manifest(manifest), read_kept(manifest)
     names = {os.fsencode(old): os.fsencode(new) for old, new in rename.items()}
     with open_root(path) as root:
         entries = scan(root, exclude)
@@ -111,8 +157,14 @@ def audit(
         with failing("read the tree", path):
             changed = [name for name in present if content and hash_file(root, found[name]) != wanted[name]]
     missing = sorted(set(wanted) - set(found))
-    unknown = sorted(name for name in found if name not in wanted and not is_shared_memory(name, wanted))
-    lists = {"missing": missing, "changed_files": changed, "unknown": unknown}
+    others = [name for name in found if name not in wanted and not is_shared_memory(name, wanted)]
+    unknown = sorted(name for name in others if not _is_kept(name, kept))
+    lists = {
+        "missing": missing,
+        "changed_files": changed,
+        "unknown": unknown,
+        "kept": sorted(set(others) - set(unknown)),
+    }
     return {
         **{kind: [display(name) for name in names_found[:_NAMED]] for kind, names_found in lists.items()},
         **{f"{kind}_total": len(names_found) for kind, names_found in lists.items()},

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, manifest_line, moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import (
+    hash_file,
+    kept_file,
+    kept_list,
+    manifest_line,
+    moved,
+    read_kept,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
     Wishes,
     extended_attributes,
@@ -228,8 +235,9 @@ class _Pass:
             except FileNotFoundError:
                 return True
             with contextlib.suppress(FileNotFoundError):
-                return written < os.stat(self.options.ledger).st_mtime_ns
-        return False
+                if written < os.stat(self.options.ledger).st_mtime_ns:
+                    return True
+        return read_kept(self.options.manifest) != frozenset(self.plan.kept)
 
     def _unproved(self) -> list[bytes]:
         """Files that need no copy, yet were never read back, or are known only since this comparison."""
@@ -367,6 +375,8 @@ class _Pass:
         if not self.options.live:
             kept = {path + suffix for path in self.plan.kept for suffix in (b"", b"-wal")}
             told = ledger.files(without=self.trees.gone | kept)
+            if read_kept(self.options.manifest) != frozenset(self.plan.kept):
+                replace_file(kept_file(self.options.manifest), kept_list(self.plan.kept), mode=0o644)
             replace_file(self.options.manifest, (manifest_line(*file) for file in told), mode=0o644)
 
     def _targets_of_others(self) -> set[bytes]:

@@ -78,6 +78,17 @@ unknown_total:
   description: How many these are.
   returned: success
   type: int
+kept:
+  description:
+    - Files that the manifest does not know since a decision kept what stood in their place at the destination, at most 100, with their
+      sidecars. The list of such places stands beside the manifest, with the suffix C(.kept).
+  returned: success
+  type: list
+  elements: str
+kept_total:
+  description: How many these are.
+  returned: success
+  type: int
 files:
   description: Files in the manifest.
   returned: success

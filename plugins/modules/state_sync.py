@@ -149,7 +149,7 @@ actions_digest:
   returned: success
   type: str
 conflicts:
-  description: What a decision kept at the destination. On failure, what waits for a decision.
+  description: What a decision kept at the destination, of which the manifest's neighbour C(.kept) has all. On failure, what waits for a decision.
   returned: always
   type: list
   elements: str

@@ -121,6 +121,9 @@ def test_a_newer_database_at_the_destination_stops_the_move_until_it_is_decided(
         rows(host.dest / "products.sqlite3", "ms_index") == rows(host.src / "db" / "products.sqlite3", "ms_index") + 1
     )
     assert rows(host.dest / "hdf5.sqlite3", "hdf5_file_index") == 200
+    audit = host.play("verify")
+    assert audit.returncode == 0, audit.stdout
+    assert "kept at the destination by decision: products.sqlite3" in " ".join(audit.stdout.replace('"', "").split())
 
     back = host.play("rollback")
     assert back.returncode == 0, back.stdout
