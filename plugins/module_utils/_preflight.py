@@ -150,7 +150,11 @@ def _places(values: Mapping[str, Any], survey: HoldSurvey) -> list[Place]:
         *(Place("contimg_env_file", path, replaced=True) for path in [values["env_file"]] if path),
         *(Place("contimg_env_files", path, replaced=True) for path in values["env_files"]),
         *(Place("contimg_unit_files", path, replaced=True) for path in values["unit_files"]),
-        *(Place("contimg_code_paths", path) for path in values["code_paths"] if target_exists(path)),
+        *(
+            Place("contimg_code_paths", path, replaced=not is_directory(path))
+            for path in values["code_paths"]
+            if target_exists(path)
+        ),
         *([Place("contimg_units (their hold)", _HOLDS)] if survey.listed else []),
         *([Place("contimg_units (where they log)", _SETTINGS)] if logs else []),
     ]

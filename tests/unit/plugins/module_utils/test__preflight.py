@@ -51,8 +51,9 @@ def _base(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pa
 
 
 def test_a_host_that_can_be_moved_has_no_obstacle_and_is_not_touched(base: pathlib.Path) -> None:
+    (base / "code.py").touch()
     before = sorted(base.rglob("*")), base.stat()
-    found = look(described(base))
+    found = look(described(base, code_paths=[f"{base}/code.py", str(base), f"{base}/none"]))
     assert (found["obstacles"], found["findings"], found["health"]) == ([], [], {})
     assert found["reserve"] == {f"{base}/run": 16 << 20, f"{base}/dest": 0, str(base): 1000}
     assert before == (sorted(base.rglob("*")), base.stat())
