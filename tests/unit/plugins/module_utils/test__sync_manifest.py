@@ -14,7 +14,6 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import audit, kept_file, read_kept
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, is_told
 
 if TYPE_CHECKING:
@@ -39,13 +38,6 @@ def test_a_final_pass_with_nothing_to_copy_tells_what_live_passes_have_copied(tm
     assert copy(tmp_path / "base")["changed"]
     assert is_told(tmp_path / "base")
     assert not copy(tmp_path / "base")["changed"]
-
-
-def test_what_cannot_be_looked_at_does_not_count_as_absent(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(ContimgError, match="errno 40"):
-        kind_of(str(tmp_path / "loop" / "below"))
-    assert kind_of(str(tmp_path / "none" / "below")) == 0
 
 
 def test_what_a_decision_keeps_is_recorded_and_is_not_unknown_in_the_source(tmp_path: pathlib.Path) -> None:
