@@ -169,7 +169,9 @@ def test_a_split_alone_does_not_write_into_the_old_state(host: Host) -> None:
     """Neither through the database itself nor through a directory that is a link."""
     assert host.play("migrate").returncode == 0
     source = fingerprint(host.src)
-    refused = host.play("split_hdf5", contimg_databases=_below_db(host.variables, host))
+    # As on a host without a record: that of this move is bound to another map of the databases, and would refuse first.
+    elsewhere = str(host.root / "another_run")
+    refused = host.play("split_hdf5", contimg_databases=_below_db(host.variables, host), contimg_run_dir=elsewhere)
     assert refused.returncode == 2, refused.stdout
     assert f"{host.dest}/db is a symbolic link to {host.src}/db" in words(refused.stdout)
     (host.dest / "products.sqlite3").unlink()
