@@ -50,6 +50,12 @@ DEATHS = [
 ]
 
 
+# A task that the preflight plans, in check mode, before it is done, and the task before which it is not meant.
+PLANNED = {
+    "environment : Set the names of the databases and directories, and repoint what lies below the old": "environment : Record that"
+}
+
+
 def run_until(task: str) -> subprocess.Popen[str]:
     """Run ``migrate`` and return its controller, stopped, as soon as it says that it begins a task."""
     controller = subprocess.Popen(
@@ -61,10 +67,12 @@ def run_until(task: str) -> subprocess.Popen[str]:
         start_new_session=True,
     )
     assert controller.stdout is not None
-    said = []
+    said: list[str] = []
     for line in controller.stdout:
         said.append(line)
-        if line.startswith(f"TASK [dsa110.contimg.{task}"):
+        if not line.startswith(f"TASK [dsa110.contimg.{task}"):
+            continue
+        if task not in PLANNED or sum(PLANNED[task] in one for one in said):
             os.kill(controller.pid, signal.SIGSTOP)
             return controller
     pytest.fail("".join(said))
