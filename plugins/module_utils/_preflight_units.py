@@ -155,7 +155,7 @@ def judge_health(
         elif answer.error:
             statuses[name] = answer.status
             judged.findings.append(
-                f"contimg_health_url: {name} answers '{answer.error}' before the move; the same answer passes after it"
+                f'contimg_health_url: {name} answers "{answer.error}" before the move; the same answer passes after it'
             )
     return judged, statuses
 

@@ -36,7 +36,7 @@ URL = "http://127.0.0.1:8010/health"
     ("name", "url", "answer", "obstacle", "finding", "status"),
     [
         ("up.service", URL, Answer(200, ""), "", "", 0),
-        ("up.service", URL, Answer(503, "HTTP Error 503: x"), "", "'HTTP Error 503: x' before the move; the same", 503),
+        ("up.service", URL, Answer(503, "HTTP Error 503: x"), "", '"HTTP Error 503: x" before the move; the same', 503),
         ("up.service", URL, Answer(0, "refused"), f"runs, yet {URL} does not answer before the move (refused)", "", 0),
         ("up.service", "127.0.0.1", None, "the value for up.service is not a URL that begins", "", 0),
         ("up.service", "http://me:planted@h/", None, "holds a user or a password", "", 0),
