@@ -79,6 +79,7 @@ class Record(Case):
 
     module = "migration_record"
     mutant = _IN_PLACE
+    reserve = ("run/reserve",)
 
     def make(self) -> None:
         move = {"src": "/stage", "dest": "/data", "databases": [], "exclude": []}

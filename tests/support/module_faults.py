@@ -60,6 +60,7 @@ class Case:
     :cvar follow: whether calls of its processes count, too.
     :cvar alone: whether it is to see no other processes of this machine.
     :cvar volatile: what a power loss may take, below the host.
+    :cvar reserve: what is removed to make room on a full disk, below the host.
     :cvar loaded: a program that loads what the module loads only when it needs it.
     :cvar talks: whether it works with other processes: how often it reads what they say is a matter of time.
     :cvar mutant: a program that makes the module wrong, so that a kill leaves what must not be.
@@ -70,6 +71,7 @@ class Case:
     mutant = ""
     talks = False
     volatile: tuple[str, ...] = ()
+    reserve: tuple[str, ...] = ()
     secrets: tuple[bytes, ...] = ()
     follow = False
     alone = False
@@ -77,6 +79,7 @@ class Case:
     def __init__(self, scratch: pathlib.Path, *, prelude: str = "") -> None:
         self.host, self.origin, self.temporary = (scratch / name for name in ("host", "origin", "tmp"))
         self.prelude, self._log = self.loaded + prelude, scratch / "trace"
+        self._full = False
         self._good: set[frozenset[tuple[str, object]]] = set()
         for folder in (self.host, self.temporary):
             folder.mkdir()
@@ -144,7 +147,7 @@ class Case:
 
     def state(self) -> State:
         """Return all that is on the host, by the names that are compared."""
-        found: State = {}
+        found: State = {name: set(self.old[name]) for name in self.reserve if self._full}
         for path in sorted(self.host.rglob("*")):
             if not self._is_sidecar(path):
                 found.setdefault(self.named(str(path.relative_to(self.host))), set()).add(self.value(path))
@@ -174,6 +177,7 @@ class Case:
 
     def fail(self, call: Call, error: str, *, lasting: bool) -> str:
         """Let a call fail, once or from then on; return what is wrong then, and after the next runs, which is nothing."""
+        self._full = error in {"ENOSPC", "EDQUOT"}
         outcome = self._injected(call, f"error={error}:when={call.ordinal}{'+' if lasting else ''}")
         said = outcome.said
         wrong = [
