@@ -159,3 +159,13 @@ def test_every_task_in_which_a_run_is_interrupted_exists() -> None:
         for role, task in named:
             files = (ROOT / "roles" / role / "tasks").glob("*.yml")
             assert any(f"- name: {task}" in file.read_text() for file in files), f"{path}: {role} : {task}"
+
+
+def test_what_holds_each_guarantee_exists() -> None:
+    """The page of guarantees names files of ``module_utils`` and tests."""
+    named = set(re.findall(r"`(_?[a-z0-9_]+)`", (ROOT / "docs" / "guarantees.md").read_text()))
+    utilities = {path.stem for path in (ROOT / "plugins" / "module_utils").glob("*.py")}
+    files = [path for folder in ("tests", "molecule") for path in (ROOT / folder).rglob("test_*.py")]
+    tests = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
+    assert len(named) > 50
+    assert named - utilities - tests == set()
