@@ -300,7 +300,7 @@ class Held(Case):
         }
 
     def constants(self) -> dict[str, Any]:
-        return {"_hold_memory:_RUNTIME": str(self.host / "drop-ins")}
+        return {**super().constants(), "_hold_memory:_RUNTIME": str(self.host / "drop-ins")}
 
     def variables(self) -> dict[str, str]:
         return {**super().variables(), "PATH": str(self.host / "systemd"), "STUB_DROP_INS": str(self.host / "drop-ins")}

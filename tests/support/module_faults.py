@@ -77,11 +77,13 @@ class Case:
     alone = False
 
     def __init__(self, scratch: pathlib.Path, *, prelude: str = "") -> None:
-        self.host, self.origin, self.temporary = (scratch / name for name in ("host", "origin", "tmp"))
+        self.host, self.origin, self.temporary, self.places = (
+            scratch / name for name in ("host", "origin", "tmp", "places")
+        )
         self.prelude, self._log = self.loaded + prelude, scratch / "trace"
         self._full = False
         self._good: set[frozenset[tuple[str, object]]] = set()
-        for folder in (self.host, self.temporary):
+        for folder in (self.host, self.temporary, self.places):
             folder.mkdir()
         self.make()
         self.host.rename(self.origin)
@@ -100,8 +102,8 @@ class Case:
         raise NotImplementedError
 
     def constants(self) -> dict[str, Any]:
-        """Return values for constants of ``module_utils``, see :func:`run_module`."""
-        return {}
+        """Return values for constants of ``module_utils``, see :func:`run_module`: this machine keeps nothing of a trial."""
+        return {f"_host_place:_{name}": [str(self.places / name)] * 2 for name in ("VOLATILE", "LASTING")}
 
     def variables(self) -> dict[str, str]:
         """Return further variables of the environment."""
