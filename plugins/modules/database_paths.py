@@ -122,6 +122,8 @@ def main() -> None:
             result = run(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
+    for warning in result.pop("warnings"):
+        module.warn(warning)
     module.exit_json(**result)
 
 

@@ -124,6 +124,8 @@ def main() -> None:
             result = watch(watch_options(module.params), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     module.exit_json(changed=False, **result)
 
 

@@ -67,7 +67,9 @@ class Host:
     def play(self, name: str, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
         """Run a playbook; keyword arguments override the host's variables."""
         command = self._command(name, *options, **variables)
-        return subprocess.run(command, check=False, capture_output=True, text=True, env=self._environment())
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=self._environment())
+        assert "DEPRECATION WARNING" not in done.stderr
+        return done
 
     def die(self, name: str, known: set[str], *, every: int) -> str:
         """Run a playbook and kill it, with all that it runs, when it begins the n-th task that it has never begun.
