@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import temporary_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import sidecars_of, temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,8 @@ def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
             if error.path is None or not error.path.startswith(display(path)):
                 raise
             raise ContimgError(error.what, path=place, hint=error.hint, **error.details) from error
+        if sidecars_of(folder, temporary):  # a rename would separate the database from its journal
+            raise OSError(errno.EIO, "SQLite could not remove its journal")
         if model is not None:
             os.fchmod(descriptor, model.st_mode & 0o7777)
         os.fsync(descriptor)

@@ -57,6 +57,8 @@ _SMALL_BYTES = 4 << 20  # below this, starting a process costs more than it save
 _UNCHANGED = "It was not changed."
 _NOT_MADE = "not made: "
 _BROKEN_CONSTRAINT = re.compile(r"\S+ value in |CHECK constraint failed in ")
+_UNREAD_PAGE = re.compile(r"unable to get the page\. error code=(\d+)")
+_IO_ERROR = 10  # SQLITE_IOERR, the lowest byte of each of its kinds
 _INTEGRITY = {"quick": "PRAGMA quick_check(20)", "full": "PRAGMA integrity_check(20)"}
 
 
@@ -184,6 +186,11 @@ def _sound(state: Snapshot, answers: list[list[str]], *, asked: bool) -> tuple[s
     if findings in ((), ("ok",)) or findings[0].startswith(_NOT_MADE):
         return findings
     damage = [found for found in findings if not _BROKEN_CONSTRAINT.match(found)]
+    if any(map(_is_read_error, damage)):
+        hint = f"{_UNCHANGED} Check its device."
+        raise ContimgError(
+            f"cannot be read (SQLite says '{_first(damage)}')", path=state.path, hint=hint, integrity=list(findings)
+        )
     if damage:
         other = "Does its -wal or -journal belong to another database? " if state.hot else ""
         hint = f"{_UNCHANGED} {other}Restore it from a backup."
@@ -193,6 +200,12 @@ def _sound(state: Snapshot, answers: list[list[str]], *, asked: bool) -> tuple[s
         what = f"holds rows that its own schema forbids: {_first(findings)}"
         raise ContimgError(what, path=state.path, hint=hint, integrity=list(findings))
     return ()
+
+
+def _is_read_error(finding: str) -> bool:
+    """Return whether SQLite's check could not read a page: that is no damage of the database."""
+    found = _UNREAD_PAGE.search(finding)
+    return found is not None and int(found.group(1)) & 0xFF == _IO_ERROR
 
 
 def _first(findings: Sequence[str]) -> str:

@@ -40,6 +40,7 @@ __all__ = [
     "proves_itself",
     "remove_left",
     "run_of",
+    "sidecars_of",
     "temporary_file",
     "temporary_folder",
 ]
@@ -227,6 +228,12 @@ def _is_private(folder: int) -> bool:
     """Return whether no other user can have put anything into a directory."""
     status = os.fstat(folder)
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def sidecars_of(folder: int, name: bytes) -> list[bytes]:
+    """Return the names of what SQLite has made, and has not removed, beside a file of a directory. Raises OSError."""
+    present = {os.fsencode(one) for one in os.listdir(folder)}
+    return [name + suffix for suffix in _SIDECARS if name + suffix in present]
 
 
 def _remove_folder(parent: int, name: bytes, descriptor: int) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ansible_collections.dsa110.contimg.plugins.module_utils import _sqlite_content
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, reference_checksum, with_connection
@@ -227,3 +228,21 @@ def test_memory_does_not_grow_with_the_database(tmp_path: pathlib.Path, workers:
     command = [sys.executable, "-c", _MEMORY, str(path), str(workers)]
     ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert int(ran.stdout) < 64 << 10, "kilobytes"
+
+
+@pytest.mark.parametrize(
+    ("finding", "words"),
+    [
+        ("Page 2: unable to get the page. error code=8458", "cannot be read .*Check its device"),
+        ("Page 2: unable to get the page. error code=11", "is damaged.*Restore it"),
+        ("wrong # of entries in index i", "is damaged.*Restore it"),
+    ],
+)
+def test_a_page_that_cannot_be_read_is_no_damage(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, finding: str, words: str
+) -> None:
+    """The fault suite of the modules lets SQLite itself say this; here is what is said about it."""
+    make(tmp_path / "a.db")
+    monkeypatch.setitem(_sqlite_content._INTEGRITY, "quick", f"SELECT '{finding}'")
+    with pytest.raises(ContimgError, match=words):
+        describe(str(tmp_path / "a.db"), integrity="quick")
