@@ -4,19 +4,18 @@
 """Paths inside the rows of databases: which columns hold them, as SQL over the bytes of their values.
 
 Bytes, because SQLite's own text functions stop at a NUL, and because a comparison of texts asks the column's collation, which
-may be one that only its own program knows.
+may be one that only its own program knows. What mentions a path within a longer value is judged by the rule of all other texts.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._paths import is_below
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import PathText, is_below
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted, stand_in_for_collations
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Column", "Moves", "columns_with_paths", "encoding_of", "paths_in"]
 
 _UNTOUCHED = "Nothing was touched."
+_NAMES_ONE = "contimg_names_old_path"
 _MODULE = re.compile(r"CREATE\s+VIRTUAL\s+TABLE\b.*?\bUSING\s+([\w]+)", re.IGNORECASE | re.DOTALL)
 # The tables in which the modules that come with SQLite keep the rows of a virtual table (the documentation of each).
 _SHADOWS = {
@@ -62,6 +62,7 @@ class Moves:
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
         self._pairs = sorted(pairs, key=lambda pair: -len(pair[0]))
+        self._texts = [PathText(old) for old, _new in self._pairs]
         for path in (path for pair in pairs for path in pair):
             if not path.startswith("/") or path == "/" or posixpath.normpath(path) != path:
                 raise ContimgError("is not an absolute path in its shortest form", path=path, hint=_UNTOUCHED)
@@ -78,15 +79,26 @@ class Moves:
         return f"(typeof({column}) = 'text' AND ({either}))"
 
     def mentions(self, column: str, encoding: str) -> str:
-        """Return an SQL condition: the value is a text or a BLOB that holds an old path, in any of its spellings."""
+        """Return an SQL condition: the value is a text or a BLOB that mentions an old path, in any of its spellings.
+
+        It asks :meth:`names_one`, but only about a value that has what every spelling of an old path has.
+        """
         kinds = {"text": encoding, "blob": "utf-8"}
+        parts = {path.part.decode() for path in self._texts}
         either = " OR ".join(
-            f"(typeof({column}) = '{kind}' AND instr(CAST({column} AS BLOB), {_bytes(spelled, code)}) > 0)"
+            f"(typeof({column}) = '{kind}' AND instr(CAST({column} AS BLOB), {_bytes(part, code)}) > 0)"
             for kind, code in kinds.items()
-            for old, _new in self._pairs
-            for spelled in _spellings(old)
+            for part in parts
         )
-        return f"({either})"
+        # CASE evaluates just what it needs; AND, as a value, evaluates both of its sides.
+        return f"CASE WHEN {either} THEN {_NAMES_ONE}(CAST({column} AS BLOB), typeof({column})) ELSE 0 END"
+
+    def names_one(self, value: bytes, kind: str, encoding: str) -> bool:
+        """Tell whether a value mentions an old path. In a BLOB, whose bytes need not be text, no boundary is known."""
+        if kind == "blob":
+            return any(path.may_be_in(bytearray(value), len(value)) for path in self._texts)
+        text = value.decode(encoding, "replace")
+        return any(path.search(text) for path in self._texts)
 
     def moved(self, column: str, encoding: str) -> str:
         """Return an SQL expression: the value with its old path replaced."""
@@ -96,10 +108,6 @@ class Moves:
             for old, new in self._pairs
         )
         return f"CASE {cases} ELSE {column} END"
-
-
-def _spellings(path: str) -> set[str]:
-    return {path, path.replace("/", "\\/"), urllib.parse.quote(path, safe="")}
 
 
 def _bytes(text: str, encoding: str) -> str:
@@ -132,6 +140,7 @@ def encoding_of(connection: sqlite3.Connection) -> str:
 def columns_with_paths(connection: sqlite3.Connection, moves: Moves) -> Iterator[Column]:
     """Yield the columns with old paths in them. Raises sqlite3.Error."""
     encoding = encoding_of(connection)
+    connection.create_function(_NAMES_ONE, 2, lambda value, kind: moves.names_one(value, kind, encoding))
     shadows = _shadow_tables(connection)
     for table in _tables(connection):
         names = [_text(row[1]) for row in connection.execute(f"PRAGMA main.table_info({quoted(table)})")]

@@ -35,6 +35,8 @@ _LINE_COMMENTS = {
     "text": ("#", "//", "--", ";"),
     "python": ("#",),
 }
+# An option, or the slashes of the path itself: no comment.
+_BEGINS_OTHERWISE = re.compile(r"--\w|/+\Z")
 # In these a comment may begin behind other words of the line.
 _INLINE = frozenset(("shell", "yaml", "python"))
 
@@ -56,7 +58,9 @@ def language_of(name: str, start: str) -> str:
 def line_kind(language: str, line: str, position: int) -> str:
     """Return the kind of a use at a position of a line of a file that is not Python, or not Python that can be parsed."""
     marks = _LINE_COMMENTS.get(language, ())
-    if line.lstrip().startswith(marks) if marks else False:
+    if line.startswith("#!"):  # the interpreter
+        return language
+    if marks and line.lstrip().startswith(marks) and not _BEGINS_OTHERWISE.match(line[:position].lstrip()):
         return "comment"
     if language in _INLINE and _in_comment(line, position):
         return "comment"

@@ -71,7 +71,7 @@ def cron_entries(
     for table in sorted({path for pattern in tables for path in _tables(pattern, unread)}):
         for number, line in enumerate(_lines(table, unread), 1):
             named = next((path for path in paths if names_path(line, path)), None)
-            if named is not None and not line.lstrip().startswith("#"):
+            if named is not None and (line.startswith("#!") or not line.lstrip().startswith("#")):
                 yield {"file": table, "line": number, "text": redacted(line.strip())[:_LONGEST], "path": named}
 
 

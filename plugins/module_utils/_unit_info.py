@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import glob
 import os
 import re
@@ -31,7 +32,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_file import (
     parse_unit_files,
     specifiers_expanded,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import all_units, resolved_units, units_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
+    all_units,
+    installed_templates,
+    resolved_units,
+    units_of,
+    with_instance,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment, first_run, seconds_of
 
 if TYPE_CHECKING:
@@ -47,13 +54,20 @@ _PROPERTIES = (
     "FragmentPath", "DropInPaths", "ExecMainStartTimestamp", "NextElapseUSecRealtime", "NextElapseUSecMonotonic",
     "TimersCalendar", "TimersMonotonic", "Persistent",
 )  # fmt: skip
+# What uses no path, though it may name one. A state directory may itself be where something is mounted.
+_NO_USES = {"Description", "Documentation", "Where"}
 # What systemd answers itself; every other setting is looked for in the files.
-_ANSWERED = {*_COMMANDS, "Environment", "EnvironmentFile", "ReadWritePaths", "WorkingDirectory", "Description"}
+_ANSWERED = {*_COMMANDS, "Environment", "EnvironmentFile", "ReadWritePaths", "WorkingDirectory", *_NO_USES}
 _COMMAND = re.compile(r"argv\[\]=(.*?) ; (?:ignore_errors|flags)=")
+_PROGRAM = re.compile(
+    r"\{ path=(.*?) ; argv\[\]="
+)  # not among the arguments where the unit names them itself: ExecStart=@/x y
 _ENVIRONMENT_FILE = re.compile(r"^(.*) \(ignore_errors=(yes|no)\)$", re.MULTILINE)
 _ASSIGNMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|\$\'((?:[^\'\\]|\\.)*)\'|(\S+)', re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
-_TYPES = "--type=service,timer,socket,path"
+_TYPES = "--type=service,timer,socket,path,mount,automount"
+# The instance with which systemd is asked about a template, since it does not describe one without.
+_ANY = "contimganyinstance"
 _STAMPS = "/var/lib/systemd/timers"
 # The first version in which a stamp was seen to end what counts from the boot; before, such a timer may fire.
 _STAMP_ENDS_BOOT = 247
@@ -232,15 +246,26 @@ def describe_units(
     described = {name: _read_unit(raw) for name, raw in show(listed, _PROPERTIES).items()}
     known = {unit.raw["Id"] for unit in described.values()}
     # A disabled unit, too, may be started by hand or by cron.
-    for raw in show(all_units(_TYPES), _PROPERTIES).values() if using else ():
+    for raw in [*show(all_units(_TYPES), _PROPERTIES).values(), *_templates()] if using else ():
         unit = _read_unit(raw)
         if raw["Id"] not in known and next(uses_of(unit, using), None):
             described[raw["Id"]] = unit
             known.add(raw["Id"])
+    asked = {*listed, *(template for name in names for template in fnmatch.filter(described, name))}
     return {
-        name: {**asdict(facts_of(unit)), "uses": list(uses_of(unit, using)), "listed": name in listed}
+        name: {**asdict(facts_of(unit)), "uses": list(uses_of(unit, using)), "listed": name in asked}
         for name, unit in described.items()
     }
+
+
+def _templates() -> Iterator[dict[str, str]]:
+    """Yield the properties of every template. Its environment files are those of all its instances."""
+    asked = {with_instance(template, _ANY): template for template in installed_templates(_TYPES)}
+    for instance, raw in show(list(asked), _PROPERTIES).items():
+        spelled = {
+            name: value.replace(_ANY, "*" if name == "EnvironmentFiles" else "%i") for name, value in raw.items()
+        }
+        yield {**spelled, "Id": asked[instance]}
 
 
 def logs_of_units(names: Sequence[str]) -> list[str]:
@@ -256,7 +281,11 @@ def _read_unit(raw: Mapping[str, str]) -> Unit:
 
 
 def _settings(raw: Mapping[str, str]) -> dict[str, list[str]]:
-    return parse_unit_files([_read(path).decode(errors="surrogateescape") for path in _unit_files(raw)])
+    return parse_unit_files([_text(path) for path in _unit_files(raw)])
+
+
+def _text(path: str) -> str:
+    return _read(path).decode(errors="surrogateescape")
 
 
 def _read(path: str) -> bytes:
@@ -286,24 +315,35 @@ def _stamp_of(raw: Mapping[str, str]) -> float | None:
     return None
 
 
-def uses_of(unit: Unit, paths: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Yield where a unit names one of the paths: ``path``, ``where`` and, for an environment, ``name``."""
+def uses_of(unit: Unit, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield where a unit names one of the paths: ``path``, ``where``, in an environment ``name``, and the ``files`` with it."""
+    found = {"Environment": _environment(unit.raw["Environment"])}
+    found.update((file, effective(content)) for file, content in unit.files.items())
     for path in paths:
         for where, values in _places(unit).items():
             if any(names_path(value, path) for value in values):
-                yield {"path": path, "where": where}
-        found = {"Environment": _environment(unit.raw["Environment"])}
-        found.update((file, effective(content)) for file, content in unit.files.items())
+                yield {"path": path, "where": where, "files": _files_naming(unit, path)}
         for where, values_by_name in found.items():
-            for name, value in values_by_name.items():
-                if names_path(display(value), path):
-                    yield {"path": path, "where": where, "name": display(name)}
+            for name in (name for name, value in values_by_name.items() if names_path(os.fsdecode(value), path)):
+                files = [where] if where in unit.files else _files_naming(unit, path)
+                yield {"path": path, "where": where, "name": display(name), "files": files}
+
+
+def _files_naming(unit: Unit, path: str) -> list[str]:
+    """Return which of a unit's files have a setting that names a path: all of them, where none has it as it is written."""
+    files = _unit_files(unit.raw)
+    naming = [file for file in files if _has_setting(parse_unit_files([_text(file)]), path)]
+    return naming or files
+
+
+def _has_setting(settings: Mapping[str, list[str]], path: str) -> bool:
+    return any(names_path(value, path) for name in settings.keys() - _NO_USES for value in settings[name])
 
 
 def _places(unit: Unit) -> dict[str, list[str]]:
     raw, name = unit.raw, unit.raw["Id"]
     return {
-        **{setting: _COMMAND.findall(raw[setting]) for setting in _COMMANDS},
+        **{setting: _PROGRAM.findall(raw[setting]) + _COMMAND.findall(raw[setting]) for setting in _COMMANDS},
         "ReadWritePaths": [raw["ReadWritePaths"]],
         "WorkingDirectory": [raw["WorkingDirectory"]],
         "EnvironmentFile": [file["path"] for file in _environment_files(raw["EnvironmentFiles"])],

@@ -13,7 +13,16 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import sys
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["all_units", "is_pattern", "is_template", "resolved_units", "templates_of", "units_of"]
+__all__ = [
+    "all_units",
+    "installed_templates",
+    "is_pattern",
+    "is_template",
+    "resolved_units",
+    "templates_of",
+    "units_of",
+    "with_instance",
+]
 
 
 def is_pattern(name: str) -> bool:
@@ -43,10 +52,30 @@ def all_units(*options: str) -> list[str]:
     :param options: what narrows both ``systemctl list-units`` and ``list-unit-files``.
     :raises ContimgError: when systemd cannot be asked.
     """
+    return sorted(name for name in _listed(*options, loaded=True) if not is_template(name))
+
+
+def installed_templates(*options: str) -> list[str]:
+    """Return every template. Any of them can be started at any time, with an instance that systemd does not list before.
+
+    :param options: what narrows ``systemctl list-unit-files``.
+    :raises ContimgError: when systemd cannot be asked.
+    """
+    return sorted(filter(is_template, _listed(*options, loaded=False)))
+
+
+def _listed(*options: str, loaded: bool) -> set[str]:
     options = ("--full", "--no-legend", *options)
-    listed = systemctl("list-units", "--all", "--plain", *options) + systemctl("list-unit-files", *options)
-    names = {line.split()[0] for line in listed.splitlines() if line.split()}
-    return sorted(name for name in names if not is_template(name))
+    listed = systemctl("list-unit-files", *options)
+    if loaded:
+        listed += systemctl("list-units", "--all", "--plain", *options)
+    return {line.split()[0] for line in listed.splitlines() if line.split()}
+
+
+def with_instance(template: str, instance: str) -> str:
+    """Return the unit that a template makes for an instance."""
+    prefix, _at, kind = template.partition("@")
+    return f"{prefix}@{instance}{kind}"
 
 
 def units_of(resolved: Mapping[str, Sequence[str]]) -> list[str]:

@@ -80,7 +80,7 @@ RETURN = r"""
 columns:
   description:
     - For each column with such values C(database), C(table), C(name), C(rows) (of paths that are, or would be, rewritten) and
-      C(mentions) (of other values that hold an old path).
+      C(mentions) (of other values that hold an old path, also within URLs and JSON, and escaped).
   returned: success
   type: list
   elements: dict

@@ -32,8 +32,8 @@ options:
   using:
     description:
       - Paths. Every unit that names one of them, or something below it, is returned too, by what systemd answers, its files, their
-        drop-ins and its environment files, and by where these files stand. A disabled one, too; not a template, nor a unit of a
-        user's own systemd.
+        drop-ins and its environment files, and by where these files stand. A disabled one, too, and a template, whose environment
+        files are those of all its instances; not a unit of a user's own systemd.
     type: list
     elements: path
     default: []
@@ -60,8 +60,8 @@ units:
       were stopped first, and C(would_fire_reason) why. A random delay is not counted.
     - C(unit_files) are its unit file and its drop-ins, C(changed_since_start) those of them and of its environment files that were
       changed at least a second after its main process had started, which therefore runs without the change.
-    - C(uses) says where one of O(using) is named, each with C(path), C(where) and, for an environment, C(name). C(listed) says whether
-      O(names) asks for the unit.
+    - C(uses) says where one of O(using) is named, each with C(path), C(where), for an environment C(name), and C(files), those of the
+      unit's files that say so. C(listed) says whether O(names) asks for the unit.
   returned: success
   type: dict
 """

@@ -32,6 +32,7 @@ VALUES = {
     "/stage/x/ms": "/stage/x/ms",
     OLD.upper(): OLD.upper(),
     b"/stage/x/state": b"/stage/x/state",
+    b"\x8c\x61/stage/x/state\x94": b"\x8c\x61/stage/x/state\x94",
     f"{OLD}/a\0b": f"{NEW}/a\0b",
     f'{{"path": "{OLD}/a"}}': f'{{"path": "{OLD}/a"}}',
     json.dumps({"path": OLD}).replace("/", "\\/"): json.dumps({"path": OLD}).replace("/", "\\/"),

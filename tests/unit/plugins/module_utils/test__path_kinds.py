@@ -66,6 +66,12 @@ def test_the_first_line_tells_where_the_name_does_not(name: str, start: str, lan
         ("json", '"#": "@"', "json"),
         ("doc", "# @", "doc"),
         ("text", "// @", "comment"),
+        ("text", "-- @", "comment"),
+        ("text", "--volume=@:/x", "text"),
+        ("text", "  --state @", "text"),
+        ("text", "//@", "text"),
+        ("shell", "#!@/bin/python", "shell"),
+        ("python", "#!@/bin/python", "python"),
         ("python", "x = 1 # @", "comment"),
     ],
 )

@@ -109,6 +109,24 @@ def test_every_place_that_names_a_path_is_told() -> None:
     assert {one["path"] for one in found} == {OLD}
 
 
+def test_a_program_that_is_not_among_its_arguments_is_told() -> None:
+    command = f"{{ path={OLD}/bin/x ; argv[]=x --verbose ; ignore_errors=no ; start_time=[n/a] }}"
+    assert [one["where"] for one in uses_of(unit(ExecStartPre=command), [OLD])] == ["ExecStartPre"]
+
+
+def test_the_files_that_name_a_path_are_told(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.service").write_text(f"[Service]\n# {OLD}\nDescription=was in {OLD}\nDocumentation=file://{OLD}/x\n")
+    (tmp_path / "x.conf").write_text(f"[Service]\nEnvironment=DATABASE_URL=sqlite:///{OLD}/x.sqlite3\n")
+    main, drop_in = f"{tmp_path}/a.service", f"{tmp_path}/x.conf"
+    url = f"DATABASE_URL=sqlite:///{OLD}/x.sqlite3"
+    found = list(uses_of(unit(Environment=url, FragmentPath=main, DropInPaths=drop_in), [OLD]))
+    assert [(one["name"], one["files"]) for one in found] == [("DATABASE_URL", [drop_in])]
+    assert list(uses_of(unit(FragmentPath=main), [OLD])) == []
+    # Where no file has it as it is, for example by a specifier, it may be any of them.
+    found = list(uses_of(unit(Environment=f"A={OLD}/y", FragmentPath=main), [OLD]))
+    assert [one["files"] for one in found] == [[main]]
+
+
 def test_what_was_changed_since_the_start_is_told(tmp_path: pathlib.Path) -> None:
     start = 1795600000
     names = {

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
+    installed_templates,
     is_pattern,
     resolved_units,
     templates_of,
     units_of,
+    with_instance,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def test_a_pattern_stands_for_what_systemd_lists_and_what_is_remembered(
     assert resolved == {"b.service": ["b.service"], "wk@*.service": ["wk@1.service", "wk@10.service", "wk@7.service"]}
     assert units_of({**resolved, "wk@1.service": ["wk@1.service"]}) == ["b.service", *resolved["wk@*.service"]]
     assert templates_of(resolved) == ["wk@.service"]
+    assert installed_templates() == ["wk@.service"]
+    assert with_instance("wk@.service", "7") == "wk@7.service"
 
 
 def test_systemd_is_not_asked_for_a_plain_name(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
