@@ -234,14 +234,16 @@ def run_record(values: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     :raises ContimgError: see :func:`read_record` and :func:`advance`, and when the record belongs to another move.
     """
     run_dir, phase, move = values["run_dir"], values["phase"], values["move"]
+    now = time.time()
     before = read_record(run_dir)
     found = _bound(before, move, run_dir)
     after = found
     if phase is not None:
         described = None if move is None else move_of(move)
-        after = advance(before, phase, values["facts"], at=time.time(), run=values["run_id"], move=described)
+        facts = {**dict.fromkeys(values["moments"], now), **values["facts"]}
+        after = advance(before, phase, facts, at=now, run=values["run_id"], move=described)
     changed = phase is not None and after != before
     if changed and not check:
         keep(run_dir, after)
     diff = {"before": text(before), "after": text(after)} if changed else {}
-    return {"changed": changed, "record": after, "record_file": record_file(run_dir), "diff": diff}
+    return {"changed": changed, "record": after, "record_file": record_file(run_dir), "now": now, "diff": diff}

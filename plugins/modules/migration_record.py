@@ -55,6 +55,11 @@ options:
     description: What later steps need to know. It is merged into the facts of the record; a null value removes a fact.
     type: dict
     default: {}
+  moments:
+    description: Names of facts that are set to the present time of the host, where O(facts) does not give them. Epoch seconds.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -68,7 +73,8 @@ EXAMPLES = r"""
     run_dir: /var/lib/dsa110-contimg-migration
     phase: held
     facts:
-      held_at: 1795535830.5
+      units: {contimg-stream.service: {was_active: true}}
+    moments: [held_at]
 
 - name: Read the record of a move, and stop if it is that of another one
   dsa110.contimg.migration_record:
@@ -114,6 +120,10 @@ record_file:
   description: The path of the record.
   returned: success
   type: str
+now:
+  description: The time of the host when the task ran, in epoch seconds. The clock of the controller may differ.
+  returned: success
+  type: float
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -137,6 +147,7 @@ def main() -> None:
             "phase": {"type": "str", "choices": list(PHASES)},
             "move": {"type": "dict", "options": move},
             "facts": {"type": "dict", "default": {}},
+            "moments": {"type": "list", "elements": "str", "default": []},
             "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

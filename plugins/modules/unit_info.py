@@ -64,7 +64,13 @@ units:
       unit's files that say so. C(listed) says whether O(names) asks for the unit.
   returned: success
   type: dict
+now:
+  description: The time of the host before systemd was asked, in epoch seconds.
+  returned: success
+  type: float
 """
+
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -83,14 +89,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    hold_file = module.params["hold_file"]
+    hold_file, now = module.params["hold_file"], time.time()
     try:
         with failing("look at the units", module.params["hold_file"] or "/"):
             held = asked_for(read_memory(hold_file)) if hold_file else []
             units = describe_units(module.params["names"], module.params["using"], remembered=held)
     except ContimgError as error:
         module.fail_json(**error.result())
-    module.exit_json(changed=False, units=units)
+    module.exit_json(changed=False, units=units, now=now)
 
 
 if __name__ == "__main__":

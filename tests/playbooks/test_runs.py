@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -158,3 +159,23 @@ def test_a_move_that_went_back_before_its_split_begins_again_with_the_same_or_ot
     moved = host.play("migrate", contimg_state_dest=str(dest))
     assert moved.returncode == 0, moved.stdout
     assert (host.record()["phase"], host.record()["move"]["dest"]) == ("done", str(dest))
+
+
+def test_a_late_writer_to_the_old_state_is_named_and_stops_the_move_once(host: Host) -> None:
+    """It has written after the last look before the start; the new state has rows of its own by then, so the host stays there."""
+    with host.stopped_in("migrate", "rollout : Count the rows of the new databases") as first:
+        (host.src / "late.log").write_text("late\n")
+        with contextlib.closing(sqlite3.connect(host.dest / "products.sqlite3")) as products:
+            products.execute("INSERT INTO ms_index (path) VALUES ('/stage/dsa110-contimg/ms/new.ms')")
+            products.commit()
+    told = " ".join(first.communicate()[0].split())
+    assert first.returncode == 2, told
+    assert f"{host.src}: changed after the start on {host.dest} (late.log)" in told
+    assert host.record()["phase"] == "started"
+
+    again = host.play("migrate")
+    assert again.returncode == 0, again.stdout
+    assert host.record()["phase"] == "done"
+    audit = host.play("verify")
+    assert audit.returncode == 2
+    assert "late.log" in audit.stdout

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,7 +129,14 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
 
 def read_for(run_dir: Path, **other: Any) -> dict[str, Any]:
     """Read the record as a run does that describes the move otherwise."""
-    values = {"run_dir": str(run_dir), "phase": None, "facts": {}, "run_id": "", "move": {**MOVE, **other}}
+    values = {
+        "run_dir": str(run_dir),
+        "phase": None,
+        "facts": {},
+        "moments": [],
+        "run_id": "",
+        "move": {**MOVE, **other},
+    }
     return run_record(values, check=False)
 
 
@@ -197,7 +205,7 @@ def test_facts_of_a_move_that_went_back_do_not_count_for_another_one(tmp_path: P
     found = read_for(tmp_path, dest="/data/other")
     assert (found["record"]["phase"], found["record"]["facts"]) == ("rolled_back", {})
     assert not found["changed"]
-    values = {"run_dir": str(tmp_path), "phase": "presynced", "facts": {}, "run_id": "run-9"}
+    values = {"run_dir": str(tmp_path), "phase": "presynced", "facts": {}, "moments": [], "run_id": "run-9"}
     new = run_record({**values, "move": {**MOVE, "dest": "/data/other"}}, check=False)["record"]
     assert (new["move"]["id"], new["move"]["dest"]) == ("run-9", "/data/other")
     assert new["former"] == [{"presynced": 0, "held": 1, "rolled_back": 2}]
@@ -211,3 +219,18 @@ def test_a_move_keeps_its_id_and_each_step_names_its_run(tmp_path: Path) -> None
         advance(read_record(str(tmp_path)), "presynced", {}, at=0)
     with pytest.raises(ContimgError, match="holds a database without its name"):
         move_of({**MOVE, "databases": [{"name": "a"}]})
+
+
+def test_a_moment_is_taken_here_where_the_facts_do_not_give_it(tmp_path: Path) -> None:
+    values = {
+        "run_dir": str(tmp_path),
+        "phase": "presynced",
+        "facts": {"a": 1.5},
+        "moments": ["a", "b"],
+        "run_id": "",
+        "move": MOVE,
+    }
+    before = time.time()
+    result = run_record(values, check=False)
+    assert before <= result["now"] <= time.time()
+    assert result["record"]["facts"] == {"a": 1.5, "b": result["now"]}
