@@ -8,7 +8,7 @@ image=$1
 tag=${image#localhost/contimg-systemd:}
 suite=${tag%%-*}
 variant=${tag#"$suite"}
-packages=systemd,systemd-sysv,dbus,python3,rsync,sqlite3,acl,attr,procps,strace
+packages=systemd,systemd-sysv,dbus,openssh-server,python3,rsync,sqlite3,acl,attr,procps,strace
 PATH=$PATH:/usr/sbin:/sbin
 
 refuse() {
@@ -33,5 +33,17 @@ built=$(podman image inspect --format '{{index .Labels "contimg.recipe"}}' "$ima
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mmdebstrap --quiet --variant=minbase --include="$packages" "$suite" "$work/root.tar"
+# Ansible's connection is an sshd of its own on the standard streams of `podman exec`: it needs no network, and no service in the
+# host. Who may run podman there needs no password.
+cat >"$work/sshd.conf" <<'END'
+PermitRootLogin yes
+PermitEmptyPasswords yes
+UsePAM no
+END
+echo 'd /run/sshd 0755' >"$work/tmpfiles.conf"
+mmdebstrap --quiet --variant=minbase --include="$packages" \
+  --customize-hook="upload $work/sshd.conf /etc/ssh/sshd_config.d/tests.conf" \
+  --customize-hook="upload $work/tmpfiles.conf /etc/tmpfiles.d/sshd.conf" \
+  --customize-hook='chroot "$1" passwd --delete root' --customize-hook='chroot "$1" systemctl disable ssh.service' \
+  "$suite" "$work/root.tar"
 podman import --quiet --change "LABEL contimg.recipe=$recipe" --change 'CMD ["/sbin/init"]' "$work/root.tar" "$image"
