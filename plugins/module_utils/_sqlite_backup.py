@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 from dataclasses import dataclass
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, with_ending
@@ -50,6 +51,17 @@ def plan_backup(path: str, backup_dir: str) -> BackupPlan:
     return BackupPlan(path, checksum, target, kind_of(target) != 0 and content_checksum(target) == checksum)
 
 
+def _fill(copy: sqlite3.Connection, source: sqlite3.Connection, plan: BackupPlan) -> None:
+    """Copy every page. A full disk is that of the copy: it is named then, not the database."""
+    try:
+        source.backup(copy)
+    except sqlite3.Error as error:
+        if "is full" not in str(error):
+            raise
+        with failing("write the backup", plan.target, _UNTOUCHED):
+            raise
+
+
 def back_up_database(plan: BackupPlan) -> str:
     """Make the copy by SQLite's own backup, prove it by its content checksum, and return its path.
 
@@ -62,7 +74,7 @@ def back_up_database(plan: BackupPlan) -> str:
         with failing("back up the database", plan.path, _UNTOUCHED):
             place = Place(temporary, READ_WRITE)
             with contextlib.closing(connect(place)) as copy, open_readonly(plan.path) as source:
-                source.backup(copy)
+                _fill(copy, source, plan)
             with contextlib.closing(connect(place)) as copy:  # which now has a schema
                 copy.execute("PRAGMA journal_mode = DELETE")
         if content_checksum(temporary) != plan.checksum:

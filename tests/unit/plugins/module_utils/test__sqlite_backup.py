@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,22 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
+from ansible_collections.dsa110.contimg.tests.support.mounts import run_within
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+FULL = """
+import os, subprocess, sys
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
+path, folder = sys.argv[1:]
+subprocess.run(["mount", "-o", "remount,size=1m", folder], check=True)
+try:
+    back_up_database(plan_backup(path, folder))
+except ContimgError as error:
+    print(error.message, os.listdir(folder))
+"""
 
 
 def rows(path: str) -> list[tuple[int]]:
@@ -64,3 +78,14 @@ def test_what_is_no_database_is_not_backed_up(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     with pytest.raises(ContimgError, match=r"a\.txt: is not an SQLite database"):
         plan_backup(str(tmp_path / "a.txt"), str(tmp_path))
+
+
+def test_a_disk_that_is_full_is_that_of_the_copy(tmp_path: Path) -> None:
+    path, kept = str(tmp_path / "a.sqlite3"), tmp_path / "kept"
+    kept.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as writer:
+        writer.execute("CREATE TABLE t AS SELECT randomblob(2000000) AS a")
+        writer.commit()
+    said = run_within([(None, kept)], FULL, path, kept)
+    where = rf"{re.escape(str(kept))}/a\.sqlite3\.[0-9a-f]+"
+    assert re.match(where + r": could not write the backup: SQLite says '.*is full'.*Make room.* \[\]$", said), said
