@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import LARGE, read_optional, read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root, scan, tree_digest
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+    Entry,
+    open_below,
+    open_root,
+    parent_of,
+    scan,
+    tree_digest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -29,6 +36,7 @@ __all__ = [
     "parse_manifest",
     "read_kept",
     "read_manifest",
+    "touched",
 ]
 
 _NAMED = 100  # paths that a report lists of each kind
@@ -141,8 +149,26 @@ def is_shared_memory(path: bytes, databases: Container[bytes]) -> bool:
     return path.endswith(b"-shm") and path[: -len(b"-shm")] in databases
 
 
+def touched(entries: Mapping[bytes, Entry], since: float) -> list[bytes]:
+    """Return the paths whose status changed later than a moment, sorted; ``.`` is the root.
+
+    A directory changes with each name in it, so one is returned only where nothing else in it accounts for that.
+
+    :param since: in seconds since the epoch, by the clock of the file system's host.
+    """
+    later = [name for name, entry in entries.items() if entry.status.ctime_ns > since * 1e9]
+    explained = {parent_of(name) for name in later if name}
+    return sorted(name or b"." for name in later if not entries[name].is_folder or name not in explained)
+
+
 def audit(
-    path: str, manifest: str, *, rename: Mapping[str, str], exclude: Sequence[str], content: bool
+    path: str,
+    manifest: str,
+    *,
+    rename: Mapping[str, str],
+    exclude: Sequence[str],
+    content: bool,
+    since: float | None = None,
 ) -> dict[str, Any]:
     """Compare a tree with a manifest; see the RETURN of ``manifest_info``.
 
@@ -164,6 +190,7 @@ def audit(
         "changed_files": changed,
         "unknown": unknown,
         "kept": sorted(set(others) - set(unknown)),
+        "touched": [] if since is None else touched(entries, since),
     }
     return {
         **{kind: [display(name) for name in names_found[:_NAMED]] for kind, names_found in lists.items()},

@@ -38,6 +38,9 @@ options:
     description: Whether every file is read and hashed. Otherwise only its presence counts.
     type: bool
     default: false
+  since:
+    description: A moment, in seconds since the epoch. RV(touched) names what has changed later. Nothing is read for that.
+    type: float
 """
 
 EXAMPLES = r"""
@@ -75,6 +78,17 @@ unknown:
   type: list
   elements: str
 unknown_total:
+  description: How many these are.
+  returned: success
+  type: int
+touched:
+  description:
+    - Paths whose status has changed after O(since), at most 100, C(.) for the root. A directory is among them only where nothing else in it is.
+      Empty without O(since).
+  returned: success
+  type: list
+  elements: str
+touched_total:
   description: How many these are.
   returned: success
   type: int
@@ -118,6 +132,7 @@ def main() -> None:
             "rename": {"type": "dict", "default": {}},
             "exclude": {"type": "list", "elements": "str", "default": []},
             "content": {"type": "bool", "default": False},
+            "since": {"type": "float"},
         },
         supports_check_mode=True,
     )

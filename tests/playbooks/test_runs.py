@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import pathlib
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -165,12 +169,13 @@ def test_a_late_writer_to_the_old_state_is_named_and_stops_the_move_once(host: H
     """It has written after the last look before the start; the new state has rows of its own by then, so the host stays there."""
     with host.stopped_in("migrate", "rollout : Count the rows of the new databases") as first:
         (host.src / "late.log").write_text("late\n")
-        with contextlib.closing(sqlite3.connect(host.dest / "products.sqlite3")) as products:
-            products.execute("INSERT INTO ms_index (path) VALUES ('/stage/dsa110-contimg/ms/new.ms')")
-            products.commit()
+        for database in (host.src / "db" / "products.sqlite3", host.dest / "products.sqlite3"):
+            with contextlib.closing(sqlite3.connect(database)) as products:
+                products.execute("INSERT INTO ms_index (path) VALUES ('/stage/dsa110-contimg/ms/new.ms')")
+                products.commit()
     told = " ".join(first.communicate()[0].split())
     assert first.returncode == 2, told
-    assert f"{host.src}: changed after the start on {host.dest} (late.log)" in told
+    assert f"{host.src}: changed after the start on {host.dest} (db/products.sqlite3, late.log)" in told
     assert host.record()["phase"] == "started"
 
     again = host.play("migrate")
@@ -179,3 +184,54 @@ def test_a_late_writer_to_the_old_state_is_named_and_stops_the_move_once(host: H
     audit = host.play("verify")
     assert audit.returncode == 2
     assert "late.log" in audit.stdout
+
+
+# The interpreter of the controller alone reads this: a module runs in another one.
+AHEAD = """
+import datetime, sys, time
+if any(word.endswith("ansible-playbook") for word in sys.orig_argv):
+    seconds, exact = time.time, datetime.datetime
+    class Ahead(type):
+        def __instancecheck__(cls, value):
+            return isinstance(value, exact)
+    class datetime_ahead(exact, metaclass=Ahead):
+        @classmethod
+        def now(cls, tz=None):
+            return exact.now(tz) + datetime.timedelta(seconds=120)
+        @classmethod
+        def utcnow(cls):
+            return cls.now(datetime.timezone.utc).replace(tzinfo=None)
+    datetime.datetime = datetime_ahead
+    time.time = lambda: seconds() + 120
+"""
+
+
+def test_no_moment_is_that_of_a_controller_whose_clock_is_two_minutes_ahead(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host.root / "ahead").mkdir()
+    (host.root / "ahead" / "sitecustomize.py").write_text(AHEAD)
+    monkeypatch.setenv("PYTHONPATH", str(host.root / "ahead"))
+    clock = host.root / "clock.yml"
+    clock.write_text(
+        json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [{"debug": {"msg": "{{ now().timestamp() }}"}}]}])
+    )
+    first = time.time()
+    program = pathlib.Path(sys.executable).parent / "ansible-playbook"
+    shown = subprocess.check_output([str(program), "-i", "localhost,", "-c", "local", str(clock)], text=True)
+    assert [float(at) > time.time() + 60 for at in re.findall(r'"msg": "?([0-9.]+)', shown)] == [True]
+
+    moved = host.play("migrate", "-vvv")
+    assert moved.returncode == 0, moved.stdout
+    last, facts = time.time(), host.record()["facts"]
+    for moment in ("held_at", "quiet_at", "started_at", "done_at"):
+        assert first < facts[moment] < last, moment
+    watched = moved.stdout.partition("rollout : Watch the units on the new state")[2].partition("TASK [")[0]
+    assert [float(since) for since in re.findall(r'"since": ([0-9.]+)', watched)] == [facts["started_at"]]
+    record = host.record()
+    record["facts"]["done_at"] = time.time() - 86400 + 100  # by the clock of the controller, a day has passed
+    (host.run_dir / "record.json").write_text(json.dumps(record))
+    kept = host.play("retire", contimg_backup_window_days=1)
+    assert f"{host.src}: the host was moved 1.0 days ago, and its old state is kept for 1" in " ".join(
+        kept.stdout.split()
+    )

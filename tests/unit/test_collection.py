@@ -174,5 +174,6 @@ def test_what_holds_each_guarantee_exists() -> None:
 def test_no_moment_is_taken_by_the_clock_of_the_controller() -> None:
     """It may differ from that of the host, whose files and journals have the other moments."""
     clocks = re.compile(r"\bnow\(|ansible_date_time|\bstrftime\b|pipe.*\bdate\b")
-    files = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
+    files = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    assert any(path.suffix == ".j2" for path in files)
     assert [str(path) for path in files if clocks.search(path.read_text())] == []

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -48,3 +50,32 @@ def test_what_a_killed_service_leaves_beside_its_database_is_no_unknown_file(tmp
     found = audit(str(tree), str(manifest), rename={"old.sqlite3": "new.sqlite3"}, exclude=[], content=True)
     assert (found["matches"], found["unknown"]) == (False, ["stranger-shm"])
     connection.close()
+
+
+def test_what_has_changed_since_a_moment_is_named_and_a_directory_only_where_nothing_in_it_is(
+    tmp_path: pathlib.Path,
+) -> None:
+    tree, manifest = tmp_path / "state", tmp_path / "manifest"
+    for name in ("a/grown.log", "a/same.log", "b/gone.log", "c/chmod.log"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    manifest.touch()
+    time.sleep(0.05)
+    moment = time.time()
+    time.sleep(0.05)
+    named: dict[str, Any] = {"rename": {}, "exclude": [], "content": False}
+    assert audit(str(tree), str(manifest), since=moment, **named)["touched"] == []
+    (tree / "a" / "grown.log").write_text("late")
+    os.utime(tree / "a" / "grown.log", (0, 0))
+    (tree / "b" / "gone.log").unlink()
+    (tree / "c" / "chmod.log").chmod(0o600)
+    (tree / "new").mkdir()
+    found = audit(str(tree), str(manifest), since=moment, **named)
+    assert found["touched"] == ["a/grown.log", "b", "c/chmod.log", "new"]
+    assert found["touched_total"] == 4
+    time.sleep(0.05)
+    moment = time.time()
+    time.sleep(0.05)
+    (tree / "new").rmdir()
+    assert audit(str(tree), str(manifest), since=moment, **named)["touched"] == ["."]
+    assert audit(str(tree), str(manifest), **named)["touched"] == []
