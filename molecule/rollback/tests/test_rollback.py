@@ -124,7 +124,9 @@ def test_on_a_full_disk_the_services_come_back_on_the_old_state(host: Any) -> No
     host.check_output("cp -a /var/lib/dsa110-contimg-migration %s", run_dir)
     before = host.check_output("ls %s/discarded", run_dir)
     # More than the room that the reserve of the run directory makes.
-    host.check_output("sqlite3 -cmd '.timeout 9000' %s/ingest.sqlite3 'CREATE TABLE large AS SELECT randomblob(4000000)'", DEST)
+    host.check_output(
+        "sqlite3 -cmd '.timeout 9000' %s/ingest.sqlite3 'CREATE TABLE large AS SELECT randomblob(4000000)'", DEST
+    )
     host.run("dd if=/dev/zero of=/dev/shm/full bs=64k")
     back = play("rollback", contimg_rollback_discard_new_rows=True, contimg_run_dir=run_dir)
     assert json.loads(host.file(f"{run_dir}/record.json").content_string)["phase"] == "rolled_back"
