@@ -34,6 +34,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env_undo import Jo
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._git_index import tracking_checkout
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import group_id, user_id
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_there
 
 if TYPE_CHECKING:
@@ -213,8 +214,9 @@ def _read(path: str, *, create: bool) -> _Found:
 
 def exposed_secrets(parameters: Mapping[str, Any]) -> set[str]:
     """Return secrets that were given in ``values``, which Ansible does not keep from its output by itself."""
-    values = parameters["values"]
-    return {str(values[name]) for name in values if is_secret(name.encode(), Edit())} - {""}
+    values = {name: str(value) for name, value in parameters["values"].items()}
+    within = (secrets_in(value) for value in values.values())
+    return {values[name] for name in values if is_secret(name.encode(), Edit())}.union(*within) - {""}
 
 
 def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:

@@ -5,21 +5,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import REFERENCE, Edit, effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import Assignment, is_text, parse
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._redact import MASK, is_secret_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import MASK, is_secret_name, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["Veil", "difference", "is_secret", "warnings_about"]
 
-_CREDENTIALS_IN_URL = re.compile(rb"://[^/\s]*@")
 # A shorter secret stands in too many other values by chance.
 _SEARCHED = 4
 
@@ -29,9 +27,15 @@ def is_secret(name: bytes, edit: Edit) -> bool:
     return name in edit.secret_names or is_secret_name(name.decode(errors="replace"))
 
 
+def _holds_secret(value: bytes) -> bool:
+    """Tell whether a value is a secret by its own form, or names one: an address with a user, a command with a password."""
+    text = value.decode(errors="replace")
+    return redacted(text) != text
+
+
 @dataclass(frozen=True)
 class Veil:
-    """Hides secrets: the values of secret names, also where they stand within another value, and users in addresses."""
+    """Hides secrets: the values of secret names, also where they stand within another value, and what is secret by its form."""
 
     edit: Edit
     secrets: frozenset[bytes]
@@ -44,11 +48,7 @@ class Veil:
 
     def hides(self, name: bytes, value: bytes) -> bool:
         """Tell whether a value of a name must not be shown."""
-        return (
-            is_secret(name, self.edit)
-            or bool(_CREDENTIALS_IN_URL.search(value))
-            or any(secret in value for secret in self.secrets)
-        )
+        return is_secret(name, self.edit) or _holds_secret(value) or any(secret in value for secret in self.secrets)
 
     def shown(self, name: bytes, value: bytes) -> str:
         """Return a value as it may be shown."""

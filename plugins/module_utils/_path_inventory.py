@@ -14,8 +14,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import disp
 from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors, forked
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import compositions
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_kinds import DEAD, language_of, line_kind
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import shown
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Shown
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import LINE_END, parsed
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_rewrite import Rewriting, rewriting
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_tree import File, Trees, text_of
 
@@ -161,13 +161,15 @@ def _may_be_python(name: str) -> bool:
 
 def _in_text(file: File, language: str, needle: Needle) -> Iterator[Reference]:
     """Yield the uses in a file that is not Python, or that this Python cannot parse."""
-    for number, line in enumerate(text_of(file.content).split("\n"), 1):
+    text = text_of(file.content)
+    shown = Shown(text)
+    for number, line in enumerate(text.split("\n"), 1):
         for position, match in needle.in_line(line):
-            yield _reference(file, number, line, kind=line_kind(language, line, position), match=match)
+            yield _reference(file, number, shown, kind=line_kind(language, line, position), match=match)
 
 
-def _reference(file: File, number: int, line: str, *, kind: str, match: str, reason: str = "") -> Reference:
-    return Reference(display(file.path), number, shown(line), kind, display(match), reason=reason)
+def _reference(file: File, number: int, shown: Shown, *, kind: str, match: str, reason: str = "") -> Reference:
+    return Reference(display(file.path), number, shown.line(number), kind, display(match), reason=reason)
 
 
 def _in_python(
@@ -176,25 +178,26 @@ def _in_python(
     composed = list(compositions(source, needle)) if variables or needle.may_be_composed(source.text) else []
     becoming = rewriting(source, needle, variables, composed) if variables else Rewriting(source.text)
     change = Change(file, becoming.text.encode(source.encoding)) if becoming.rewritten else None
+    shown = Shown(source.text, LINE_END)
     found: list[Reference] = []
     seen: set[int] = set()
     for start, line in source.lines():
         for position, match in needle.in_line(line):
             literal = source.literal_at(start + position)
             kind = literal.kind if literal else line_kind("python", line, position)
-            one = _reference(file, source.line_of(start), line, kind=kind, match=match)
+            one = _reference(file, source.line_of(start), shown, kind=kind, match=match)
             if literal is not None:
                 seen.add(literal.start)
                 if match == needle.prefix:
                     reason = becoming.reasons.get(literal.start, "")
                     one = replace(one, rewritten=literal.start in becoming.rewritten, reason=reason)
             found.append(one)
-    found += _composed(file, source, composed, needle=needle, seen=seen)
+    found += _composed(file, source, composed, needle=needle, seen=seen, shown=shown)
     return sorted(found, key=lambda one: one.line), change
 
 
 def _composed(
-    file: File, source: Source, composed: Sequence[Composition], *, needle: Needle, seen: set[int]
+    file: File, source: Source, composed: Sequence[Composition], *, needle: Needle, seen: set[int], shown: Shown
 ) -> Iterator[Reference]:
     """Yield the paths that are made of parts, none of which shows the whole."""
     if needle.path is None:
@@ -208,6 +211,5 @@ def _composed(
         if not any(needle.path.search(text) for _identity, text in one.value.literals):
             lines[source.span(one.node)[0]] = one.node.lineno
     for number in lines.values():
-        text = source.text[source.line_start(number) : source.line_start(number + 1)]
         reason = "made of several parts"
-        yield _reference(file, number, text, kind="composed_path", match=needle.prefix, reason=reason)
+        yield _reference(file, number, shown, kind="composed_path", match=needle.prefix, reason=reason)

@@ -5,21 +5,23 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import PathText, is_below
-from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import MASK, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Needle", "shown"]
+__all__ = ["Needle", "Shown", "shortened"]
 
 _WORDS = re.compile(r"[\w \-/:,|]+", re.ASCII)
 _LONGEST = 300
+_JUDGED = 1 << 22  # characters of a file that are judged together
 
 
 class Needle:
@@ -89,7 +91,29 @@ def _over_bytes(pattern: str) -> re.Pattern[bytes]:
     return re.compile(words.encode() if _WORDS.fullmatch(words) else b"")
 
 
-def shown(line: str) -> str:
-    """Return a line as it may be shown: its secrets are masked, and it is cut where it is long."""
-    line = redacted(line.strip()).encode("utf-8", "backslashreplace").decode()
+class Shown:
+    """The lines of a file as they may be shown: a secret may span several of them, so they are judged together.
+
+    :param end: a regular expression for the end of a line.
+    """
+
+    def __init__(self, text: str, end: str = "\n") -> None:
+        self._text = text
+        self._end = end
+
+    @functools.cached_property
+    def _lines(self) -> list[str]:
+        lines = re.split(self._end, self._text)
+        together = len(self._text) <= _JUDGED
+        masked = re.split(self._end, redacted(self._text)) if together else list(map(redacted, lines))
+        return masked if len(masked) == len(lines) else [MASK] * len(lines)
+
+    def line(self, number: int) -> str:
+        """Return a line by its number, counted from 1; it is cut where it is long."""
+        return shortened(self._lines[number - 1].strip())
+
+
+def shortened(line: str) -> str:
+    """Return a line that is cut where it is long, as text that can be printed."""
+    line = line.encode("utf-8", "backslashreplace").decode()
     return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"

@@ -36,8 +36,8 @@ def patch_root(paths: Iterable[str]) -> str:
     return common
 
 
-def unified(name: str, before: bytes, after: bytes) -> bytes:
-    """Return the difference of a file, named relative to the patch's root, with three lines of context."""
+def unified(name: str, before: bytes, after: bytes, *, context: int = 3) -> bytes:
+    """Return the difference of a file, named relative to the patch's root, with so many lines of context."""
     path = os.fsencode(name)
     lines = difflib.diff_bytes(
         difflib.unified_diff,
@@ -45,6 +45,7 @@ def unified(name: str, before: bytes, after: bytes) -> bytes:
         _lines(after),
         fromfile=_named(b"a/" + path),
         tofile=_named(b"b/" + path),
+        n=context,
         lineterm=b"\n",
     )
     return b"".join(line if line.endswith(b"\n") else line + _NO_NEWLINE for line in lines)

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeGuard
 
-__all__ = ["Literal", "Source", "children", "decoded", "parsed"]
+__all__ = ["LINE_END", "Literal", "Source", "children", "decoded", "parsed"]
 
 # What Python's tokenizer takes for the end of a line; str.splitlines() knows more.
-_LINE = re.compile(r"\r\n|\r|\n")
+LINE_END = r"\r\n|\r|\n"
+_LINE = re.compile(LINE_END)
 # Template strings (Python 3.14) are read like f-strings.
 _FORMATTED = tuple(getattr(ast, name) for name in ("JoinedStr", "TemplateStr") if hasattr(ast, name))
 # Fields of every node that hold no node, or one that tells nothing by itself (how a name is used, which operator).

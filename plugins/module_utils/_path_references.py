@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_backups import Backups, rewrite
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory import take_inventory
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle, shown
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle, shortened
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_patch import patch_root, unified
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variable, Variables
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _MOST = 5000
-_INDENT = re.compile(r"\s*")
 
 
 def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
@@ -51,6 +50,8 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     result = {**_found(inventory), "changed": False, "patch_file": "", "patch_root": "", "rewritten_files": []}
     root = patch_root([one.file.root for one in inventory.changes])
     if parameters["state"] == "patched":
+        hidden = [display(one.file.path) for one in inventory.changes if not _without_secret(root, one)]
+        _left_out(result, hidden)
         return {**result, **_patched(inventory.changes, root, parameters["patch_file"], check=check)}
     if parameters["state"] == "rewritten":
         return {**result, **_rewritten(inventory.changes, root, parameters["backup_dir"], check=check)}
@@ -75,9 +76,18 @@ def _found(inventory: Inventory) -> dict[str, Any]:
     }
 
 
+def _left_out(result: dict[str, Any], files: Sequence[str]) -> None:
+    """Note in a result which files are left out of a patch."""
+    for one in result["references"]:
+        if one["rewritten"] and one["file"] in files:
+            one.update(rewritten=False, reason="a patch would show a secret beside it")
+            result["totals"]["rewritten"] -= 1
+    result["warnings"] += [f"{path}: is not in the patch, which would show a secret of it" for path in files]
+
+
 def _patched(changes: Sequence[Change], root: str, patch_file: str, *, check: bool) -> dict[str, Any]:
     """Bring the patch file to what the changes need; without any there is none."""
-    patch = _patch(changes, root)
+    patch = b"".join(_without_secret(root, change) for change in changes)
     before = read_optional(patch_file, "read the patch", hint="Nothing was touched.")
     changed = (before or b"") != patch
     if changed and not check:
@@ -86,18 +96,37 @@ def _patched(changes: Sequence[Change], root: str, patch_file: str, *, check: bo
         "changed": changed,
         "patch_file": display(patch_file) if patch else "",
         "patch_root": display(root) if patch else "",
-        "diff": {"before": "", "after": "", "prepared": _shown(patch)} if changed else {},
+        "diff": {"before": "", "after": "", "prepared": _shown(changes, root)} if changed else {},
     }
+
+
+def _without_secret(root: str, change: Change) -> bytes:
+    """Return the patch of a file with as much context as shows no secret; nothing where each amount would."""
+    for context in (3, 2, 1):
+        patch = _unified(root, change, context=context)
+        if patch == _unified(root, change, context=context, masked=True):
+            return patch
+    return b""
+
+
+def _unified(root: str, change: Change, *, context: int = 3, masked: bool = False) -> bytes:
+    name = os.path.relpath(os.path.abspath(change.file.path), root)
+    texts = [change.file.content, change.after]
+    before, after = map(_masked, texts) if masked else texts
+    return unified(name, before, after, context=context)
+
+
+def _masked(content: bytes) -> bytes:
+    return redacted(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def _rewritten(changes: Sequence[Change], root: str, backup_dir: str | None, *, check: bool) -> dict[str, Any]:
     if changes and not check:
         rewrite(changes, Backups(backup_dir) if backup_dir else None)
-    patch = _patch(changes, root)
     return {
         "changed": bool(changes),
         "rewritten_files": [display(change.file.path) for change in changes],
-        "diff": {"before": "", "after": "", "prepared": _shown(patch)} if changes else {},
+        "diff": {"before": "", "after": "", "prepared": _shown(changes, root)} if changes else {},
     }
 
 
@@ -121,13 +150,6 @@ def _restored(folder: str, *, check: bool) -> dict[str, Any]:
     }
 
 
-def _patch(changes: Sequence[Change], root: str) -> bytes:
-    return b"".join(
-        unified(os.path.relpath(os.path.abspath(change.file.path), root), change.file.content, change.after)
-        for change in changes
-    )
-
-
 def _put(path: str, patch: bytes) -> None:
     """Write a patch, private since its context may hold secrets; without one, remove that of an earlier run."""
     if patch:
@@ -139,7 +161,7 @@ def _put(path: str, patch: bytes) -> None:
         sync_directory(os.path.dirname(os.path.abspath(path)))
 
 
-def _shown(patch: bytes) -> str:
-    """Return a patch as it may be printed."""
-    lines = patch.decode("utf-8", "backslashreplace").split("\n")
-    return "\n".join(line[:1] + (_INDENT.match(line[1:]) or [""])[0] + shown(line[1:]) for line in lines)
+def _shown(changes: Sequence[Change], root: str) -> str:
+    """Return the changes as they may be printed."""
+    lines = b"".join(_unified(root, change, masked=True) for change in changes).decode("utf-8", "backslashreplace")
+    return "\n".join(map(shortened, lines.split("\n")))

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted, secrets_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,8 +85,10 @@ def owner_of(pid: int) -> Owner:
 
 def command_of(pid: int) -> str:
     """Return the command line of a process, secrets masked, or its name where it has none."""
-    line = read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
-    return redacted(line)[:_LONGEST] or read_text(f"/proc/{pid}/comm").strip()
+    arguments = read_text(f"/proc/{pid}/cmdline").rstrip("\0").split("\0")
+    # Where an argument ends is known only from what separates them; shown is what operators know, without quotes.
+    secrets = secrets_in(" ".join(map(shlex.quote, arguments)))
+    return redacted(" ".join(arguments).strip(), secrets)[:_LONGEST] or read_text(f"/proc/{pid}/comm").strip()
 
 
 def process_ids() -> Iterator[int]:

@@ -9,53 +9,89 @@ crontabs, commands of processes, journals. It masks too much rather than too lit
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["MASK", "is_secret_name", "redacted"]
+    Found = re.Match[str]
+    Finder = Callable[[str], Iterable[tuple[int, int]]]
+
+__all__ = ["MASK", "is_secret_name", "redacted", "secrets_in"]
 
 MASK = "********"
+_SEARCHED = 4
 
 # Parts of a name that mean a secret wherever they stand in it.
-_PARTS = (
-    "password|passwd|passphrase|passcode|token|secret|credential|webhook|apikey|authorization|bearer|connectionstring"
-)
+_PARTS = "password|passwd|passphrase|passcode|passkey|token|secret|credential|webhook|apikey|authorization|bearer|connectionstring"
 _PART = re.compile(_PARTS, re.IGNORECASE)
 # Words that do so as a whole, or at the name's end. Neither a band pass nor a directory of keys is a secret.
-_WORDS = frozenset(["pass", "auth", "cookie", "cookies", "dsn", "otp", "pat", "pgpass", "salt", "sas"])
+_WORDS = frozenset(
+    ["pass", "auth", "cookie", "cookies", "dsn", "jwt", "otp", "pat", "pgpass", "psk", "pw", "salt", "sas"]
+)
 _LAST_WORDS = frozenset(["key", "pwd", "pin", "sig", "signature"])
 _RUN_TOGETHER = re.compile(r"(?:admin|db|ftp|http|imap|ldap|mail|my|mysql|pg|proxy|redis|root|smtp|user)pass")
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[A-Z]+")
 _ENCODINGS = frozenset(["b", "base", "base64", "b64", "hex", "file", "path", "id"])
 
-_QUOTED = r"\"(?:[^\"\\]|\\.)*\"?|'[^']*'?"
-_NAME = r"[A-Za-z_][\w.\-]*"
-# A name and its value: NAME=value, name: value, "name": "value", x["name"] = "value".
-_ASSIGNED = re.compile(rf"(?P<name>{_NAME})(?P<sign>[\"']?\]?\s*(?::=|=>|[=:])\s*)(?P<value>{_QUOTED}|[^\s,;)&\"']+)")
+# In front of a name, also after a dash; the bound keeps the search linear.
+_NAME = r"(?<!\w)(?P<name>[A-Za-z_][\w.\-]{0,80})"
+_QUOTED = (
+    r"\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z)"
+    r"|\"(?:[^\"\\]|\\[\s\S])*\"?|'[^']*'?"
+    r"|(?P<escaped>\\+[\"'])(?:(?!(?P=escaped))[\s\S])*(?P=escaped)?"
+)
+# Begins in quotes: shells and Python join what follows without a blank.
+_BEGINS_QUOTED = re.compile(r"[A-Za-z$]{0,2}(?:\\+)?[\"']")
+_JOINED = re.compile(rf"{_QUOTED}|[^\s,;)\]}}&|\"'<>:\\]+")
+_BARE = re.compile(r"(?:\\[\s\S]|,(?!\s)|[^\s,\"'\\])*")
+_BARE_IN_URL = re.compile(r"[^\s,\"'\\&]*")
+_OPENING = re.compile(r"[\w.$]*[(\[{]")
+_BRACKET_OR_QUOTED = re.compile(rf"[()\[\]{{}}]|{_QUOTED}")
+_REST = re.compile(r"(?:[^\n\\]|\\[\s\S])*")
+_BLOCK = re.compile(r"(?:[|>][\d+-]*)?[ \t]*(?:#.*)?(?=\n)")
+
+# A name and its value: NAME=value, name: value, "name": "value", x["name"] = "value", \"name\": \"value\".
+_ASSIGNED = re.compile(rf"{_NAME}(?:\\*[\"'])?\]?\s*(?::=|=>|[=:])\s*")
 # The same where the value takes all of the line: environment files, unit files, YAML; also commented out.
 _LINE = re.compile(
-    rf"^[\s#;>+\-]*(?:export\s+|set\s+|ENV\s+|Environment\s*=\s*)?"
-    rf"(?P<name>{_NAME})(?P<sign>\s*[=:]\s*)(?P<value>(?![\"'\[{{(])\S.*)$",
+    r"^(?P<indent>[ \t#;>+\-]*)(?:export\s+|set\s+|ENV\s+|Environment\s*=\s*)?"
+    rf"(?P<quote>[\"']?){_NAME}(?P=quote)[ \t]*(?P<sign>[=:])(?![ \t]*[\"'\[{{(])[ \t]*",
     re.MULTILINE,
 )
 # A pair within quotes: "NAME=a value".
-_QUOTED_PAIR = re.compile(
-    rf"(?P<quote>[\"'])(?P<name>{_NAME})(?P<sign>\s*[=:]\s*)(?P<value>(?:(?!(?P=quote))[^\\\n]|\\.)*)(?=(?P=quote)|$)",
-    re.MULTILINE,
+_QUOTED_PAIR = re.compile(rf"(?P<quote>[\"']){_NAME}\s*[=:]\s*")
+_OPTION = re.compile(rf"{_NAME}[ \t]+(?=[^\s=:])")
+# Two members of a list, or two arguments: "--password", "value"; getenv("NAME", "value").
+_PAIR = re.compile(rf"[\"']-{{0,2}}{_NAME}[\"']\s*,\s*(?=\S)")
+_ELEMENT = re.compile(rf"<{_NAME}(?:\s[^<>]*)?>")
+# Options that are a password for some programs only.
+_OF_PROGRAM = re.compile(
+    r"\b(?:(?:mysql|mariadb)[\w-]*\b[^\n|]*?\s-p|sshpass\b[^\n|]*?\s-p\s*|redis-cli\b[^\n|]*?\s-a\s*|ldap\w+\b[^\n|]*?\s-w\s*"
+    r"|7z[ar]?\b[^\n|]*?\s-p|(?:un)?zip\b[^\n|]*?\s-P\s*|ipmitool\b[^\n|]*?\s-P\s*|mongo\w*\b[^\n|]*?\s-p\s*)(?=[^\s-])"
 )
-_OPTION = re.compile(rf"(?P<name>{_NAME})(?P<sign>\s+)(?P<value>{_QUOTED}|[^\s\"'=:][^\s\"']*)")
-_BEARER = re.compile(r"\b(Bearer|Basic|Digest)(\s+)([A-Za-z0-9+/=._~-]{4,})", re.IGNORECASE)
-_USER_IN_URL = re.compile(r"://[^/\s\"'<>]*@")
-_WEBHOOK_URL = re.compile(r"(://(?:hooks\.[^/\s]+|[^/\s]+/(?:api/)?(?:web)?hooks?)/)[^\s\"'<>,;)]+", re.IGNORECASE)
-# Tokens that their issuers mark: Slack, GitHub, GitLab, AWS, JSON Web Tokens.
+_USER = re.compile(r"(?:(?<!\S)|(?<=[\"'=]))(?:-[uU]|--user|--proxy-user)[ =]?[\"']?[^\s:\"'/]+:(?!\d+\b)(?=\S)")
+_IDENTIFIED = re.compile(r"\bIDENTIFIED\s+(?:WITH\s+\S+\s+)?(?:BY|AS)\s+", re.IGNORECASE)
+
+_KEY_BLOCK = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?P<value>[\s\S]*?)(?:-----END [A-Z0-9 ]*-----|\Z)"
+)
+_BEARER = re.compile(r"\b(?:Bearer|Basic|Digest)\s+(?P<value>[A-Za-z0-9+/=._~-]{4,})", re.IGNORECASE)
+# Up to the last @ before the path; a password may hold a slash where no number of a port is.
+_USER_IN_URL = re.compile(r"://(?P<value>[^/\s\"'<>]*(?=@)|[^/\s\"'<>@:]+:(?!\d+/)[^\s\"'<>@]*(?=@))")
+_WEBHOOK_URL = re.compile(
+    r"://(?:hooks\.[^/\s]+|[^/\s]+/(?:api/)?(?:web)?hooks?)/(?P<value>[^\s\"'<>,;)]+)", re.IGNORECASE
+)
+# Tokens that their issuers mark: Slack, GitHub, GitLab, AWS, JSON Web Tokens, Stripe and others, Google, SendGrid.
 _MARKED = re.compile(
-    r"\b(?:xox[a-z]-[\w-]{8,}|gh[a-z]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|A[KS]IA[A-Z0-9]{16}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*)"
+    r"\b(?P<value>xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}|gh[a-z]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|A[KS]IA[A-Z0-9]{16}"
+    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|[spr]k[-_][\w-]{16,}|AIza[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]+|npm_\w{20,}|hf_\w{20,})"
 )
 
 
+@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Tell whether a value of this name must not be shown: an environment variable, a key, an option."""
     plain = re.sub(r"[\W_]", "", name)
@@ -66,35 +102,124 @@ def is_secret_name(name: str) -> bool:
         bool(_PART.search(plain))
         or not _WORDS.isdisjoint(words)
         or (len(words) > 1 and words[-1] in _LAST_WORDS)
+        or name in ("pwd", "Pwd")  # of connection strings; PWD is the working directory
         or bool(_RUN_TOGETHER.search(plain.lower()))
     )
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return text in which secrets are masked.
+    """Return text in which secrets are masked. It has as many lines as before.
 
     :param secrets: values that are known to be secret. They are masked wherever they stand.
     """
     for secret in sorted(set(secrets) - {""}, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    text = _USER_IN_URL.sub(f"://{MASK}@", text)
-    text = _WEBHOOK_URL.sub(rf"\1{MASK}", text)
-    text = _MARKED.sub(MASK, text)
-    text = _BEARER.sub(rf"\1\2{MASK}", text)
-    for pattern in (_LINE, _QUOTED_PAIR, _ASSIGNED, _OPTION):
-        text = "".join(_pieces(pattern, text))
-    return text
+        text = text.replace(secret, _mask(secret))
+    return "".join(_pieces(text))
 
 
-def _pieces(pattern: re.Pattern[str], text: str) -> Iterator[str]:
-    """Yield a text in pieces, a mask in place of each value whose name is that of a secret."""
-    done = position = 0
-    found = pattern.search(text)
-    while found:
-        position = found.end("name")
-        if is_secret_name(found["name"]):
-            yield text[done : found.start("value")]
-            yield MASK
-            done = position = found.end("value")
-        found = pattern.search(text, position)
+def secrets_in(text: str) -> set[str]:
+    """Return the values that :func:`redacted` masks in a text, but those so short that they stand elsewhere by chance."""
+    found = {text[start:end].strip("\"'") for find in _FINDERS for start, end in find(text)}
+    return {one for one in found if len(one) >= _SEARCHED and MASK not in one}
+
+
+def _mask(value: str) -> str:
+    return MASK + f"\n{MASK}" * value.count("\n")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Yield a text in pieces, masks in place of secrets. All are found in the text as it is: no mask hides the name of another."""
+    done = 0
+    for start, end in sorted(span for find in _FINDERS for span in find(text)):
+        if start >= done:
+            yield text[done:start]
+            yield _mask(text[start:end])
+        elif end > done:
+            yield _mask(text[done:end])[len(MASK) :]
+        done = max(done, end)
     yield text[done:]
+
+
+def _by_form(pattern: re.Pattern[str]) -> Finder:
+    """Return what finds values that are secret by their own form."""
+    return lambda text: (found.span("value") for found in pattern.finditer(text) if found["value"])
+
+
+def _by_name(pattern: re.Pattern[str], end: Callable[[str, Found], int]) -> Finder:
+    """Return what finds values behind what a pattern matches, where the name that it matches is that of a secret."""
+
+    def find(text: str) -> Iterator[tuple[int, int]]:
+        found = pattern.search(text)
+        while found:
+            position = found.end("name") if pattern.groupindex else found.end()
+            if not pattern.groupindex or is_secret_name(found["name"]):
+                position = end(text, found)
+                if position > found.end():
+                    yield found.end(), position
+            found = pattern.search(text, max(position, found.start() + 1))
+
+    return find
+
+
+def _end_of_value(text: str, found: Found) -> int:
+    """Return the end of a value that stands among others."""
+    start = end = found.end()
+    if _BEGINS_QUOTED.match(text, start):
+        joined = _JOINED.match(text, end)
+        while joined:
+            end = joined.end()
+            joined = _JOINED.match(text, end)
+        return end
+    opening = _OPENING.match(text, start)
+    if opening:
+        return _end_of_brackets(text, opening.end() - 1)
+    bare = _BARE_IN_URL if text[max(0, found.start() - 1) : found.start()] in ("?", "&") else _BARE
+    whole = bare.match(text, start)
+    return whole.end() if whole else start
+
+
+def _end_of_brackets(text: str, start: int) -> int:
+    """Return where a bracket is closed, the end of the line where it never is."""
+    depth = 0
+    for found in _BRACKET_OR_QUOTED.finditer(text, start):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(found.group(), 0)
+        if depth == 0:
+            return found.end()
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
+def _end_of_line(text: str, found: Found) -> int:
+    """Return the end of a value that takes the rest of its line, and the lines below that are indented further."""
+    whole = _REST.match(text, found.end())
+    end = whole.end() if whole else found.end()
+    if found["sign"] != ":" or not text.startswith("\n", end):
+        return end
+    block = _BLOCK.fullmatch(text, found.end(), end) or _BLOCK.match(text, found.end())
+    deeper = len(found["indent"])
+    nested = re.compile(rf"(?:\n(?:[ \t]*|[ \t]{{{deeper + 1},}}\S.*|[ \t]{{{deeper}}}- .*)(?=\n|\Z))*")
+    below = nested.match(text, end) if block else None
+    return below.end() if below else end
+
+
+def _end_of_quote(text: str, found: Found) -> int:
+    """Return where the quote is closed in which a pair stands."""
+    quote = found["quote"]
+    end = found.end()
+    while end < len(text) and text[end] not in (quote, "\n"):
+        end += 2 if text[end] == "\\" else 1
+    return min(end, len(text))
+
+
+def _end_of_element(text: str, found: Found) -> int:
+    end = text.find("<", found.end())
+    return len(text) if end < 0 else end
+
+
+_FINDERS = (
+    *map(_by_form, (_KEY_BLOCK, _USER_IN_URL, _WEBHOOK_URL, _MARKED, _BEARER)),
+    _by_name(_LINE, _end_of_line),
+    _by_name(_QUOTED_PAIR, _end_of_quote),
+    _by_name(_ELEMENT, _end_of_element),
+    *(_by_name(one, _end_of_value) for one in (_PAIR, _ASSIGNED, _OPTION, _OF_PROGRAM, _USER, _IDENTIFIED)),
+)

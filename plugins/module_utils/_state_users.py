@@ -69,10 +69,12 @@ def cron_entries(
     What a line runs elsewhere is not looked into.
     """
     for table in sorted({path for pattern in tables for path in _tables(pattern, unread)}):
-        for number, line in enumerate(_lines(table, unread), 1):
+        lines = _lines(table, unread)
+        shown = redacted("\n".join(lines)).split("\n")  # as a whole: a secret may span lines
+        for number, line in enumerate(lines, 1):
             named = next((path for path in paths if names_path(line, path)), None)
             if named is not None and (line.startswith("#!") or not line.lstrip().startswith("#")):
-                yield {"file": table, "line": number, "text": redacted(line.strip())[:_LONGEST], "path": named}
+                yield {"file": table, "line": number, "text": shown[number - 1].strip()[:_LONGEST], "path": named}
 
 
 def _tables(pattern: str, unread: _Unread) -> list[str]:

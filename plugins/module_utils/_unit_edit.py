@@ -161,9 +161,20 @@ def _named(line: str) -> str:
     return setting.group(1) if setting else redacted(line.strip())[:_SHOWN]
 
 
+def _marked(before: str, after: str) -> str:
+    """Return a file as it may be shown after an edit. A line of which a mask hides the change is marked."""
+    hidden, shown = redacted(before).split("\n"), redacted(after).split("\n")
+    old, new = before.split("\n"), after.split("\n")
+    if len(old) == len(new):
+        for number, (was, line) in enumerate(zip(hidden, shown)):
+            if was == line and old[number] != new[number]:
+                shown[number] += " (changed)"
+    return "\n".join(shown)
+
+
 def _result(path: str, before: str, after: str) -> dict[str, Any]:
     header = display(path)
-    difference = {"before": redacted(before), "after": redacted(after)}
+    difference = {"before": redacted(before), "after": _marked(before, after)}
     headers = {"before_header": header, "after_header": header}
     return {"changed": before != after, "diff": {**headers, **difference} if before != after else {}}
 

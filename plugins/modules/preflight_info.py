@@ -144,6 +144,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._preflight import look
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
 
 
 def main() -> None:
@@ -174,6 +175,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.no_log_values.update(*map(secrets_in, map(str, module.params["health_url"].values())))
     try:
         with failing("look at the host", module.params["state_src"]):
             result = look(module.params)

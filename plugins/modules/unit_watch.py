@@ -99,6 +99,7 @@ matches:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import DEFAULT_PATTERNS, watch, watch_options
 
 
@@ -119,6 +120,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.no_log_values.update(*map(secrets_in, map(str, module.params["health_url"].values())))
     try:
         with failing("watch the units", "/"):
             result = watch(watch_options(module.params), check=module.check_mode)

@@ -91,7 +91,7 @@ class Record(Case):
 
 
 class Rewritten(Case):
-    """Code whose paths are rewritten, with a secret beside one of them."""
+    """Code whose paths are rewritten, with a secret near one of them, which less context leaves out of a patch."""
 
     module = "path_references"
     secrets = (b"planted",)
@@ -101,7 +101,7 @@ class Rewritten(Case):
         (self.host / "code").mkdir()
         for name in ("one.py", "two.py"):
             path = self.host / "code" / name
-            path.write_text('import os\n\nTOKEN = "planted"\nSTATE = "/stage/state"\nopen("/stage/state/x")\n')
+            path.write_text('import os\n\nTOKEN = "planted"\nA = 1\nSTATE = "/stage/state"\nopen("/stage/state/x")\n')
             path.chmod(0o600)
 
     def parameters(self) -> dict[str, Any]:

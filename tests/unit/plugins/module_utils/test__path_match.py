@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle, shown
+from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle, Shown
 
 STATE = "/stage/dsa110-contimg/state"
 USES = [
@@ -88,4 +88,15 @@ def test_what_cannot_be_looked_for_is_refused(prefix: str, patterns: list[str]) 
     ],
 )
 def test_a_line_is_shown_without_its_secrets(line: str, text: str) -> None:
-    assert shown(line) == text
+    assert Shown(line).line(1) == text
+
+
+def test_a_secret_that_spans_lines_is_not_shown_by_one_of_them() -> None:
+    shown = Shown(f'API_TOKEN = """\n{STATE}/planted\n"""\nX = "{STATE}"\n')
+    assert [shown.line(number) for number in range(1, 6)] == [
+        "API_TOKEN = ********",
+        "********",
+        "********",
+        f'X = "{STATE}"',
+        "",
+    ]

@@ -217,9 +217,25 @@ def test_a_file_name_of_255_bytes_is_rewritten_and_put_back(tree: pathlib.Path) 
 def test_secrets_are_masked_in_what_is_shown(tree: pathlib.Path) -> None:
     (tree / "scripts/mosaic.py").write_text(f'API_TOKEN = "planted"\nX = "{OLD}"; PASSWORD = "planted"\n')
     (tree / "ops/contimg.env").write_text(f"API_TOKEN={OLD}/planted\n")
+    near = f'import os\n\nPASSWORD = "planted"\nA = 1\nX = "{OLD}"\nB = 1\nAPI_KEY = """\nplanted\n"""\n'
+    (tree / "scripts/near.py").write_text(near)
+    (tree / "scripts/span.py").write_text(f'API_TOKEN = """\nplanted\n{OLD}/planted\n"""\n')
     result = call(tree, "patched")
     assert "planted" not in str(result)
-    assert "planted" in (tree.parent / "run/code.patch").read_text()
+    # A file whose patch would show a secret is left out of it; where a secret is further away, it has less context.
+    patch = (tree.parent / "run/code.patch").read_text()
+    assert "planted" not in patch
+    assert [line for line in patch.splitlines() if line.startswith("+++")] == ["+++ b/scripts/near.py"]
+    assert [one["reason"] for one in result["references"] if one["file"].endswith("mosaic.py")] == [
+        "a patch would show a secret beside it"
+    ]
+    assert result["totals"]["rewritten"] == 1
+    assert f"{tree}/scripts/mosaic.py: is not in the patch, which would show a secret of it" in result["warnings"]
+    subprocess.run(["git", "-C", result["patch_root"], "apply", result["patch_file"]], check=True)
+    assert 'os.getenv("PIPELINE_STATE_DIR"' in (tree / "scripts/near.py").read_text()
+    rewritten = call(tree, "rewritten")
+    assert rewritten["rewritten_files"] == [f"{tree}/scripts/mosaic.py"]
+    assert "planted" not in str(rewritten)
 
 
 def test_what_is_missing_is_warned_of(tree: pathlib.Path) -> None:

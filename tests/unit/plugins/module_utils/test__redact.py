@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._redact import is_secret_name, redacted
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import is_secret_name, redacted, secrets_in
 
 SECRET_NAMES = [
     "SLACK_WEBHOOK_URL", "smtp_password", "SMTP_PASS", "SMTP_PASSWORD", "DB_PASSWD", "DBPASS", "MYSQL_PWD",
@@ -15,7 +17,7 @@ SECRET_NAMES = [
     "API_KEY", "APIKEY", "apiKey", "api-key", "clientSecret", "dbPassword", "SSH_PASSPHRASE", "PRIVATE_KEY",
     "PRIVATE_KEY_B64", "ENCRYPTION_KEY_FILE", "GOOGLE_CREDENTIALS", "SENTRY_DSN", "BASIC_AUTH",
     "HTTP_AUTHORIZATION", "BEARER", "SESSION_COOKIE", "PASSWORD_SALT", "DISCORD_WEBHOOK", "CONNECTION_STRING",
-    "GITLAB_PAT", "AZURE_SAS", "CARD_PIN", "URL_SIGNATURE", "USER_OTP", "access_token.value",
+    "GITLAB_PAT", "AZURE_SAS", "DB_PW", "WIFI_PSK", "JWT", "Pwd", "CARD_PIN", "URL_SIGNATURE", "USER_OTP", "access_token.value",
 ]  # fmt: skip
 PLAIN_NAMES = [
     "BANDPASS_DIR", "KEYS_DIR", "PIPELINE_STATE_DIR", "HDF5_DB_PATH", "PWD", "OLDPWD", "KEY", "MONKEY",
@@ -50,6 +52,19 @@ FORMS = [
     "+{}: {}",
     'os.environ["{}"] = "{}"',
     "{} := {}",
+    "<{0}>{1}</{0}>",
+    'subprocess.run(["x", "--{}", "{}", "/y"])',
+    'x = os.getenv("{}", "{}")',
+    '{{"cmd": "x --a \\"{}\\": \\"{}\\""}}',
+    "{}: |\n  a\n  {}\nb: 1",
+    "{}:\n  - a\n  - {}\nb: 1",
+    "{}:\n- a\n- {}\nb: 1",
+    '{} = """\na\n{}\n"""',
+    '{} = ["a", "{}"]',
+    '{{"{}": [\n"a",\n"{}"\n]}}',
+    "{}=os.environ.get('X', '{}')",
+    "{}=a\\\n{}",
+    "{}='a'\"{}\"",
 ]
 VALUES = ["planted", "plan;ted,planted)planted", "/stage/planted", "planted+/=="]
 
@@ -109,6 +124,80 @@ def test_known_values_are_masked_wherever_they_stand() -> None:
     assert (
         redacted("a hunter22 b-hunter22-c hunter2", ["hunter22", "", "hunter2"]) == "a ******** b-********-c ********"
     )
+
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nplantedA\nplantedB\n-----END OPENSSH PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        KEY,
+        f"A: |\n{KEY}\n",
+        KEY.replace("\n", "\\n"),
+        KEY.partition("-----END")[0],
+        "curl -u me:planted https://x",
+        "curl -ume:planted https://x",
+        "curl --user=me:planted https://x",
+        "curl --user 'me:planted' https://x",
+        "curl -H 'X-Api-Key: planted planted' https://x",
+        'curl -H "Authorization: token planted"',
+        "mysql -u me -pplanted db",
+        "mysqldump --all -pplanted",
+        "sshpass -p planted ssh x",
+        "redis-cli -h x -a planted",
+        "ldapsearch -x -w planted",
+        "openssl enc -pass pass:planted",
+        "ALTER USER me IDENTIFIED BY 'planted'",
+        "CREATE USER me WITH PASSWORD 'planted'",
+        "machine x login y password planted",
+        "postgres://me:pl/planted@host/db",
+        "postgres://me:p@planted@host/db",
+        "Server=x;Uid=me;Pwd=planted;",
+        "AccountName=x;AccountKey=planted==;",
+        "x --password=planted&planted;planted,planted",
+        "x --password planted\\ planted",
+        "https://hooks.slack.com/services/T0/B0/planted",
+        "https://x/?token=planted#y",
+        "X=sk_live_planted0123456789",
+        "X=SG.planted0123456789012.planted",
+    ],
+)
+def test_a_secret_of_its_own_form_is_masked(text: str) -> None:
+    assert "planted" not in redacted(text)
+    assert redacted(text).count("\n") == text.count("\n")
+    assert "planted" in "".join(secrets_in(text))
+    assert redacted(redacted(text)) == redacted(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mkdir -p /stage/x",
+        "docker run -u 1000:1000 -p 80:80 -v /stage/x:/y",
+        "find /stage/x -print -perm 644",
+        "http://127.0.0.1:8010/health?mail=a@b",
+        'STATE = "/stage/x"; KEYS = ["a", "b"]',
+        "key: /stage/x\nother: 1",
+        "volumes:\n  - /stage/x:/y\n",
+        "ssh -p 22 host",
+    ],
+)
+def test_what_looks_alike_stays(text: str) -> None:
+    assert redacted(text) == text
+    assert secrets_in(text) == set()
+
+
+def test_the_lines_below_a_secret_block_stay() -> None:
+    text = "a:\n  token: |\n    planted\n\n    planted\n  path: /stage/x\n"
+    assert redacted(text) == "a:\n  token: ********\n********\n********\n********\n  path: /stage/x\n"
+
+
+@pytest.mark.parametrize("unit", ["a", "a.", "A=", "'", '"', "a b ", "[", "token=", "\\", "mysql -p", "\n", "a: |\n"])
+def test_long_text_takes_no_long_time(unit: str) -> None:
+    start = time.monotonic()
+    redacted(unit * 20000)
+    assert time.monotonic() - start < 5
 
 
 def test_lines_are_judged_one_by_one() -> None:

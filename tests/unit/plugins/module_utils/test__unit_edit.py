@@ -62,6 +62,13 @@ def test_a_preview_is_the_run_and_a_second_run_changes_nothing(unit: Path, backu
     assert not call(unit, repoint=MOVES, backup_dir=backups)["changed"]
 
 
+def test_a_change_that_a_mask_hides_is_marked(unit: Path) -> None:
+    unit.write_text('[Service]\nEnvironment="TOKEN=/stage/state/planted"\nEnvironment="API_KEY=planted"\nNice=1\n')
+    shown = call(unit, repoint=MOVES, check=True)["diff"]
+    assert shown["before"] == '[Service]\nEnvironment="TOKEN=********"\nEnvironment="API_KEY=********"\nNice=1\n'
+    assert shown["after"] == shown["before"].replace('"TOKEN=********"', '"TOKEN=********" (changed)')
+
+
 def test_an_undo_is_byte_for_byte_where_nobody_else_has_changed_the_file(unit: Path, backups: str) -> None:
     call(unit, repoint=MOVES[1:], backup_dir=backups)
     call(unit, repoint=[{"from": "/stage/state-old", "to": "/mnt/old"}], backup_dir=backups)
