@@ -41,6 +41,7 @@ PermitEmptyPasswords yes
 UsePAM no
 END
 echo 'd /run/sshd 0755' >"$work/tmpfiles.conf"
+# shellcheck disable=SC2016 # mmdebstrap gives its hooks the tree as $1
 mmdebstrap --quiet --variant=minbase --include="$packages" \
   --customize-hook="upload $work/sshd.conf /etc/ssh/sshd_config.d/tests.conf" \
   --customize-hook="upload $work/tmpfiles.conf /etc/tmpfiles.d/sshd.conf" \

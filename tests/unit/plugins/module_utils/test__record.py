@@ -129,7 +129,7 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
 
 def read_for(run_dir: Path, **other: Any) -> dict[str, Any]:
     """Read the record as a run does that describes the move otherwise."""
-    values = {
+    values: dict[str, Any] = {
         "run_dir": str(run_dir),
         "phase": None,
         "facts": {},
