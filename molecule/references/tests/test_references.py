@@ -117,6 +117,23 @@ def test_a_clean_up_that_would_delete_at_once_stops_the_move_unless_it_may(host:
     assert standing(host) == before
     allowed = play("migrate", "--check", **LISTED, contimg_retention_allow_immediate_run=True)
     assert allowed.returncode == 0, allowed.stdout
+    drop_in(host, "data-retention-cleanup.service", f"[Service]\nEnvironmentFile={ENV_FILE}")
+    written = {
+        **LISTED,
+        "contimg_env_values": {"DRY_RUN": "true"},
+    }  # the file has another value, or none, until the move writes it
+    reporting = play("migrate", "--check", **written)
+    assert reporting.returncode == 0, reporting.stdout
+    deleting = " ".join(
+        play("migrate", "--check", **{**written, "contimg_env_values": {"DRY_RUN": "no"}}).stdout.split()
+    )
+    assert "with DRY_RUN=no, and so may delete data. Nothing was touched" in deleting
+    for answer in (
+        'contimg_env_values: {DRY_RUN: "true"}',
+        "contimg_retention_allow_immediate_run: true",
+        "contimg_retention_timer",
+    ):
+        assert answer in deleting
     drop_in(host, "data-retention-cleanup.service", "[Service]\nEnvironment=DRY_RUN=1")
     harmless = play("migrate", "--check", **LISTED)
     assert harmless.returncode == 0, harmless.stdout
@@ -163,6 +180,21 @@ def test_a_changed_secret_restarts_what_reads_it_once(host: Any, said: list[str]
     assert_units_use(host, DEST)
     for unit in SERVICES:
         assert used_by(host, unit, "ALERT_SMTP_PASSWORD") == 'planted-secret #2 "anew"'
+
+
+def test_a_clean_up_that_fails_at_once_is_reported(host: Any) -> None:
+    drop_in(host, TIMER, "[Timer]\nOnBootSec=1s")
+    service = "data-retention-cleanup.service"
+    drop_in(host, service, "[Service]\nEnvironment=DRY_RUN=1\nExecStart=\nExecStart=/bin/false")
+    host.run_expect([0], f"systemctl disable --now {TIMER}")
+    failed = play("migrate", **CHANGED)
+    host.run_expect(
+        [0], f"rm -r /etc/systemd/system/{TIMER}.d && systemctl daemon-reload && systemctl reset-failed {service}"
+    )
+    told = " ".join(failed.stdout.split())
+    assert failed.returncode == 2, told
+    assert f"{TIMER} was enabled, and {service} has failed at once (exit-code). The move stands" in told
+    assert phase_of(host) == "done"
 
 
 def test_going_back_brings_every_file_back_and_restarts_what_reads_them(
