@@ -183,7 +183,7 @@ def test_a_changed_secret_restarts_what_reads_it_once(host: Any, said: list[str]
 
 
 def test_a_clean_up_that_fails_at_once_is_reported(host: Any) -> None:
-    drop_in(host, TIMER, "[Timer]\nOnBootSec=1s")
+    drop_in(host, TIMER, "[Timer]\nOnActiveSec=0\nAccuracySec=1us")
     service = "data-retention-cleanup.service"
     drop_in(host, service, "[Service]\nEnvironment=DRY_RUN=1\nExecStart=\nExecStart=/bin/false")
     host.run_expect([0], f"systemctl disable --now {TIMER}")
