@@ -11,7 +11,7 @@ import glob
 import os
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
@@ -42,7 +42,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment, first_run, seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any
 
 __all__ = ["Facts", "Unit", "describe_units", "facts_of", "logs_of_units", "uses_of"]
@@ -118,12 +118,14 @@ class Unit:
     :ivar settings: its files' settings.
     :ivar files: the content of its environment files, by the path that was found, in order.
     :ivar timer: what decides when it elapses, for a timer.
+    :ivar planned: what these files are about to say, by the path that was found.
     """
 
     raw: Mapping[str, str]
     settings: dict[str, list[str]]
     files: Mapping[str, bytes]
     timer: TimerMoment | None = None
+    planned: Mapping[str, Mapping[bytes, bytes]] = field(default_factory=dict)
 
 
 def facts_of(unit: Unit) -> Facts:
@@ -148,7 +150,7 @@ def facts_of(unit: Unit) -> Facts:
         group=raw["Group"],
         environment=_shown(environment),
         environment_files=_environment_files(raw["EnvironmentFiles"]),
-        effective_environment=_shown(_effective(environment, unit.files)),
+        effective_environment=_shown(_effective(environment, unit)),
         exec=[redacted(command) for setting in _COMMANDS for command in _COMMAND.findall(raw[setting])],
         standard_output="".join(unit.settings.get("StandardOutput", [])),
         standard_error="".join(unit.settings.get("StandardError", [])),
@@ -181,11 +183,12 @@ def _environment_files(text: str) -> list[dict[str, Any]]:
     return [{"path": path, "optional": optional == "yes"} for path, optional in _ENVIRONMENT_FILE.findall(text)]
 
 
-def _effective(environment: Mapping[bytes, bytes], files: Mapping[str, bytes]) -> dict[bytes, bytes]:
+def _effective(environment: Mapping[bytes, bytes], unit: Unit) -> dict[bytes, bytes]:
     """Return what a process of the unit is given: the files win over ``Environment=``, the later over the earlier."""
     values = dict(environment)
-    for content in files.values():
+    for path, content in unit.files.items():
         values.update(effective(content))
+        values.update(unit.planned.get(path, {}))
     return values
 
 
@@ -234,16 +237,22 @@ def _iso(moment: float | None) -> str:
 
 
 def describe_units(
-    names: Sequence[str], using: Sequence[str], *, remembered: Sequence[str] = ()
+    names: Sequence[str],
+    using: Sequence[str],
+    *,
+    remembered: Sequence[str] = (),
+    planned: Mapping[str, Mapping[str, object]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the facts of units by name, and of every unit that uses one of the given paths, with ``uses`` and ``listed``.
 
     :param names: units, or patterns, for which the units that match them are returned.
     :param remembered: units that a pattern may stand for though systemd does not know them now.
+    :param planned: assignments that environment files are about to be given, by the path of the file. Units that are listed are
+        described as though the files had them, a file that does not exist yet included.
     :raises ContimgError: when systemd cannot be asked. Without names and paths it is not asked.
     """
     listed = units_of(resolved_units(names, remembered=remembered))
-    described = {name: _read_unit(raw) for name, raw in show(listed, _PROPERTIES).items()}
+    described = {name: _read_unit(raw, planned or {}) for name, raw in show(listed, _PROPERTIES).items()}
     known = {unit.raw["Id"] for unit in described.values()}
     # A disabled unit, too, may be started by hand or by cron.
     for raw in [*show(all_units(_TYPES), _PROPERTIES).values(), *_templates()] if using else ():
@@ -274,10 +283,25 @@ def logs_of_units(names: Sequence[str]) -> list[str]:
     return sorted({path for raw in found for path in logs_of(_settings(raw), raw["Id"])})
 
 
-def _read_unit(raw: Mapping[str, str]) -> Unit:
-    paths = [path for file in _environment_files(raw["EnvironmentFiles"]) for path in sorted(glob.glob(file["path"]))]
+def _read_unit(raw: Mapping[str, str], planned: Mapping[str, Mapping[str, object]] | None = None) -> Unit:
+    written = {
+        os.path.realpath(path): {os.fsencode(name): os.fsencode(str(value)) for name, value in values.items()}
+        for path, values in (planned or {}).items()
+    }
+    paths = [
+        path for file in _environment_files(raw["EnvironmentFiles"]) for path in _files_matching(file["path"], written)
+    ]
     timer = _timer_moment(raw) if raw["Id"].endswith(".timer") and raw["LoadState"] == "loaded" else None
-    return Unit(raw, _settings(raw), {path: _read(path) for path in paths}, timer)
+    said = {path: written[os.path.realpath(path)] for path in paths if os.path.realpath(path) in written}
+    return Unit(raw, _settings(raw), {path: _read(path) for path in paths}, timer, said)
+
+
+def _files_matching(pattern: str, planned: Collection[str]) -> list[str]:
+    """Return the files that an ``EnvironmentFile=`` names, one that is about to be made included."""
+    if os.path.realpath(pattern) in planned:
+        return [pattern]
+    made = [path for path in planned if fnmatch.fnmatchcase(path, pattern) and path.count("/") == pattern.count("/")]
+    return sorted({*glob.glob(pattern), *made})
 
 
 def _settings(raw: Mapping[str, str]) -> dict[str, list[str]]:

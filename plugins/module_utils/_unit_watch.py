@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, show, utc_seconds
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 
 if TYPE_CHECKING:
@@ -41,11 +42,14 @@ DEFAULT_PATTERNS = (
     "disk image is malformed",
     "FileNotFoundError",
 )
-_PROPERTIES = ("ActiveState", "SubState", "NRestarts", "Result", "Type")
+_PROPERTIES = ("ActiveState", "SubState", "NRestarts", "Result", "Type", "InactiveEnterTimestamp")
 _PAUSE_SECONDS = 0.5
 _GLANCE_SECONDS = 0.02
 _LAST_TRIES = 6  # looks after the watch, half a second apart, for a unit that opens its databases only now and then
 _NAMED = 5
+_MASKED = 100  # lines that are read for secrets that span some
+_SHOWN = 300  # characters of a line
+_LINES = 5  # last lines of the journal of a unit that is not well
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class WatchOptions:
     expect_open: Mapping[str, Sequence[str]]
     health_url: Mapping[str, str]
     health_status: Mapping[str, int]
+    triggered: bool
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Seen:
     :ivar active: its active state.
     :ivar sub: what the active state means for this kind of unit.
     :ivar restarts: how often systemd has restarted it since it was started.
+    :ivar ended: when it last ended or failed, in whole seconds since the epoch; 0 for never.
     """
 
     active: str
@@ -78,6 +84,7 @@ class Seen:
     restarts: int
     result: str
     type: str
+    ended: float = 0.0
 
     @property
     def is_well(self) -> bool:
@@ -90,15 +97,23 @@ class Seen:
         """Whether it has not said yet that it is up; a oneshot never does before its end."""
         return self.active == "activating" and self.type != "oneshot"
 
+    def has_ended(self, since: float) -> bool:
+        """Tell whether it has run to an end, a good or a bad one, since a moment."""
+        return self.active in ("inactive", "failed") and self.ended >= math.floor(since)
 
-def troubles(before: Mapping[str, Seen], now: Mapping[str, Seen]) -> list[str]:
-    """Return what is wrong with units, as clauses: one that is down, or that was restarted since ``before``."""
-    found = []
+    def rests(self, since: float) -> bool:
+        """Tell whether it does not run, and has not failed since a moment: what waits for its trigger."""
+        return self.active in ("inactive", "failed") and (self.result == "success" or not self.has_ended(since))
+
+
+def troubles(before: Mapping[str, Seen], now: Mapping[str, Seen]) -> dict[str, str]:
+    """Return what is wrong with units, as a clause by name: one that is down, or that was restarted since ``before``."""
+    found = {}
     for name, seen in now.items():
         if not seen.is_well:
-            found.append(f"{name} is {seen.active} ({seen.sub}, result: {seen.result})")
+            found[name] = f"{name} is {seen.active} ({seen.sub}, result: {seen.result})"
         elif seen.restarts > before[name].restarts:
-            found.append(f"{name} was restarted {seen.restarts - before[name].restarts} times")
+            found[name] = f"{name} was restarted {seen.restarts - before[name].restarts} times"
     return found
 
 
@@ -112,13 +127,13 @@ def watch(options: WatchOptions, *, check: bool) -> dict[str, Any]:
         return {"units": {}, "containers": {}, "matches": []}
     watching = _Watch(options)
     end = time.monotonic() + (0 if check else options.duration)
-    while not (watching.look() or check or time.monotonic() >= end):
+    while not (watching.look() or check or watching.is_over() or time.monotonic() >= end):
         time.sleep(min(_PAUSE_SECONDS, max(0.0, end - time.monotonic())))
     if not check and not watching.wrong:
         watching.look_last()
     result: dict[str, Any] = {**watching.seen(), "matches": watching.matches, **watching.unread()}
     if watching.wrong and not check:
-        wrong = "; ".join(watching.wrong[:_NAMED])
+        wrong = "; ".join([*watching.wrong[:_NAMED], *watching.last_lines()])
         raise ContimgError(wrong, hint="The units were left as they are.", **result)
     return result
 
@@ -142,15 +157,33 @@ class _Watch:
         self.matches: list[Mapping[str, str]] = []
         self.wrong: list[str] = []
         self.opened: dict[str, list[str]] = {name: [] for name in options.names}
+        self._ill: list[str] = []  # units that are not well
 
     def look(self) -> bool:
         """Look at units, logs and open files; tell whether anything is wrong."""
         self._now = self._standing()
         self.matches += matching(self._tails, self.options.pattern)
         self._look_at_files()
-        self.wrong = troubles(self._before, self._now)
-        self.wrong += [f"{match['source']} says: {match['line']}" for match in self.matches]
+        found = troubles(self._before, self._judged())
+        self._ill = [name for name in self.options.names if name in found]
+        self.wrong = [*found.values(), *(f"{match['source']} says: {match['line']}" for match in self.matches)]
         return bool(self.wrong)
+
+    def _judged(self) -> dict[str, Seen]:
+        """Return what must be well: of units that wait for a trigger, those that run, or have failed since."""
+        since = self.options.since
+        return {name: seen for name, seen in self._now.items() if not (self.options.triggered and seen.rests(since))}
+
+    def is_over(self) -> bool:
+        """Tell whether all units that a trigger starts have run to their end since."""
+        return self.options.triggered and all(seen.has_ended(self.options.since) for seen in self._now.values())
+
+    def last_lines(self) -> list[str]:
+        """Return the last lines of the journals of the units that are not well, a clause for each, secrets masked."""
+        if self._ill:
+            time.sleep(_PAUSE_SECONDS)  # what a process has written last reaches the journal after its end
+        lines = {name: _last_of(journal(name, since=self.options.since)) for name in self._ill}
+        return [f"the last lines of {name}: {' | '.join(found).rstrip('.')}" for name, found in lines.items() if found]
 
     def unread(self) -> dict[str, list[str]]:
         """Return ``warnings`` about log files that are not read, nothing where all are."""
@@ -168,7 +201,8 @@ class _Watch:
 
     def look_last(self) -> None:
         """Ask for health, and look once more at what the answers make the units open and write."""
-        first = [f"{name} has not come up: it is {seen.active}" for name, seen in self._now.items() if seen.is_starting]
+        starting = [] if self.options.triggered else [name for name, seen in self._now.items() if seen.is_starting]
+        first = [f"{name} has not come up: it is {self._now[name].active}" for name in starting]
         first += self._ask_and_look()
         for _try in range(_LAST_TRIES):
             if not not_open(self.options.expect_open, self.opened):
@@ -207,10 +241,21 @@ class _Watch:
         }
 
 
+def _last_of(lines: Sequence[str]) -> list[str]:
+    """Return the last lines of a journal. A secret may span lines, so more of them are masked than are shown."""
+    masked = redacted("\n".join(lines[-_MASKED:])).split("\n") if lines else []
+    return [line[:_SHOWN] for line in masked[-_LINES:]]
+
+
 def _seen_units(names: Sequence[str]) -> dict[str, Seen]:
     return {
         name: Seen(
-            facts["ActiveState"], facts["SubState"], int(facts["NRestarts"] or 0), facts["Result"], facts["Type"]
+            facts["ActiveState"],
+            facts["SubState"],
+            int(facts["NRestarts"] or 0),
+            facts["Result"],
+            facts["Type"],
+            utc_seconds(facts["InactiveEnterTimestamp"]) or 0.0,
         )
         for name, facts in show(names, _PROPERTIES).items()
     }
@@ -259,4 +304,5 @@ def watch_options(values: Mapping[str, Any]) -> WatchOptions:
         expect_open=values["expect_open"],
         health_url=values["health_url"],
         health_status={name: int(status) for name, status in values["health_status"].items()},
+        triggered=values["triggered"],
     )

@@ -37,6 +37,12 @@ options:
     type: list
     elements: path
     default: []
+  planned_environment:
+    description:
+      - Assignments that environment files are about to be given, by the path of the file. The C(effective_environment) of the units in
+        O(names) is returned as it will be then. A value is taken as it is.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -86,6 +92,7 @@ def main() -> None:
             "names": {"type": "list", "elements": "str", "default": []},
             "hold_file": {"type": "path"},
             "using": {"type": "list", "elements": "path", "default": []},
+            "planned_environment": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -93,7 +100,12 @@ def main() -> None:
     try:
         with failing("look at the units", module.params["hold_file"] or "/"):
             held = asked_for(read_memory(hold_file)) if hold_file else []
-            units = describe_units(module.params["names"], module.params["using"], remembered=held)
+            units = describe_units(
+                module.params["names"],
+                module.params["using"],
+                remembered=held,
+                planned=module.params["planned_environment"],
+            )
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, units=units, now=now)

@@ -11,7 +11,8 @@ module: unit_watch
 short_description: Follow units after a start
 version_added: 0.1.0
 description:
-  - Fails as soon as a unit is down or was restarted, or a line of its journal or log matches a pattern.
+  - Fails as soon as a unit is down or was restarted, or a line of its journal or log matches a pattern. The message ends with the last lines
+    of the journals of units that are not well.
   - At the end, every unit must be up, the health URLs must answer, and the units must have been seen with the expected files open.
   - Files are known by inode. A unit need not have all of them open at the same time.
 author: The dsa110.contimg developers (@dsa110)
@@ -70,6 +71,12 @@ options:
     description: By unit, an HTTP status that counts as well as a success, since its URL answered so before.
     type: dict
     default: {}
+  triggered:
+    description:
+      - Whether the units are those that a timer, or something else, starts. One that does not run is well then, unless it has failed after
+        O(since). They are followed to their end at most.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -82,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 units:
-  description: By name C(active), C(sub), C(restarts), C(result), C(type) and C(open).
+  description: By name C(active), C(sub), C(restarts), C(result), C(type), C(ended) (epoch seconds, 0 for never) and C(open).
   returned: always
   type: dict
 containers:
@@ -117,6 +124,7 @@ def main() -> None:
             "expect_open": {"type": "dict", "default": {}},
             "health_url": {"type": "dict", "default": {}},
             "health_status": {"type": "dict", "default": {}},
+            "triggered": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

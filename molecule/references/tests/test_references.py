@@ -185,7 +185,11 @@ def test_a_changed_secret_restarts_what_reads_it_once(host: Any, said: list[str]
 def test_a_clean_up_that_fails_at_once_is_reported(host: Any) -> None:
     drop_in(host, TIMER, "[Timer]\nOnActiveSec=0\nAccuracySec=1us")
     service = "data-retention-cleanup.service"
-    drop_in(host, service, "[Service]\nEnvironment=DRY_RUN=1\nExecStart=\nExecStart=/bin/false")
+    drop_in(
+        host,
+        service,
+        '[Service]\nEnvironment=DRY_RUN=1\nExecStart=\nExecStart=/bin/sh -c "echo no products here, token=planted; exit 3"',
+    )
     host.run_expect([0], f"systemctl disable --now {TIMER}")
     failed = play("migrate", **CHANGED)
     host.run_expect(
@@ -193,7 +197,12 @@ def test_a_clean_up_that_fails_at_once_is_reported(host: Any) -> None:
     )
     told = " ".join(failed.stdout.split())
     assert failed.returncode == 2, told
-    assert f"{TIMER} was enabled, and {service} has failed at once (exit-code). The move stands" in told
+    assert (
+        f"{TIMER} was enabled, and what it starts has failed: {service} is failed (failed, result: exit-code)" in told
+    )
+    assert f"the last lines of {service}: " in told
+    assert "no products here, token=********" in told
+    assert "The move stands" in told
     assert phase_of(host) == "done"
 
 

@@ -183,3 +183,36 @@ def test_the_next_elapse_of_an_active_timer_is_what_systemd_says() -> None:
 def test_systemd_is_not_asked_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert describe_units([], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "planned", "value"),
+    [
+        (["a.env"], {"a.env": "true"}, "true"),  # although the file says otherwise
+        (["a.env", "b.env"], {"a.env": "true"}, "later"),  # a later file wins
+        (["b.env", "a.env"], {"a.env": "true"}, "true"),
+        (["none.env"], {"none.env": "true"}, "true"),  # made by then
+        (["*.env"], {"none.env": "true"}, "true"),
+        (["link.env"], {"a.env": "true"}, "true"),
+        (["b.env"], {"a.env": "true"}, "later"),  # not a file of this unit
+        (["a.env"], {"a.env": True}, "True"),
+    ],
+)
+def test_the_environment_is_told_as_it_will_be(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: list[str],
+    planned: dict[str, object],
+    value: str,
+) -> None:
+    (tmp_path / "a.env").write_text("DRY_RUN=false\n")
+    (tmp_path / "b.env").write_text("DRY_RUN=later\n")
+    (tmp_path / "link.env").symlink_to("a.env")
+    lines = "".join(f"EnvironmentFiles={tmp_path}/{name} (ignore_errors=no)\n" for name in files)
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    (tmp_path / "answer").write_text(f"Id=a.service\nLoadState=loaded\n{lines}Environment=DRY_RUN=0\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    asked = {str(tmp_path / name): {"DRY_RUN": said} for name, said in planned.items()}
+    (found,) = describe_units(["a.service"], [], planned=asked).values()
+    assert found["effective_environment"] == {"DRY_RUN": value}

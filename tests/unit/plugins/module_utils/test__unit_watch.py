@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 NOTHING: dict[str, Any] = {
     "names": [], "containers": [], "since": None, "duration": 0, "patterns": [], "log_files": [], "log_offsets": {},
-    "expect_open": {}, "health_url": {}, "health_status": {},
+    "expect_open": {}, "health_url": {}, "health_status": {}, "triggered": False,
 }  # fmt: skip
 
 
@@ -56,13 +56,73 @@ NOTHING: dict[str, Any] = {
 )
 def test_a_unit_is_judged(seen: Seen, trouble: str) -> None:
     before = {"a": Seen("active", "running", 1, "success", "simple")}
-    assert troubles(before, {"a": seen}) == ([trouble] if trouble else [])
+    assert troubles(before, {"a": seen}) == ({"a": trouble} if trouble else {})
 
 
 def test_only_what_waits_to_be_up_is_starting() -> None:
     assert Seen("activating", "start", 0, "success", "notify").is_starting
     assert not Seen("activating", "start", 0, "success", "oneshot").is_starting
     assert not Seen("active", "running", 0, "success", "simple").is_starting
+
+
+@pytest.mark.parametrize(
+    ("seen", "ended", "rests"),
+    [
+        (Seen("inactive", "dead", 0, "success", "simple"), False, True),  # it has never run
+        (Seen("inactive", "dead", 0, "success", "simple", 99.0), False, True),
+        (Seen("inactive", "dead", 0, "success", "oneshot", 100.0), True, True),  # systemd gives whole seconds
+        (Seen("failed", "failed", 0, "exit-code", "oneshot", 99.0), False, True),  # it had failed before
+        (Seen("failed", "failed", 0, "exit-code", "oneshot", 101.0), True, False),
+        (Seen("inactive", "dead", 0, "exit-code", "oneshot", 101.0), True, False),
+        (Seen("activating", "start", 0, "success", "oneshot", 99.0), False, False),
+        (Seen("active", "running", 0, "success", "simple"), False, False),
+        (Seen("activating", "auto-restart", 1, "exit-code", "simple", 101.0), False, False),
+    ],
+)
+def test_what_waits_for_its_trigger_rests_unless_it_has_failed_since(seen: Seen, ended: bool, rests: bool) -> None:  # noqa: FBT001
+    assert (seen.has_ended(100.4), seen.rests(100.4)) == (ended, rests)
+
+
+SYSTEMCTL = """#!/bin/sh
+case "$*" in
+*Triggers*|*FragmentPath*) echo Id=$(basename a.service); echo FragmentPath=; echo DropInPaths=;;
+*) printf 'ActiveState=%s\nSubState=%s\nNRestarts=0\nResult=%s\nType=oneshot\nInactiveEnterTimestamp=%s\n' $STATE "$ENDED";;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "ended", "wrong"),
+    [
+        ("inactive dead success", "", ""),
+        ("failed failed exit-code", "Fri 2026-11-27 12:00:00 UTC", ""),
+        ("inactive dead success", "Fri 2026-11-27 12:00:09 UTC", ""),
+        (
+            "failed failed exit-code",
+            "Fri 2026-11-27 12:00:09 UTC",
+            r"a.service is failed \(failed, result: exit-code\); the last lines of a.service: 2 \| 3 \| 4 \| 5 \| token=\*+\.",
+        ),
+    ],
+)
+def test_what_a_trigger_has_started_is_followed_and_its_last_lines_are_named(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, state: str, ended: str, wrong: str
+) -> None:
+    for name, text in (
+        ("systemctl", SYSTEMCTL),
+        ("journalctl", "#!/bin/sh\nprintf '%s\\n' 1 2 3 4 5 token=planted.\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("STATE", state)
+    monkeypatch.setenv("ENDED", ended)
+    since = 1795780800.0 + 5  # 2026-11-27 12:00:05 UTC
+    options = watch_options({**NOTHING, "names": ["a.service"], "triggered": True, "since": since})
+    if wrong:
+        with pytest.raises(ContimgError, match=wrong):
+            watch(options, check=False)
+    else:
+        assert watch(options, check=False)["units"]["a.service"]["active"] == state.split(maxsplit=1)[0]
 
 
 def test_files_that_were_never_open_are_named() -> None:
