@@ -9,7 +9,9 @@ crontabs, commands of processes, journals. It masks too much rather than too lit
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -119,7 +121,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
 
 def secrets_in(text: str) -> set[str]:
     """Return the values that :func:`redacted` masks in a text, but those so short that they stand elsewhere by chance."""
-    found = {text[start:end].strip("\"'") for find in _FINDERS for start, end in find(text)}
+    found = {text[start:end].strip("\"'") for start, end in _spans(text)}
     return {one for one in found if len(one) >= _SEARCHED and MASK not in one}
 
 
@@ -130,7 +132,7 @@ def _mask(value: str) -> str:
 def _pieces(text: str) -> Iterator[str]:
     """Yield a text in pieces, masks in place of secrets. All are found in the text as it is: no mask hides the name of another."""
     done = 0
-    for start, end in sorted(span for find in _FINDERS for span in find(text)):
+    for start, end in _spans(text):
         if start >= done:
             yield text[done:start]
             yield _mask(text[start:end])
@@ -138,6 +140,30 @@ def _pieces(text: str) -> Iterator[str]:
             yield _mask(text[done:end])[len(MASK) :]
         done = max(done, end)
     yield text[done:]
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """Return where the secrets of a text are, in order; some may overlap.
+
+    A word that is part of a secret is not the name of what follows it: in ``--token=a-secret /x`` the path is none.
+    """
+    found = sorted(span for find in _FINDERS for span in find(text))
+    ends = list(itertools.accumulate((end for _start, end in found), max))
+    starts = [start for start, _end in found]
+    for find in _BESIDE:
+        for start, end in find(text):
+            name_end = _last(text, start) + 1
+            before = bisect.bisect_left(starts, name_end) - 1
+            if before < 0 or ends[before] < name_end:
+                found.append((start, end))
+    return sorted(found)
+
+
+def _last(text: str, end: int) -> int:
+    """Return where the last character of a name stands before an offset."""
+    while end and text[end - 1] in " \t\r\n\"',":
+        end -= 1
+    return end - 1
 
 
 def _by_form(pattern: re.Pattern[str]) -> Finder:
@@ -221,5 +247,7 @@ _FINDERS = (
     _by_name(_LINE, _end_of_line),
     _by_name(_QUOTED_PAIR, _end_of_quote),
     _by_name(_ELEMENT, _end_of_element),
-    *(_by_name(one, _end_of_value) for one in (_PAIR, _ASSIGNED, _OPTION, _OF_PROGRAM, _USER, _IDENTIFIED)),
+    *(_by_name(one, _end_of_value) for one in (_ASSIGNED, _OF_PROGRAM, _USER, _IDENTIFIED)),
 )
+# A name and its value are only words beside each other.
+_BESIDE = tuple(_by_name(one, _end_of_value) for one in (_PAIR, _OPTION))

@@ -188,6 +188,22 @@ def test_what_looks_alike_stays(text: str) -> None:
     assert secrets_in(text) == set()
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x --token=planted-secret-cron /stage/x /y", "x --token=******** /stage/x /y"),
+        ("x --token planted-secret /stage/x", "x --token ******** /stage/x"),
+        ("A_TOKEN='planted-secret', '/stage/x'", "A_TOKEN=********, '/stage/x'"),
+        (
+            '{"kind": "token", "password": "planted", "path": "/stage/x"}',
+            '{"kind": "token", ********: ********, "path": "/stage/x"}',
+        ),
+    ],
+)
+def test_a_word_of_a_secret_is_no_name(text: str, expected: str) -> None:
+    assert redacted(text) == expected
+
+
 def test_the_lines_below_a_secret_block_stay() -> None:
     text = "a:\n  token: |\n    planted\n\n    planted\n  path: /stage/x\n"
     assert redacted(text) == "a:\n  token: ********\n********\n********\n********\n  path: /stage/x\n"
