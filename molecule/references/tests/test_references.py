@@ -183,7 +183,7 @@ def test_a_changed_secret_restarts_what_reads_it_once(host: Any, said: list[str]
 
 
 def test_a_clean_up_that_fails_at_once_is_reported(host: Any) -> None:
-    drop_in(host, TIMER, "[Timer]\nOnActiveSec=0\nAccuracySec=1us")
+    drop_in(host, TIMER, "[Timer]\nOnActiveSec=0\nAccuracySec=1us\nRandomizedDelaySec=0")
     service = "data-retention-cleanup.service"
     drop_in(
         host,
