@@ -22,7 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
 __all__ = ["Journal", "Note", "State", "Undone", "undo"]
@@ -60,6 +60,10 @@ class Note:
     def digest(self, value: bytes | None) -> str | None:
         """Return the keyed digest of a value, ``None`` for none."""
         return None if value is None else hmac.new(bytes.fromhex(self.key), value, hashlib.sha256).hexdigest()
+
+    def written_in(self, values: Mapping[bytes, bytes]) -> set[bytes]:
+        """Return the changed names whose values are what the edit wrote."""
+        return {name.encode() for name, wrote in self.names.items() if self.digest(values.get(name.encode())) == wrote}
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ def undo(notes: Sequence[Note], now: State) -> Undone:
     """Return what a file is once its edits are undone, the newest first.
 
     A file that is byte for byte what an edit wrote becomes byte for byte what it was before. In any other, the assignments
-    that the edit changed become what they were, unless somebody has changed them since. A file that is gone comes back.
+    that the edit changed become what they were, unless somebody has changed them since the newest edit of each. A file that is
+    gone comes back. To undo once more changes nothing: the value that somebody gave is never taken for that of an older edit.
 
     :raises ContimgError: when the result would not be read as intended.
     """
@@ -129,24 +134,32 @@ def undo(notes: Sequence[Note], now: State) -> Undone:
     if now.content is None:
         return Undone(State(notes[0].kept, notes[0].before))
     state, original = now, {}
+    stays: set[bytes] = set()
     for note in reversed(notes):
-        old = effective(note.kept or b"")
-        original.update({name.encode(): old.get(name.encode()) for name in note.names})
-        state = _without(note, state)
+        old, values = effective(note.kept or b""), effective(state.content or b"")
+        original.update({name: old.get(name) for name in map(str.encode, note.names)})
+        ours = note.written_in(values) - stays
+        # An edit that was noted and not made has left what was there before.
+        stays |= {
+            name for name in map(str.encode, note.names) if name not in ours and values.get(name) != old.get(name)
+        }
+        state = _without(note, state, ours, whole=stays.isdisjoint(map(str.encode, note.names)))
     left = effective(state.content or b"")
     kept = sorted(name for name in original if original[name] != left.get(name))
     return Undone(state, tuple(kept), made=notes[0].kept is None)
 
 
-def _without(note: Note, now: State) -> State:
-    """Return a file without one edit."""
+def _without(note: Note, now: State, ours: Collection[bytes], *, whole: bool) -> State:
+    """Return a file without one edit.
+
+    :param ours: the names whose values are still those of the edit.
+    :param whole: whether a file that is byte for byte what the edit wrote becomes what it was before.
+    """
     ownership = note.before if now.ownership == note.after else now.ownership
-    if note.digest(now.content) == note.content:
+    if whole and note.digest(now.content) == note.content:
         return State(note.kept, ownership)
-    content = now.content or b""
-    values = effective(content)
-    ours = [name.encode() for name in note.names if note.digest(values.get(name.encode())) == note.names[name]]
-    return State(_reverted(content, note.kept or b"", ours) or (None if note.kept is None else b""), ownership)
+    content = _reverted(now.content or b"", note.kept or b"", sorted(ours))
+    return State(content or (None if note.kept is None else b""), ownership)
 
 
 def _reverted(content: bytes, before: bytes, names: Sequence[bytes]) -> bytes:

@@ -16,6 +16,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import rea
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._processes import read_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import record_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
 
@@ -92,12 +93,9 @@ def _of_files(sides: Sides, files: Iterable[str]) -> tuple[dict[str, dict[str, l
 def _of_processes(sides: Sides, units: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     found = {}
     for unit, facts in (show(units, ("MainPID",)) if units else {}).items():
-        try:
-            with open(f"/proc/{facts['MainPID']}/environ", "rb") as file:
-                entries = file.read().split(b"\0")
-        except OSError:  # it has none, has ended, or belongs to somebody else
-            continue
-        found[unit] = sides.named_in(dict(entry.split(b"=", 1) for entry in entries if b"=" in entry))
+        entries = read_text(f"/proc/{facts['MainPID']}/environ").encode().split(b"\0")
+        if any(entries):  # else it has none, has ended, or belongs to somebody else
+            found[unit] = sides.named_in(dict(entry.split(b"=", 1) for entry in entries if b"=" in entry))
     return found
 
 

@@ -73,3 +73,25 @@ def test_an_undo_takes_back_the_edits_and_keeps_what_others_have_changed(
             assert values.get(name) == found.get(name)
             assert name in undone.kept
     assert (effective(again.state.content or b""), again.kept) == (values, undone.kept)
+
+
+def test_a_value_that_somebody_has_put_back_is_theirs(tmp_path: pathlib.Path) -> None:
+    """It is what an older edit wrote, but the newest one has removed the name: to undo once more changes nothing."""
+    journal = Journal(str(tmp_path))
+    for number, (before, after) in enumerate([(b"", b"A=/old\n"), (b"A=1\n", b"")]):
+        backup = tmp_path / f"file.{number}"
+        backup.write_bytes(before)
+        journal.note("/file", str(backup), before=state(before), after=state(after))
+    undone = undo(journal.notes("/file"), state(b"A=/old\n"))
+    assert (undone.state.content, undone.kept) == (b"A=/old\n", (b"A",))
+    assert undo(journal.notes("/file"), undone.state) == undone
+
+
+def test_an_edit_that_was_noted_and_not_made_does_not_hide_the_one_before(tmp_path: pathlib.Path) -> None:
+    journal = Journal(str(tmp_path))
+    for number, (before, after) in enumerate([(b"A=1\n", b"A=2\n"), (b"A=2\n", b"A=3\n")]):
+        backup = tmp_path / f"file.{number}"
+        backup.write_bytes(before)
+        journal.note("/file", str(backup), before=state(before), after=state(after))
+    undone = undo(journal.notes("/file"), state(b"A=2\nB=theirs\n"))
+    assert (undone.state.content, undone.kept) == (b"A=1\nB=theirs\n", ())
