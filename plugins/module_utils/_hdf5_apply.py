@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import ROW, VALUES, source
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import ROW, VALUES, source, source_row
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     attached,
     connected,
@@ -28,10 +28,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     SplitOptions,
     SplitPlan,
     equal,
+    fitting,
     further,
     target_wins,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_prove import prove, proving_rows, require_sound
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_rejected import export_rejected
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path
@@ -53,22 +55,24 @@ _MANY_ROWS = 20000  # from here on, if they are many beside what is there, index
 _CREATE = re.compile(r"CREATE (TABLE|UNIQUE INDEX|INDEX) ")
 
 
-def apply_split(options: SplitOptions, plan: SplitPlan) -> None:
-    """Make or fill the HDF5 database and prove it; then drop the table from products, in a transaction of its own.
+def apply_split(options: SplitOptions, plan: SplitPlan) -> str:
+    """Make or fill the HDF5 database and prove it; then remove the rows from products, in a transaction of its own.
+
+    Rows that do not fit stay there, or are exported before, as the options say.
 
     Nobody can write to products from the first row that is read to the removal: one lock stands over all of it.
 
+    :return: the path of the export, empty where nothing was exported.
     :raises ContimgError: when something cannot be written or proved, or has changed since it was planned.
     """
-    with _products_held(options, locks=plan.drops) as (products, guard):
+    with _products_held(options, locks=plan.removes) as (products, guard):
         if plan.writes_target() and not plan.target_schema:
             _make(options, plan, products)
-        else:
+        elif plan.fit_rows:
             if plan.writes_target():
                 _fill(options, plan, products)
             prove(options, plan, products=products)
-        if guard is not None:
-            _drop(options, guard)
+        return "" if guard is None else _remove(options, plan, guard)
 
 
 @contextlib.contextmanager
@@ -196,7 +200,7 @@ def _insert_rows(connection: sqlite3.Connection, plan: SplitPlan) -> int:
     verb = "INSERT" if INDEX in plan.statements else "INSERT OR IGNORE"
     return connection.execute(
         f"{verb} INTO dst.{INDEX} ({', '.join(values)}) SELECT {', '.join(values.values())}"  # noqa: S608
-        f" FROM {source(plan.columns, numbered=plan.numbered)} AS s"
+        f" FROM {source(plan.columns, numbered=plan.numbered)} AS s WHERE {fitting(plan)}"
     ).rowcount
 
 
@@ -212,20 +216,39 @@ def _replace_rows(connection: sqlite3.Connection, plan: SplitPlan, on_conflict: 
     return connection.execute(
         f"INSERT INTO dst.{INDEX} ({', '.join(values)}) SELECT {', '.join(values.values())}"  # noqa: S608
         f" FROM {source(plan.columns)} AS s CROSS JOIN dst.{INDEX} AS t ON t.path = s.path"
-        f" WHERE NOT ({equal(plan.columns)}) AND NOT ({target_wins(on_conflict)})"
+        f" WHERE {fitting(plan)} AND NOT ({equal(plan.columns)}) AND NOT ({target_wins(on_conflict)})"
         f" ON CONFLICT(path) DO UPDATE SET {changes}"
     ).rowcount
 
 
-def _drop(options: SplitOptions, guard: sqlite3.Connection) -> None:
-    """Drop the table from products, whose lock the connection holds, and commit that."""
-    with sqlite_failing("remove the table from the products database", options.products, _UNCHANGED):
-        guard.execute(f"DROP TABLE src.{INDEX}")
+def _remove(options: SplitOptions, plan: SplitPlan, guard: sqlite3.Connection) -> str:
+    """Remove the rows from products, whose lock the connection holds, and commit that; return the path of the export."""
+    exported = ""
+    if plan.drops and plan.index.rejected:
+        exported = export_rejected(options, plan, guard)
+    with sqlite_failing("remove the rows from the products database", options.products, _UNCHANGED):
+        if plan.drops:
+            guard.execute(f"DROP TABLE src.{INDEX}")
+        else:
+            _delete_fitting(options, plan, guard)
         guard.execute("COMMIT")
     with sqlite_failing("empty the log of the products database", options.products, _DONE):
         guard.execute("PRAGMA src.wal_checkpoint(TRUNCATE)")
     with failing("flush the folder", options.products, _DONE):
         sync_directory(os.path.dirname(real_path(options.products)))
+    return exported
+
+
+def _delete_fitting(options: SplitOptions, plan: SplitPlan, guard: sqlite3.Connection) -> None:
+    """Delete the rows that have moved, each by its own values: a table may number its rows, or not."""
+    fits = f"(SELECT {fitting(plan)} FROM {source_row(plan.columns)} AS s)"  # noqa: S608
+    done = guard.execute(f"DELETE FROM src.{INDEX} WHERE {fits}").rowcount  # noqa: S608
+    if done != plan.fit_rows:
+        raise ContimgError(
+            f"{done} rows were about to be removed instead of the {plan.fit_rows} that were planned",
+            path=options.products,
+            hint=f"{_UNCHANGED} A process writes to it: stop its services and run again.",
+        )
 
 
 def vacuum(products: str) -> None:

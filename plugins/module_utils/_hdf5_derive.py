@@ -18,13 +18,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content imp
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 __all__ = [
     "DERIVED",
+    "FILLED",
     "NEEDED",
     "ONCE",
-    "REJECTED",
     "ROW",
     "VALUES",
     "WAS_DERIVED",
@@ -33,7 +33,9 @@ __all__ = [
     "parsed",
     "reason",
     "register",
+    "rejected",
     "source",
+    "source_row",
     "subband",
 ]
 
@@ -160,11 +162,22 @@ def decided(condition: str) -> str:
     return f"CASE WHEN {condition} THEN 1 ELSE 0 END"
 
 
-#: The columns that every row of the HDF5 database has although products may lack them.
+#: The columns that are derived for every row of a new HDF5 database, if they can be.
 NEEDED = ("subband_num", "timestamp_iso", "timestamp_mjd")
-_MISSING = [f"{VALUES[name]} IS NULL" for name in (*REQUIRED, *NEEDED[1:])]
-#: SQL that tells whether a row cannot satisfy the schema.
-REJECTED = decided(f"{' OR '.join(_MISSING)} OR NOT ({_NUMBERED} OR {DERIVED['subband_num']} IS NOT NULL)")
+#: The columns that have a value in every row of the HDF5 database.
+FILLED = (*REQUIRED, "timestamp_iso", "timestamp_mjd")
+
+
+def rejected(further: Iterable[str] = ()) -> str:
+    """Return the SQL that tells whether a row cannot satisfy the schema.
+
+    :param further: columns that the HDF5 database declares NOT NULL besides those of ``FILLED``, as some deployed ones do.
+    """
+    usual = {"subband_num": f"NOT ({_NUMBERED} OR {DERIVED['subband_num']} IS NOT NULL)"}
+    others = [usual.get(name, f"{VALUES.get(name, f's.{quoted(name)}')} IS NULL") for name in further]
+    return decided(" OR ".join([*(f"{VALUES[name]} IS NULL" for name in FILLED), *others]))
+
+
 #: SQL that tells whether anything of a row was derived.
 WAS_DERIVED = decided(" OR ".join(f"(s.{name} IS NULL AND {sql} IS NOT NULL)" for name, sql in DERIVED.items()))
 
@@ -174,25 +187,40 @@ ONCE = "LIMIT -1 OFFSET 0"
 ROW = "contimg_row"
 
 
+def _lacking(columns: Iterable[str]) -> list[str]:
+    have = {name.lower() for name in columns}
+    return [f"{1 if name == 'stored' else 'NULL'} AS {name}" for name in COLUMNS if name not in have]
+
+
+def source_row(columns: Iterable[str]) -> str:
+    """Return the SQL of the one row of the index that a statement evaluates, as a table like that of :func:`source`."""
+    own = [f"{INDEX}.{quoted(name)} AS {quoted(name)}" for name in columns]
+    return f"(SELECT {', '.join([*own, *_lacking(columns)])})"
+
+
 def source(columns: Iterable[str], *, numbered: bool = False) -> str:
     """Return the SQL of all rows of the index in ``src``, as a table with all columns of the schema and its own others.
 
     :param columns: the columns that the table has. One it lacks is NULL; ``stored`` is then 1.
     :param numbered: whether the rows have their number too, as ``ROW``.
     """
-    have = {name.lower() for name in columns}
-    lacking = [f"{1 if name == 'stored' else 'NULL'} AS {name}" for name in COLUMNS if name not in have]
     number = [f"_rowid_ AS {ROW}"] if numbered else []
-    return f"(SELECT {', '.join(['*', *lacking, *number])} FROM src.{INDEX} NOT INDEXED)"  # noqa: S608
+    return f"(SELECT {', '.join(['*', *_lacking(columns), *number])} FROM src.{INDEX} NOT INDEXED)"  # noqa: S608
 
 
-def reason(row: dict[str, object]) -> str:
-    """Return why a row (its columns as they are in products, absent ones ``None``) cannot satisfy the schema."""
-    missing = [name for name in REQUIRED if row.get(name) is None]
+def reason(row: dict[str, object], further: Collection[str] = ()) -> str:
+    """Return why a row cannot satisfy the schema.
+
+    :param row: its columns as they are in products, absent ones ``None``.
+    :param further: see :func:`rejected`.
+    """
+    wanted = (*REQUIRED, *(name for name in further if name not in DERIVED))
+    missing = [name for name in wanted if row.get(name) is None]
     if missing:
         return f"has no {missing[0]}"
-    if row.get("subband_num") is None and _subband_function(row["subband_code"]) is None:
-        return f"has the subband code '{_text(row['subband_code'])}', in which no number stands"
+    code = row["subband_code"]
+    if "subband_num" in further and row.get("subband_num") is None and _subband_function(code) is None:
+        return f"has the subband code '{_text(code)}', in which no number stands"
     if row.get("timestamp_iso") is None:
         return f"has no timestamp, and its group '{_text(row['group_id'])}' is none"
     return f"has the timestamp '{_text(row['timestamp_iso'])}', which is none"

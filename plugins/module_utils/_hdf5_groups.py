@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Optional, Tuple
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, mjd_of, parsed, source
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import columns_of, reading, text_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, REQUIRED
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def groups_report(
         query = (
             f"SELECT {DERIVED['timestamp_mjd']} AS mjd, {DERIVED['subband_num']}, s.group_id, s.path"  # noqa: S608
             f" FROM {source(columns)} AS s WHERE mjd IS NOT NULL AND mjd >= ? AND mjd <= ? AND COALESCE(s.stored, 1) >= ?"
+            f" AND {' AND '.join(f's.{name} IS NOT NULL' for name in REQUIRED)}"  # without these, a row is no file
             " ORDER BY mjd, s.group_id, s.path"
         )
         times = (first - _SAME_MOMENT, last + _SAME_MOMENT)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import (
     DERIVED,
+    FILLED,
     ONCE,
-    REJECTED,
     WAS_DERIVED,
     decided,
     reason,
+    rejected,
     source,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import columns_of, number, reading, text_of
@@ -44,6 +45,7 @@ __all__ = [
     "SplitPlan",
     "equal",
     "exists",
+    "fitting",
     "further",
     "make_split_plan",
     "schema_after",
@@ -67,6 +69,7 @@ class SplitOptions:
     on_conflict: str
     backup_dir: str | None
     vacuum: bool
+    rejected: str = "fail"
 
 
 @dataclass
@@ -104,7 +107,9 @@ class SplitPlan:
     :ivar taken: rows of the conflicts that replace the HDF5 database's.
     :ivar conflict_names: the first rows and locations that differ.
     :ivar rejected_rows: the first rows that are unfit, with the reason.
-    :ivar drops: whether the index leaves the products database.
+    :ivar unfit: SQL that tells whether a row ``s`` is unfit.
+    :ivar removes: whether rows leave the products database.
+    :ivar drops: whether the table itself leaves it.
     :ivar hanging: views, triggers and tables of products that use the index.
     :ivar free_pages: pages of the products database that hold nothing.
     :ivar journal_mode: of the HDF5 database.
@@ -124,14 +129,21 @@ class SplitPlan:
     conflict_names: list[str] = field(default_factory=list)
     rejected_rows: list[str] = field(default_factory=list)
     hanging: list[str] = field(default_factory=list)
+    unfit: str = "0"
+    removes: bool = False
     drops: bool = False
     free_pages: int = 0
     journal_mode: str = "wal"
 
     def writes_target(self) -> bool:
-        """Tell whether the HDF5 database has to be made or changed. Without rows to move it is nobody's business."""
+        """Tell whether the HDF5 database has to be made or changed. It is left alone where no row is to move."""
         rows = self.index.moved or self.taken or self.locations.moved
-        return bool(self.source_rows and (rows or self.statements or self.added_columns or self.journal_mode != "wal"))
+        return bool(self.fit_rows and (rows or self.statements or self.added_columns or self.journal_mode != "wal"))
+
+    @property
+    def fit_rows(self) -> int:
+        """How many rows of the products database the HDF5 database gets, or has."""
+        return self.source_rows - self.index.rejected
 
 
 def exists(path: str) -> bool:
@@ -153,9 +165,11 @@ def make_split_plan(options: SplitOptions) -> SplitPlan:
         else:
             plan.statements = _lacking_statements(plan.columns, set())
         if plan.source_rows:
-            plan.drops = not options.keep_source
             plan.numbered = INDEX in plan.statements and _has_numbers(connection, plan.columns)
             _count_rows(plan, connection, options.on_conflict, there=there and INDEX not in plan.statements)
+            stay = plan.index.rejected and options.rejected == "keep_in_products"
+            plan.removes = not options.keep_source and bool(plan.fit_rows or not stay)
+            plan.drops = plan.removes and not stay
             _count_locations(plan, connection, there=there and LOCATIONS not in plan.statements)
     return plan
 
@@ -275,12 +289,27 @@ def target_wins(on_conflict: str, theirs: dict[str, str] | None = None) -> str:
     return f"COALESCE({'NULL' if lacking else 't.indexed_at'}, 0) >= COALESCE(s.indexed_at, 0)"
 
 
+def fitting(plan: SplitPlan) -> str:
+    """Return the SQL that tells whether a row ``s`` moves. Where every row does, none is looked at."""
+    return f"NOT {plan.unfit}" if plan.index.rejected else "1"
+
+
+def _filled(plan: SplitPlan, connection: sqlite3.Connection) -> list[str]:
+    """Return the columns that the HDF5 database declares NOT NULL beyond the schema, and that a split writes."""
+    written = {**dict.fromkeys(COLUMNS), **dict.fromkeys(further(plan.columns))}
+    rows = connection.execute(f"PRAGMA dst.table_xinfo({quoted(INDEX)})")
+    mandatory = {text_of(row[1]).lower() for row in rows if row[3]}
+    return [name for name in written if name.lower() in mandatory and name not in FILLED]
+
+
 def _count_rows(plan: SplitPlan, connection: sqlite3.Connection, on_conflict: str, *, there: bool) -> None:
     theirs = columns_of(connection, "dst", INDEX) if there else {}
+    filled = _filled(plan, connection) if there else []
+    plan.unfit = rejected(filled)
     same = equal(plan.columns, theirs)
     classes = f"t.path IS NULL AS moved, {decided(same)} AS merged, {target_wins(on_conflict, theirs)} AS stays"
     classed = (
-        f"SELECT {REJECTED} AS rejected, {WAS_DERIVED} AS derived, {classes if there else '1 AS moved, 0 AS merged, 0 AS stays'}"  # noqa: S608
+        f"SELECT {plan.unfit} AS rejected, {WAS_DERIVED} AS derived, {classes if there else '1 AS moved, 0 AS merged, 0 AS stays'}"  # noqa: S608
         f" FROM {source(plan.columns)} AS s"
         + (f" LEFT JOIN dst.{INDEX} AS t ON t.path = s.path {ONCE}" if there else f" {ONCE}")
     )
@@ -289,25 +318,26 @@ def _count_rows(plan: SplitPlan, connection: sqlite3.Connection, on_conflict: st
         "SELECT total(rejected), total(NOT rejected AND derived), total(NOT rejected AND moved),"  # noqa: S608
         f" total(NOT rejected AND NOT moved AND merged), total({differs}), total({differs} AND NOT stays) FROM ({classed})"
     ).fetchone()
-    rejected, derived, moved, merged, conflicts, taken = map(int, row)
-    plan.index = Counts(moved=moved, merged=merged, conflicts=conflicts, derived=derived, rejected=rejected)
+    unfit, derived, moved, merged, conflicts, taken = map(int, row)
+    plan.index = Counts(moved=moved, merged=merged, conflicts=conflicts, derived=derived, rejected=unfit)
     plan.taken = taken if on_conflict == "newest" else 0
-    plan.rejected_rows = _name_rejected(connection, plan.columns) if rejected else []
+    plan.rejected_rows = _name_rejected(plan, connection, filled) if unfit else []
     if conflicts:
         query = (
             f"SELECT s.path FROM {source(plan.columns)} AS s CROSS JOIN dst.{INDEX} AS t"  # noqa: S608
-            f" WHERE t.path = s.path AND NOT {REJECTED} AND NOT ({same}) ORDER BY s.path LIMIT {_NAMED}"
+            f" WHERE t.path = s.path AND NOT {plan.unfit} AND NOT ({same}) ORDER BY s.path LIMIT {_NAMED}"
         )
         plan.conflict_names = [text_of(path) for (path,) in connection.execute(query)]
 
 
-def _name_rejected(connection: sqlite3.Connection, columns: dict[str, str]) -> list[str]:
-    names = [*REQUIRED, *DERIVED]
+def _name_rejected(plan: SplitPlan, connection: sqlite3.Connection, filled: list[str]) -> list[str]:
+    names = list(dict.fromkeys([*REQUIRED, *DERIVED, *filled]))
     query = (
-        f"SELECT {', '.join(f's.{name}' for name in names)} FROM {source(columns)} AS s WHERE {REJECTED} LIMIT {_NAMED}"  # noqa: S608
+        f"SELECT {', '.join(f's.{quoted(name)}' for name in names)} FROM {source(plan.columns)} AS s"  # noqa: S608
+        f" WHERE {plan.unfit} LIMIT {_NAMED}"
     )
     rows: list[dict[str, Any]] = [dict(zip(names, values)) for values in connection.execute(query)]
-    return [f"{text_of(row['path'] or row['filename'] or 'a row')} {reason(row)}" for row in rows]
+    return [f"{text_of(row['path'] or row['filename'] or 'a row')} {reason(row, filled)}" for row in rows]
 
 
 def _wanted_locations(connection: sqlite3.Connection) -> dict[str, tuple[object, object]]:

@@ -22,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     SplitOptions,
     SplitPlan,
     equal,
+    fitting,
     target_wins,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
@@ -95,7 +96,7 @@ def _structure(hdf5: Place) -> str:
 
 
 def _count_wrong(connection: sqlite3.Connection, options: SplitOptions, plan: SplitPlan) -> tuple[int, int]:
-    """Return how many rows of products the HDF5 database lacks or has otherwise than it must, and how many rows it has.
+    """Return how many of the rows that move the HDF5 database lacks or has otherwise than it must, and how many rows it has.
 
     Rows that have kept their number stand in the same order on both sides: they need no look into an index.
     """
@@ -109,7 +110,8 @@ def _count_wrong(connection: sqlite3.Connection, options: SplitOptions, plan: Sp
     wrong = number(
         connection,
         f"SELECT count(*) FROM {source(plan.columns, numbered=plan.numbered)} AS s"  # noqa: S608
-        f" LEFT JOIN dst.{INDEX} AS t ON {same} WHERE s.path IS NULL OR NOT {right}",
+        f" LEFT JOIN dst.{INDEX} AS t ON {same}"
+        f" WHERE {fitting(plan)} AND (s.path IS NULL OR NOT {right})",
     )
     return wrong, number(connection, f"SELECT count(*) FROM dst.{INDEX}")  # noqa: S608
 

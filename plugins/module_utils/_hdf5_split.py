@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 __all__ = ["carry_out", "is_split_of", "refuse_places", "split", "split_options"]
 
 _UNTOUCHED = "Nothing was touched."
+_ANSWERS = (
+    "Correct or remove these rows, or decide with contimg_hdf5_rejected (the option rejected of hdf5_db_split): fail stops here,"
+    " keep_in_products leaves them in the products database and moves the others, quarantine exports them to the backups and"
+    " moves the others."
+)
 _ROW_BYTES = 1024  # of the HDF5 database for a row, with its eight indexes; measured are 450
 
 
@@ -52,6 +57,7 @@ def split_options(values: Mapping[str, Any], *, check: bool) -> SplitOptions:
         on_conflict=values["on_conflict"],
         backup_dir=values["backup_dir"],
         vacuum=values["vacuum"],
+        rejected=values["rejected"],
     )
 
 
@@ -60,24 +66,36 @@ def split(options: SplitOptions, *, check: bool) -> dict[str, Any]:
 
     :raises ContimgError: see :func:`carry_out`.
     """
-    plan, changed, backup = carry_out(options, check=check)
-    return _report(options, plan, changed=changed, backup=backup)
+    plan, changed, files = carry_out(options, check=check)
+    return _report(options, plan, changed=changed, files=files)
 
 
-def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, str]:
-    """Plan the split, do it outside check mode; return the plan, whether it changes anything, and the backup's path.
+@dataclass(frozen=True)
+class Files:
+    """What a split has written to ``backup_dir``.
+
+    :ivar backup_file: the copy of the products database, empty where none was made.
+    :ivar rejected_file: the rows that did not fit and have left products, empty where there were none.
+    """
+
+    backup_file: str = ""
+    rejected_file: str = ""
+
+
+def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, Files]:
+    """Plan the split, do it outside check mode; return the plan, whether it changes anything, and what was kept.
 
     :raises ContimgError: when rows are unfit or in conflict (nothing has changed then), or a database cannot be used.
     """
     refuse_places(options.products, options.hdf5)
     plan = make_split_plan(options)
     _refuse_rows(options, plan)
-    writes = plan.writes_target() or plan.drops
-    vacuums = options.vacuum and bool(plan.drops or plan.free_pages)
-    for path, changes in ((options.products, plan.drops or vacuums), (options.hdf5, plan.writes_target())):
+    writes = plan.writes_target() or plan.removes
+    vacuums = options.vacuum and bool(plan.removes or plan.free_pages)
+    for path, changes in ((options.products, plan.removes or vacuums), (options.hdf5, plan.writes_target())):
         if changes:
             require_short_name(path)
-    backup = ""
+    backup = exported = ""
     if not check and (writes or vacuums):
         _require_space(options, plan)
         if writes:
@@ -86,10 +104,10 @@ def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, s
                 if options.backup_dir is None
                 else back_up_database(plan_backup(options.products, options.backup_dir))
             )
-            apply_split(options, plan)
+            exported = apply_split(options, plan)
         if vacuums:
             vacuum(options.products)
-    return plan, writes or vacuums, backup
+    return plan, writes or vacuums, Files(backup, exported)
 
 
 def is_split_of(hdf5: str, backups: str) -> bool:
@@ -110,7 +128,15 @@ def _made_again(products: str) -> str:
     """Return the content checksum of the HDF5 database that a split makes, empty where there is nothing to split."""
     with private_directory(state=_UNTOUCHED) as scratch:
         made = os.path.join(scratch, PRIVATE_NAME)
-        options = SplitOptions(products, made, keep_source=True, on_conflict="fail", backup_dir=None, vacuum=False)
+        options = SplitOptions(
+            products,
+            made,
+            keep_source=True,
+            on_conflict="fail",
+            backup_dir=None,
+            vacuum=False,
+            rejected="keep_in_products",  # whatever was decided for them, they are not in the HDF5 database
+        )
         with contextlib.suppress(ContimgError):
             carry_out(options, check=False)
         return content_checksum(made) if exists(made) else ""
@@ -136,17 +162,20 @@ def refuse_places(products: str, hdf5: str) -> None:
 
 
 def _refuse_rows(options: SplitOptions, plan: SplitPlan) -> None:
-    if plan.drops and plan.hanging:
+    if plan.removes and plan.hanging:
         hint = f"{_UNTOUCHED} Drop them first, or keep the table (keep_source)."
-        what = f"the table {INDEX} cannot leave it while these use it: {', '.join(plan.hanging)}"
+        what = f"the {'table' if plan.drops else 'rows of'} {INDEX} cannot leave it while these use it: {', '.join(plan.hanging)}"
         raise ContimgError(what, path=options.products, hint=hint)
-    if plan.index.rejected:
+    if plan.index.rejected and options.rejected == "fail":
         raise ContimgError(
             f"{plan.index.rejected} rows of {INDEX} cannot satisfy the new schema: {'; '.join(plan.rejected_rows)}",
             path=options.products,
-            hint=f"{_UNTOUCHED} Correct or remove these rows.",
+            hint=f"{_UNTOUCHED} {_ANSWERS}",
             tables=_tables(plan),
         )
+    if plan.index.rejected and options.rejected == "quarantine" and plan.drops and options.backup_dir is None:
+        hint = f"{_UNTOUCHED} Name a backup_dir, to which the rows are exported."
+        raise ContimgError("a quarantine of rows needs a directory", path=options.products, hint=hint)
     conflicts = plan.index.conflicts + plan.locations.conflicts
     if conflicts and options.on_conflict == "fail":
         raise ContimgError(
@@ -169,6 +198,9 @@ def _require_space(options: SplitOptions, plan: SplitPlan) -> None:
         needs.append(Need(source, "the products database without its free pages", 2 * products))
     if options.backup_dir is not None:
         needs.append(Need(options.backup_dir, "the backup of the products database", products))
+        if plan.drops and plan.index.rejected:
+            size = min(2 * products, plan.index.rejected * _ROW_BYTES)
+            needs.append(Need(options.backup_dir, "the export of the rows that do not fit", size))
     require_room(needs, hint=f"{_UNTOUCHED} Make room and run again.")
 
 
@@ -176,16 +208,26 @@ def _tables(plan: SplitPlan) -> dict[str, dict[str, int]]:
     return {INDEX: asdict(plan.index), LOCATIONS: asdict(plan.locations)}
 
 
-def _report(options: SplitOptions, plan: SplitPlan, *, changed: bool, backup: str) -> dict[str, Any]:
+def _report(options: SplitOptions, plan: SplitPlan, *, changed: bool, files: Files) -> dict[str, Any]:
     before = (plan.source_schema, plan.target_schema)
+    products, hdf5 = schema_after(plan)
     places = {"products": options.products, "hdf5": options.hdf5}
     return {
         "changed": changed,
         "tables": _tables(plan),
-        "backup_file": backup,
+        "rejected_rows": plan.rejected_rows,
+        **asdict(files),
         "checksums": {name: content_checksum(path) for name, path in places.items() if exists(path)},
-        "diff": {"before": _shown(*before), "after": _shown(*schema_after(plan))} if changed else {},
+        "diff": {"before": _shown(*before), "after": _shown([*products, *_left(plan)], hdf5)} if changed else {},
     }
+
+
+def _left(plan: SplitPlan) -> list[str]:
+    """Return what the diff shows of the rows that do not fit."""
+    if not (plan.index.rejected and plan.removes):
+        return []
+    end = "are exported to the backups" if plan.drops else f"stay in {INDEX}"
+    return [f"-- {plan.index.rejected} rows that do not fit the HDF5 database {end}"]
 
 
 def _shown(products: list[str], hdf5: list[str]) -> str:

@@ -15,7 +15,8 @@ description:
     verifies them row by row, and only then drops the table from the products database.
   - Interrupted at any point, the next run finishes. An empty table in the products database is as good as none.
   - The table may lack C(stored), have some of the newer columns already, and have others, which are kept. C(subband_num) and the times
-    are derived where they are missing. A row for which that is impossible stops the split before any change.
+    are derived where they are missing. C(subband_num) stays NULL where no number is in the subband's code and the HDF5 database allows it.
+  - What becomes of a row that lacks what the HDF5 database needs, for example a time, is decided by O(rejected).
   - Views, triggers and foreign keys that use the table stop the split too, unless O(keep_source=true).
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
@@ -51,6 +52,15 @@ options:
     type: str
     choices: [fail, newest, keep]
     default: fail
+  rejected:
+    description:
+      - What to do with rows that cannot satisfy the schema of the HDF5 database.
+      - V(fail) names them and changes nothing. V(keep_in_products) leaves them in the table of the products database, which then stays, and
+        moves the others. V(quarantine) exports them to O(backup_dir), as JSON lines that are read back, before they leave products.
+      - With O(keep_source=true) no row leaves products, and none is exported.
+    type: str
+    choices: [fail, keep_in_products, quarantine]
+    default: fail
   backup_dir:
     description: Where a verified copy of the products database is kept before the split (mode 0600).
     type: path
@@ -73,6 +83,15 @@ tables:
   description: By table, how many rows are C(moved), C(merged), in C(conflicts), C(derived) and C(rejected).
   returned: success
   type: dict
+rejected_rows:
+  description: The first rows that cannot satisfy the schema, each with the reason.
+  returned: success
+  type: list
+  elements: str
+rejected_file:
+  description: The export of the rows of O(rejected=quarantine), empty where none was made.
+  returned: success
+  type: str
 backup_file:
   description: The copy of the products database, empty where none was made.
   returned: success
@@ -100,6 +119,7 @@ def main() -> None:
             "preview_from": {"type": "dict", "options": preview},
             "keep_source": {"type": "bool", "default": False},
             "on_conflict": {"type": "str", "choices": ["fail", "newest", "keep"], "default": "fail"},
+            "rejected": {"type": "str", "choices": ["fail", "keep_in_products", "quarantine"], "default": "fail"},
             "backup_dir": {"type": "path"},
             "vacuum": {"type": "bool", "default": False},
             "run_id": {"type": "str", "default": ""},

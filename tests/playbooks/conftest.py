@@ -69,6 +69,7 @@ class Host:
         command = self._command(name, *options, **variables)
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=self._environment())
         assert "DEPRECATION WARNING" not in done.stderr
+        assert "Using a template for task args" not in done.stderr
         return done
 
     def die(self, name: str, known: set[str], *, every: int) -> str:

@@ -133,6 +133,76 @@ def test_a_kept_products_database_gets_its_index_back_after_a_rollback(host: Hos
     assert (host.record()["phase"], host.env_file.read_bytes()) == ("rolled_back", environment)
 
 
+ODD = """
+INSERT INTO hdf5_file_index (path, filename, group_id, subband_code, indexed_at) VALUES
+  ('/incoming/test_sb00.hdf5', 'test_sb00.hdf5', 'test', 'sb00', 1.0),
+  ('/incoming/late_sb01.hdf5', 'late_sb01.hdf5', 'late', 'sb01', 1.0),
+  ('/incoming/20251002T154135_sb02.hdf5', '20251002T154135_sb02.hdf5', '20251002T154135', 'sb02', 1.0),
+  ('/incoming/2025-10-02T00:00:00_sb00_spl.hdf5', '2025-10-02T00:00:00_sb00_spl.hdf5', '2025-10-02T00:00:00', 'sb00_spl', 1.0);
+"""
+INDEXED = "SELECT count(*) FROM hdf5_file_index"
+
+
+def add_odd_rows(products: pathlib.Path) -> None:
+    with contextlib.closing(sqlite3.connect(products)) as connection:
+        connection.executescript(ODD)
+
+
+def test_rows_that_do_not_fit_stop_a_move_until_their_decision_and_then_stay_in_products(host: Host) -> None:
+    add_odd_rows(host.src / "db" / "products.sqlite3")
+    before = fingerprint(host.root / "stage")
+    refused = host.play("migrate")
+    assert refused.returncode == 2, refused.stdout
+    for named in (
+        "/incoming/test_sb00.hdf5 has no timestamp",
+        "contimg_hdf5_rejected",
+        "keep_in_products",
+        "quarantine",
+    ):
+        assert named in " ".join(refused.stdout.split())
+    assert (fingerprint(host.root / "stage"), host.dest.exists()) == (before, False)
+
+    host.variables["contimg_hdf5_rejected"] = "keep_in_products"
+    preview = host.play("migrate", "--check")
+    assert preview.returncode == 0, preview.stdout
+    assert "late_sb01.hdf5 has no timestamp" in preview.stdout
+    done = host.play("migrate")
+    assert done.returncode == 0, done.stdout
+    products, hdf5 = host.dest / "products.sqlite3", host.dest / "hdf5.sqlite3"
+    assert (rows(products, INDEXED), rows(hdf5, INDEXED)) == (2, 202)
+    for name in ("migrate", "split_hdf5", "verify"):
+        again = host.play(name)
+        assert again.returncode == 0, again.stdout
+        assert "changed=0" in again.stdout, again.stdout
+    back = host.play("unsplit_hdf5")
+    assert back.returncode == 0, back.stdout
+    assert (rows(products, INDEXED), rows(hdf5, INDEXED)) == (204, 202)
+    assert host.play("verify").returncode == 0
+
+
+def test_rows_that_do_not_fit_are_exported_to_the_backups(host: Host) -> None:
+    move_by_hand(host)
+    products, hdf5 = host.dest / "products.sqlite3", host.dest / "hdf5.sqlite3"
+    add_odd_rows(products)
+    host.variables["contimg_hdf5_rejected"] = "quarantine"
+    before = fingerprint(host.root / "data")
+    preview = host.play("split_hdf5", "--check", "--diff")
+    assert "2 rows do not move (contimg_hdf5_rejected: quarantine), the first: /incoming/" in " ".join(
+        preview.stdout.split()
+    )
+    assert fingerprint(host.root / "data") == before
+    done = host.play("split_hdf5")
+    assert done.returncode == 0, done.stdout
+    (exported,) = (host.run_dir / "backups").glob("*.jsonl")
+    assert str(exported) in "".join(done.stdout.split())
+    lines = [json.loads(line) for line in exported.read_text().splitlines()]
+    assert sorted(row["filename"] for row in lines) == ["late_sb01.hdf5", "test_sb00.hdf5"]
+    assert rows(hdf5, INDEXED) == 202
+    assert rows(products, "SELECT count(*) FROM sqlite_master WHERE name = 'hdf5_file_index'") == 0
+    again = host.play("split_hdf5")
+    assert "changed=0" in again.stdout, again.stdout
+
+
 @pytest.mark.parametrize("playbook", ["split_hdf5", "unsplit_hdf5"])
 def test_a_move_that_is_under_way_goes_first(host: Host, playbook: str) -> None:
     move_by_hand(host)

@@ -39,7 +39,14 @@ CASES: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "new, with backup and vacuum": ("WAL", False, {"backup": True, "vacuum": True}),
     "merged by age": ("WAL", True, {"on_conflict": "newest"}),
     "rollback journal": ("DELETE", False, {}),
+    "rows that do not fit stay": ("WAL", False, {"rejected": "keep_in_products"}),
+    "rows that do not fit are exported": (
+        "DELETE",
+        True,
+        {"rejected": "quarantine", "backup": True, "on_conflict": "newest"},
+    ),
 }
+_UNFIT = 2  # rows of products, where they are decided about
 _TABLE = "CREATE TABLE hdf5_file_index (path TEXT PRIMARY KEY, filename TEXT NOT NULL, group_id TEXT NOT NULL"
 _OF_OLD = f"{_TABLE}, subband_code TEXT NOT NULL, indexed_at REAL NOT NULL);"
 _ROWS_OF_OWN = f"""
@@ -56,11 +63,17 @@ UNSPLIT_CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 _ATTEMPTS = 5
 
 
-def split_below(folder: str, on_conflict: str, *, backup: bool, vacuum: bool) -> dict[str, Any]:
+def split_below(folder: str, on_conflict: str, *, backup: bool, vacuum: bool, rejected: str = "fail") -> dict[str, Any]:
     """Split the databases in a directory, and return the module's result."""
     places = (pathlib.Path(folder, "products.sqlite3"), pathlib.Path(folder, "hdf5.sqlite3"))
     backup_dir = f"{folder}/backups" if backup else None
-    return split(options_for(*places, on_conflict=on_conflict, backup_dir=backup_dir, vacuum=vacuum), check=False)
+    values: dict[str, Any] = {
+        "on_conflict": on_conflict,
+        "backup_dir": backup_dir,
+        "vacuum": vacuum,
+        "rejected": rejected,
+    }
+    return split(options_for(*places, **values), check=False)
 
 
 def unsplit_below(folder: str, on_conflict: str, *, backup: bool) -> dict[str, Any]:
@@ -151,18 +164,20 @@ class KillCase:
 
 
 class SplitCase(KillCase):
-    """A split: every row is in products, or in the HDF5 database."""
+    """A split: every row is in products, or in the HDF5 database, or exported."""
 
     does = staticmethod(split_below)
 
     def __init__(self, name: str, scratch: pathlib.Path) -> None:
         self.journal_mode, self.merges, self.changed = CASES[name]
+        self.rejected = self.changed.get("rejected", "fail")
+        self.unfit = [] if self.rejected == "fail" else [_unfit(number) for number in range(_UNFIT)]
         super().__init__(scratch)
         self.rows = rows_of(self.folder / "hdf5.sqlite3")
 
     def make(self, folder: pathlib.Path) -> None:
         rows = [file_row(number) for number in range(_ROWS)]
-        make_products(folder / "products.sqlite3", rows, journal_mode=self.journal_mode)
+        make_products(folder / "products.sqlite3", [*self.unfit, *rows], journal_mode=self.journal_mode)
         if self.merges:
             older = new_row(1, indexed_at=1.0, file_size_bytes=1)
             make_hdf5(folder / "hdf5.sqlite3", [new_row(0), older, new_row(90)])
@@ -170,14 +185,17 @@ class SplitCase(KillCase):
     def arguments(self) -> dict[str, Any]:
         conflict = self.changed.get("on_conflict", "fail")
         asked = {name: bool(self.changed.get(name)) for name in ("backup", "vacuum")}
-        return {"folder": str(self.folder), "on_conflict": conflict, **asked}
+        return {"folder": str(self.folder), "on_conflict": conflict, "rejected": self.rejected, **asked}
 
     def judge(self, seen: pathlib.Path) -> str:
         source = rows_of(seen / "products.sqlite3")
         target = rows_of(seen / "hdf5.sqlite3") if (seen / "hdf5.sqlite3").exists() else []
-        if source and len(source) != _ROWS:
-            return f"products holds {len(source)} rows"
-        return "" if source or target == self.rows else f"products holds none, the HDF5 database {len(target)}"
+        if len(source) == len(self.unfit) + _ROWS:
+            return ""
+        if target != self.rows:
+            return f"products holds {len(source)} rows, the HDF5 database {len(target)}"
+        kept = source if self.rejected == "keep_in_products" else _exported(seen)
+        return "" if len(kept) == len(self.unfit) else f"of the rows that do not fit, {len(kept)} are kept"
 
 
 class UnsplitCase(KillCase):
@@ -206,6 +224,14 @@ class UnsplitCase(KillCase):
         if hdf5 != self.old[1]:
             return "the HDF5 database is not as it was"
         return "" if products in (self.old[0], self.clean[0]) else "products is neither as it was nor whole"
+
+
+def _unfit(number: int) -> dict[str, Any]:
+    return file_row(number, path=f"/odd/{number}", group_id="odd", timestamp_iso=None, timestamp_mjd=None)
+
+
+def _exported(folder: pathlib.Path) -> list[str]:
+    return [line for file in folder.glob("backups/*.jsonl") for line in file.read_text().splitlines()]
 
 
 def _dumps(folder: pathlib.Path) -> list[Sequence[str]]:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import (
     DERIVED,
-    REJECTED,
     WAS_DERIVED,
     parsed,
     reason,
     register,
+    rejected,
     source,
     subband,
 )
@@ -28,8 +28,8 @@ COLUMNS = ("path", "filename", "group_id", "subband_code", "timestamp_iso", "tim
 UTC = datetime.timezone.utc
 
 
-def derived(**changed: object) -> dict[str, Any]:
-    """Return what SQL derives for one row, and its verdict."""
+def derived(*further: str, **changed: object) -> dict[str, Any]:
+    """Return what SQL derives for one row, and its verdict, for an HDF5 database that needs further columns."""
     row = {
         "path": "/p",
         "filename": "f",
@@ -44,7 +44,7 @@ def derived(**changed: object) -> dict[str, Any]:
     connection.execute("ATTACH ':memory:' AS src")
     connection.execute(f"CREATE TABLE src.hdf5_file_index ({', '.join(row)})")
     connection.execute(f"INSERT INTO hdf5_file_index VALUES ({', '.join('?' for _name in row)})", list(row.values()))
-    wanted = {**DERIVED, "rejected": REJECTED, "derived": WAS_DERIVED}
+    wanted = {**DERIVED, "rejected": rejected(further), "derived": WAS_DERIVED}
     values = connection.execute(f"SELECT {', '.join(wanted.values())} FROM {source(row)} AS s").fetchone()
     connection.close()
     return dict(zip(wanted, values))
@@ -88,8 +88,6 @@ def test_times_follow_from_each_other(changed: dict[str, object], expected: tupl
         ({"path": None}, "has no path"),
         ({"filename": None}, "has no filename"),
         ({"subband_code": None}, "has no subband_code"),
-        ({"subband_code": "band"}, "in which no number stands"),
-        ({"subband_code": "sb9999999999"}, "in which no number stands"),
         ({"group_id": "g7"}, "has no timestamp, and its group 'g7' is none"),
         ({"group_id": "g7", "timestamp_mjd": 1e300}, "has no timestamp"),
         ({"timestamp_iso": "2025-02-30T00:00:00"}, "'2025-02-30T00:00:00', which is none"),
@@ -105,8 +103,27 @@ def test_what_cannot_be_derived_is_rejected_with_its_reason(changed: dict[str, o
 
 
 @pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"subband_code": "band"}, "in which no number stands"),
+        ({"subband_code": "sb9999999999"}, "in which no number stands"),
+        ({"subband_code": "sb00_spl"}, "the subband code 'sb00_spl', in which no number stands"),
+        ({"subband_num": 0, "subband_code": "band"}, ""),
+        ({"note": None}, "has no note"),
+        ({"timestamp_iso": "soon", "timestamp_mjd": 1.5}, "has the timestamp 'soon', which is none"),
+    ],
+)
+def test_what_only_some_deployed_schemas_need_is_rejected_for_these(changed: dict[str, object], why: str) -> None:
+    further = ("subband_num", "obs_date", *(["note"] if "note" in changed else []))
+    assert derived(**changed)["rejected"] == 0
+    assert derived(*further, **changed)["rejected"] == bool(why)
+    row = {"path": "/p", "filename": "f", "group_id": "2025-10-02T00:12:00", "subband_code": "sb03", **changed}
+    assert not why or why in reason(row, further)
+
+
+@pytest.mark.parametrize(
     ("code", "number"),
-    [("sb00", 0), ("sb15", 15), ("sb7", 7), ("x_sb007", 7), ("sb", None), ("sb1x", None), ("", None)],
+    [("sb00", 0), ("sb15", 15), ("sb7", 7), ("x_sb007", 7), ("sb", None), ("sb00_spl", None), ("", None)],
 )
 def test_a_subband_is_the_number_in_its_code(code: str, number: int | None) -> None:
     assert subband(code) == number

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
+import re
+import shutil
 import sqlite3
 import tempfile
 from typing import Any, Callable
@@ -20,6 +23,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_apply,
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, SCHEMA
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     OLD_COLUMNS,
@@ -264,11 +269,169 @@ def test_unfit_rows_stop_the_split_and_are_listed(tmp_path: pathlib.Path, hdf5: 
     products = make_products(tmp_path / "p", [*bad, file_row(40), file_row(41, subband_code="x")])
     before = snapshot(tmp_path)
     for check in (True, False):
-        with pytest.raises(ContimgError, match="31 rows of hdf5_file_index cannot satisfy the new schema") as caught:
+        with pytest.raises(ContimgError, match="30 rows of hdf5_file_index cannot satisfy the new schema") as caught:
             split(options_for(products, hdf5), check=check)
         assert caught.value.message.count("its group 'none' is none") == 20
-        assert counts(caught.value.details) == (1, 0, 0, 1, 31)
+        assert re.search("contimg_hdf5_rejected .*: fail .*keep_in_products .*quarantine ", caught.value.message)
+        assert counts(caught.value.details) == (2, 0, 0, 2, 30)
         assert snapshot(tmp_path) == before
+
+
+def _odd_rows() -> list[dict[str, Any]]:
+    """Rows as an application that takes every name has indexed them: the first two have no time."""
+    named = {"timestamp_iso": None, "timestamp_mjd": None}
+    return [
+        file_row(0, group_id="test", path="/data/test_sb00.hdf5", **named),
+        file_row(1, group_id="late", path="/data/late_sb01.hdf5", **named),
+        file_row(2, group_id="20251002T154135", path="/data/20251002T154135_sb02.hdf5", **named),
+        file_row(3, subband_code="sb00_spl", path="/data/2025-10-02T00:00:00_sb00_spl.hdf5"),
+        *(file_row(number) for number in range(10, 40)),
+    ]
+
+
+ODD_TABLES = {
+    "usual": (dict(OLD_COLUMNS), ""),
+    "without row numbers": (dict(OLD_COLUMNS), " WITHOUT ROWID"),
+    "a column named as the number": ({**OLD_COLUMNS, "_rowid_": "TEXT", "note x": "BLOB"}, ""),
+    "a path that is no key": ({**OLD_COLUMNS, "path": "TEXT"}, ""),
+}
+
+
+@pytest.fixture(params=ODD_TABLES.values(), ids=list(ODD_TABLES))
+def odd(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> pathlib.Path:
+    columns, end = request.param
+    products = make_products(tmp_path / "products.sqlite3", [])
+    declared = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+    _execute(products, f"DROP TABLE {INDEX}", f"CREATE TABLE {INDEX} ({declared}){end}")
+    with contextlib.closing(sqlite3.connect(str(products))) as connection:
+        insert_rows(connection, _odd_rows())
+        connection.commit()
+    return products
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_rows_that_do_not_fit_stay_in_products_and_the_others_move(
+    odd: pathlib.Path,
+    hdf5: pathlib.Path,
+    there: bool,  # noqa: FBT001
+) -> None:
+    if there:
+        make_hdf5(hdf5, [new_row(10), new_row(99)])
+    unfit = [row for row in rows_of(odd) if row["group_id"] in ("test", "late")]
+    options = options_for(odd, hdf5, rejected="keep_in_products", vacuum=True)
+    before = snapshot(odd.parent)
+    preview = split(options, check=True)
+    assert snapshot(odd.parent) == before
+    result = split(options, check=False)
+    assert {**preview, "checksums": None} == {**result, "checksums": None}
+    assert (counts(result)[0], counts(result)[4]) == (31 if there else 32, 2)
+    assert "2 rows that do not fit the HDF5 database stay" in result["diff"]["after"]
+    assert result["rejected_rows"][0].startswith("/data/")
+    assert rows_of(odd) == unfit
+    found = {row["path"]: row for row in rows_of(hdf5)}
+    assert len(found) == (33 if there else 32)
+    assert found["/data/20251002T154135_sb02.hdf5"]["obs_time"] == "15:41:35"
+    assert found["/data/2025-10-02T00:00:00_sb00_spl.hdf5"]["subband_num"] is None
+    again = split(options, check=False)
+    assert (again["changed"], again["checksums"], again["diff"]) == (False, result["checksums"], {})
+
+    back = unsplit(UnsplitOptions(str(odd), str(hdf5), "fail", None), check=False)
+    assert (back["tables"][INDEX]["moved"], back["tables"][INDEX]["own"]) == (len(found), 2)
+    assert split(options, check=False)["changed"]
+    assert [row["path"] for row in rows_of(odd)] == [row["path"] for row in unfit]
+
+
+def test_rows_that_do_not_fit_are_exported_before_they_leave_products(odd: pathlib.Path, hdf5: pathlib.Path) -> None:
+    unlike = (
+        "UPDATE hdf5_file_index SET filename = CAST(x'66ff' AS TEXT), file_size_bytes = 9e999, modified_time = x'00ff'"
+    )
+    _execute(odd, f"{unlike} WHERE group_id = 'late'")
+    backups = odd.parent / "backups"
+    options = options_for(odd, hdf5, rejected="quarantine", backup_dir=str(backups))
+    before = snapshot(odd.parent)
+    assert "2 rows that do not fit the HDF5 database are exported" in split(options, check=True)["diff"]["after"]
+    assert snapshot(odd.parent) == before
+    result = split(options, check=False)
+    exported = pathlib.Path(result["rejected_file"])
+    assert (exported.parent, exported.stat().st_mode & 0o7777) == (backups, 0o600)
+    lines = {row["path"]: row for row in map(json.loads, exported.read_text().splitlines())}
+    assert {name: lines["/data/test_sb00.hdf5"][name] for name in OLD_COLUMNS} == _odd_rows()[0]
+    late = lines.pop("/data/late_sb01.hdf5")
+    assert (late["filename"], late["file_size_bytes"], late["modified_time"]) == (
+        {"text": "66ff"},
+        {"real": "inf"},
+        {"blob": "00ff"},
+    )
+    assert len(lines) == 1
+    assert not rows_of(odd)
+    assert len(rows_of(hdf5)) == 32
+    again = split(options, check=False)
+    assert (again["changed"], sorted(os.listdir(backups))) == (
+        False,
+        sorted([exported.name, pathlib.Path(result["backup_file"]).name]),
+    )
+
+
+def test_a_damaged_export_keeps_every_row_in_products(odd: pathlib.Path, hdf5: pathlib.Path) -> None:
+    backups = odd.parent / "backups"
+    copy = shutil.copy(odd, odd.with_name("copy"))
+    options = options_for(odd, hdf5, rejected="quarantine", backup_dir=str(backups))
+    exported = pathlib.Path(split(options, check=False)["rejected_file"])
+    exported.write_bytes(exported.read_bytes()[:-1])
+    shutil.copy(copy, odd)
+    with pytest.raises(ContimgError, match=r"jsonl: has 2 rows or others than the 2 .*No row was removed"):
+        split(options, check=False)
+    assert len(rows_of(odd)) == 34
+
+
+def test_a_quarantine_needs_a_directory(odd: pathlib.Path, hdf5: pathlib.Path) -> None:
+    before = snapshot(odd.parent)
+    with pytest.raises(ContimgError, match="Name a backup_dir"):
+        split(options_for(odd, hdf5, rejected="quarantine"), check=False)
+    assert snapshot(odd.parent) == before
+
+
+@pytest.mark.parametrize("decision", ["keep_in_products", "quarantine"])
+def test_where_no_row_fits_no_hdf5_database_is_made(tmp_path: pathlib.Path, hdf5: pathlib.Path, decision: str) -> None:
+    products = make_products(tmp_path / "p", _odd_rows()[:2])
+    options = options_for(products, hdf5, rejected=decision, backup_dir=str(tmp_path / "backups"))
+    assert split(options, check=False)["changed"] == (decision == "quarantine")
+    assert not hdf5.exists()
+    assert len(rows_of(products)) == (2 if decision == "keep_in_products" else 0)
+    assert not split(options, check=False)["changed"]
+
+
+def test_a_deployed_schema_that_needs_the_number_of_a_subband_rejects_rows_without_one(
+    tmp_path: pathlib.Path, hdf5: pathlib.Path
+) -> None:
+    products = make_products(tmp_path / "p", _odd_rows()[2:])
+    connection = sqlite3.connect(str(hdf5))
+    connection.execute(SCHEMA[INDEX].replace("subband_num INTEGER", "subband_num INTEGER NOT NULL"))
+    connection.close()
+    with pytest.raises(ContimgError, match=r"1 rows of .*'sb00_spl', in which no number stands"):
+        split(options_for(products, hdf5), check=False)
+    assert counts(split(options_for(products, hdf5, rejected="keep_in_products"), check=False))[0] == 31
+    assert [row["subband_code"] for row in rows_of(products)] == ["sb00_spl"]
+
+
+@pytest.mark.parametrize("decision", ["keep_in_products", "quarantine"])
+def test_a_row_that_comes_after_the_plan_is_not_lost_by_a_decision(
+    odd: pathlib.Path, hdf5: pathlib.Path, decision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply_split = _hdf5_apply.apply_split
+    late = file_row(77, group_id="later", timestamp_iso=None, timestamp_mjd=None)
+
+    def rivalled(*arguments: Any) -> str:
+        with contextlib.closing(sqlite3.connect(str(odd))) as user:
+            insert_rows(user, [late])
+            user.commit()
+        return apply_split(*arguments)
+
+    monkeypatch.setattr(_hdf5_split, "apply_split", rivalled)
+    options = options_for(odd, hdf5, rejected=decision, backup_dir=str(odd.parent / "backups"))
+    with contextlib.suppress(ContimgError):
+        split(options, check=False)
+    assert late["path"] in [row["path"] for row in rows_of(odd)]
 
 
 def _unified(products: pathlib.Path, _hdf5: pathlib.Path) -> None:
@@ -448,10 +611,10 @@ def test_nobody_writes_to_products_between_the_first_row_and_the_removal(
 
         return rival
 
-    for name in ("_write_rows", "_make_indexes", "require_sound", "_drop"):
+    for name in ("_write_rows", "_make_indexes", "require_sound", "_remove"):
         monkeypatch.setattr(_hdf5_apply, name, rivalled(getattr(_hdf5_apply, name)))
     assert split(options_for(products, hdf5), check=False)["changed"]
-    assert refused == ["_write_rows", "_make_indexes", "require_sound", "_drop"]
+    assert refused == ["_write_rows", "_make_indexes", "require_sound", "_remove"]
 
 
 @pytest.mark.parametrize(
@@ -554,6 +717,7 @@ def test_a_preview_reads_where_the_databases_stand_before_they_move(
         "on_conflict": "fail",
         "backup_dir": None,
         "vacuum": False,
+        "rejected": "fail",
     }
     previewed = split(_hdf5_split.split_options(values, check=True), check=True)
     assert counts(previewed)[0] == 40
@@ -605,22 +769,37 @@ def outcome(options: Any, *, check: bool) -> dict[str, Any]:
     return {name: result[name] for name in ("changed", "tables", "diff")}
 
 
+def _by_path(database: pathlib.Path) -> dict[str, dict[str, Any]]:
+    return {row["path"]: row for row in rows_of(database)}
+
+
+def _has_time(row: dict[str, Any]) -> bool:
+    iso, named = row["timestamp_iso"], row["group_id"] != "odd"
+    return row["timestamp_mjd"] is not None or iso not in ("bad", None) or (iso is None and named)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(SOURCES, st.none() | TARGETS, st.sampled_from(["fail", "newest", "keep"]), st.booleans())
+@given(
+    SOURCES,
+    st.none() | TARGETS,
+    st.sampled_from(["fail", "newest", "keep"]),
+    st.booleans(),
+    st.sampled_from(["fail", "keep_in_products", "quarantine"]),
+)
 def test_what_is_predicted_is_done_and_no_row_is_nowhere(
     ours: list[dict[str, Any]],
     theirs: list[dict[str, Any]] | None,
     rule: str,
     keep: bool,  # noqa: FBT001
+    decision: str,
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         products = make_products(pathlib.Path(folder) / "p", ours)
-        hdf5 = pathlib.Path(folder) / "h"
-        if theirs is not None:
-            make_hdf5(hdf5, theirs)
-        old = {row["path"]: row for row in (rows_of(hdf5) if theirs is not None else [])}
-        source = {row["path"]: row for row in rows_of(products)}
-        options = options_for(products, hdf5, on_conflict=rule, keep_source=keep)
+        hdf5, backups = pathlib.Path(folder) / "h", pathlib.Path(folder) / "backups"
+        old = _by_path(make_hdf5(hdf5, theirs)) if theirs is not None else {}
+        source = _by_path(products)
+        changed = {"on_conflict": rule, "keep_source": keep, "rejected": decision, "backup_dir": str(backups)}
+        options = options_for(products, hdf5, **changed)
         before = snapshot(folder)
         predicted = outcome(options, check=True)
         assert snapshot(folder) == before
@@ -628,9 +807,14 @@ def test_what_is_predicted_is_done_and_no_row_is_nowhere(
         if "message" in predicted:
             assert snapshot(folder) == before
             return
-        new = {row["path"]: row for row in rows_of(hdf5)} if hdf5.exists() else {}
+        new = _by_path(hdf5) if hdf5.exists() else {}
+        unfit = {path: source.pop(path) for path, row in list(source.items()) if not _has_time(row)}
+        exported = [json.loads(line) for file in backups.glob("*.jsonl") for line in file.read_text().splitlines()]
+        left = {**source, **unfit} if keep else unfit if decision == "keep_in_products" else {}
+        assert len(unfit) == predicted["tables"][INDEX]["rejected"]
+        assert exported == (list(unfit.values()) if decision == "quarantine" and not keep else [])
         assert new.keys() == old.keys() | source.keys()
-        assert rows_of(products) == (list(source.values()) if keep else [])
+        assert _by_path(products) == left
         moved = [path for path in source if path not in old]
         assert len(moved) == predicted["tables"][INDEX]["moved"]
         for path, row in source.items():

@@ -271,7 +271,7 @@ def test_links_of_a_new_tree_that_the_old_name_leads_to_are_its_own(base: pathli
 
 def splits(path: str, other: str, *, check: bool) -> object:
     places = {"products_db": path, "hdf5_db": other, "preview_from": None}
-    more = {"keep_source": False, "on_conflict": "fail", "backup_dir": None, "vacuum": False}
+    more = {"keep_source": False, "on_conflict": "fail", "backup_dir": None, "vacuum": False, "rejected": "fail"}
     return split(split_options({**places, **more}, check=check), check=check)
 
 
