@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import Assignment, format_value, parse
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import is_below, replaced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["REFERENCE", "Edit", "edited", "effective", "repointed", "unproved", "wanted"]
+__all__ = ["REFERENCE", "Edit", "edited", "effective", "repointed", "settled", "unproved", "wanted"]
 
 REFERENCE = re.compile(rb"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _BEGIN, _END = b"# BEGIN dsa110.contimg\n", b"# END dsa110.contimg\n"
@@ -33,6 +33,7 @@ class Edit:
     """What an operator wants of a file.
 
     :ivar values: assignments by name.
+    :ivar directories: the same, for names that have no path to which ``repoint`` leads, or one below it; see :func:`settled`.
     :ivar secret_names: names whose values are never shown, besides those that look like secrets.
     :ivar absent: names that go.
     :ivar repoint: old and new paths without a slash at their end; the longest old path that matches decides.
@@ -41,6 +42,7 @@ class Edit:
     """
 
     values: Mapping[bytes, bytes] = field(default_factory=dict)
+    directories: Mapping[bytes, bytes] = field(default_factory=dict)
     secret_names: frozenset[bytes] = frozenset()
     absent: frozenset[bytes] = frozenset()
     repoint: Sequence[tuple[bytes, bytes]] = ()
@@ -55,6 +57,20 @@ class Edit:
 def effective(content: bytes, *, joining_comments: bool = True) -> dict[bytes, bytes]:
     """Return what a process gets of a file; for ``joining_comments`` see :func:`parse`."""
     return {one.name: one.value for one in parse(content, joining_comments=joining_comments) if one.valid}
+
+
+def settled(content: bytes, edit: Edit) -> Edit:
+    """Return an edit in which the directories that the file does not name more precisely have become values."""
+    places = [os.fsdecode(new) for _old, new in edit.repoint]
+    there = wanted(effective(content), edit)
+    kept = {name for name in edit.directories if _is_within(there.get(name, b""), places)}
+    made = {name: value for name, value in edit.directories.items() if name not in kept and name not in edit.absent}
+    return replace(edit, values={**made, **edit.values})
+
+
+def _is_within(value: bytes, places: Sequence[str]) -> bool:
+    path = os.fsdecode(value)
+    return path.startswith("/") and any(is_below(os.path.normpath(path), place) for place in places)
 
 
 def wanted(values: Mapping[bytes, bytes], edit: Edit) -> dict[bytes, bytes]:

@@ -22,7 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._edit_target import
     require_unchanged,
     safe_target,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, unproved
+from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, settled, unproved
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import is_name, is_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import (
     Veil,
@@ -103,6 +103,7 @@ def edit_file(
     """
     found = _read(safe_target(path), create=new is not None)
     before = found.content if found.status is not None else new or b""
+    edit = settled(before, edit)
     after = edited(before, edit)
     names = ", ".join(display(name) for name in sorted(unproved(before, after, edit)))
     if names:
@@ -242,13 +243,14 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
 
 def _edit(parameters: Mapping[str, Any]) -> Edit:
     values, secrets, absent = parameters["values"], parameters["secrets"], parameters["absent"]
-    twice = {*values} & {*secrets} | {*values, *secrets} & {*absent}
+    directories = parameters["directories"]
+    twice = {*values, *directories} & {*secrets} | {*values, *directories, *secrets} & {*absent}
     if twice:
-        raise ContimgError(
-            f"{', '.join(sorted(twice))} is given twice in 'values', 'secrets' and 'absent'", hint=_UNTOUCHED
-        )
+        names = "'values', 'directories', 'secrets' and 'absent'"
+        raise ContimgError(f"{', '.join(sorted(twice))} is given twice in {names}", hint=_UNTOUCHED)
     return Edit(
         values={_name(name): _value(name, value) for name, value in [*values.items(), *secrets.items()]},
+        directories={_name(name): _value(name, value) for name, value in directories.items()},
         secret_names=frozenset(map(_name, secrets)),
         absent=frozenset(map(_name, absent)),
         repoint=[(_encoded(old), _encoded(new)) for old, new in moves_of(parameters["repoint"])],

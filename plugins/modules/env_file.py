@@ -31,6 +31,13 @@ options:
     description: Assignments, text or numbers. New names go to a marked block at the end of the file.
     type: dict
     default: {}
+  directories:
+    description:
+      - Assignments of directories that give way to a more precise one. A name whose value is a path that O(repoint) leads to, or one below it,
+        keeps it with its tail, once it is repointed. Any other value is replaced, and a missing name is added.
+      - O(values) decides where it has the same name.
+    type: dict
+    default: {}
   secrets:
     description: Assignments whose values are never shown.
     type: dict
@@ -164,6 +171,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "values": {"type": "dict", "default": {}},
+            "directories": {"type": "dict", "default": {}},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "absent": {"type": "list", "elements": "str", "default": []},
             "repoint": {"type": "list", "elements": "dict", "default": [], "options": pair},

@@ -113,6 +113,22 @@ def test_a_secret_that_changes_later_reaches_a_host_that_has_moved(host: Host, c
     assert (host.env_file.read_bytes(), (code / "x.service").read_bytes()) == (before, unit)
 
 
+def test_a_directory_of_the_environment_keeps_its_tail(host: Host) -> None:
+    text = host.env_file.read_text().replace(f"PIPELINE_STATE_DIR={host.src}\n", f"PIPELINE_STATE_DIR={host.src}/db\n")
+    host.env_file.write_text(text)
+    preview = host.play("migrate", "--check", "--diff")
+    assert f"+PIPELINE_STATE_DIR={host.dest}/db\n" in preview.stdout, preview.stdout
+    assert host.play("migrate").returncode == 0
+    for _run in range(2):
+        lines = host.env_file.read_text().splitlines()
+        assert f"PIPELINE_STATE_DIR={host.dest}/db" in lines
+        assert f"CONTIMG_STATE_DIR={host.dest}" in lines
+        assert "changed=0 " in host.play("migrate").stdout
+    assert host.play("verify").returncode == 0
+    assert host.play("rollback").returncode == 0
+    assert host.env_file.read_text() == text
+
+
 def test_an_environment_file_is_made_where_that_is_asked_and_goes_again(host: Host) -> None:
     host.env_file.unlink()
     asked: dict[str, object] = {"contimg_env_create": True, "contimg_env_secrets": {"ALERT_WEBHOOK": "planted-anew"}}

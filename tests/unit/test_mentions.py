@@ -78,6 +78,7 @@ def test_a_value_of_an_environment_is_repointed(language: str, line: str, tmp_pa
     defaults: dict[str, Any] = {
         **dict.fromkeys(("backup_dir", "restore_from", "mode", "owner", "group")),
         "values": {},
+        "directories": {},
         "secrets": {},
         "path": str(path),
         "content": "",

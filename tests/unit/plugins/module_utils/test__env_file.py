@@ -26,6 +26,7 @@ def parameters(path: object, **given: Any) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "path": str(path),
         "values": {},
+        "directories": {},
         "secrets": {},
         "absent": [],
         "repoint": [],
@@ -237,6 +238,7 @@ def test_a_damaged_journal_is_refused(env: pathlib.Path, tmp_path: pathlib.Path,
         ({"secrets": {"A": "hunter33\0"}}, "the value of A holds a character that systemd does not accept"),
         ({"values": {"A": "1"}, "secrets": {"A": "hunter33"}}, "A is given twice"),
         ({"values": {"A": "1"}, "absent": ["A"]}, "A is given twice"),
+        ({"directories": {"A": "/d"}, "absent": ["A"]}, "A is given twice"),
         ({"repoint": [{"from": "", "to": "/data"}]}, "'repoint' takes absolute paths other than /"),
         ({"repoint": [{"from": "/", "to": "/data"}]}, "'repoint' takes absolute paths other than /"),
         ({"repoint": [{"from": "/stage", "to": "/stage/new"}]}, "'repoint' would move /stage/new again"),
@@ -352,3 +354,32 @@ def test_the_next_run_removes_the_secrets_that_a_killed_one_has_left(env: pathli
     assert len(os.listdir(env.parent)) == 2  # a preview removes nothing
     run(parameters(env, **given), check=False)
     assert os.listdir(env.parent) == [env.name]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("/stage/state", "/data/state"),
+        ("/stage/state/", "/data/state/"),
+        ("/stage/state/db", "/data/state/db"),
+        ('"/stage/state/a b"', "/data/state/a b"),
+        ("/data/state/db", "/data/state/db"),
+        ("/stage/state/../elsewhere", "/data/state"),
+        ("/stage/state:/other", "/data/state"),
+        ("/stage/state.old", "/data/state"),
+        ("/elsewhere", "/data/state"),
+        ("", "/data/state"),
+        (None, "/data/state"),
+    ],
+)
+def test_a_directory_keeps_its_tail_below_the_new_place(
+    tmp_path: pathlib.Path, value: str | None, expected: str
+) -> None:
+    path = tmp_path / "env"
+    path.write_text("A=1\n" if value is None else f"A=1\nSTATE={value}\n")
+    moves = [{"from": "/stage/state", "to": "/data/state"}]
+    asked = parameters(path, directories={"STATE": "/data/state"}, repoint=moves)
+    assert run(asked, check=True)["assignments"]["STATE"] == expected
+    assert run(asked, check=False)["assignments"] == {"A": "1", "STATE": expected}
+    assert not run(asked, check=False)["changed"]
+    assert run({**asked, "values": {"STATE": "/x"}}, check=False)["assignments"]["STATE"] == "/x"
