@@ -36,6 +36,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 __all__ = [
@@ -43,12 +44,14 @@ __all__ = [
     "Counts",
     "SplitOptions",
     "SplitPlan",
+    "differing",
     "equal",
     "exists",
     "fitting",
     "further",
     "make_split_plan",
     "schema_after",
+    "shown_columns",
     "target_wins",
     "without_index",
 ]
@@ -106,6 +109,7 @@ class SplitPlan:
     :ivar numbered: whether the rows keep the numbers that they have in products: the HDF5 database's table is new.
     :ivar taken: rows of the conflicts that replace the HDF5 database's.
     :ivar conflict_names: the first rows and locations that differ.
+    :ivar conflict_columns: in how many rows of the conflicts each column differs, where any does.
     :ivar rejected_rows: the first rows that are unfit, with the reason.
     :ivar unfit: SQL that tells whether a row ``s`` is unfit.
     :ivar removes: whether rows leave the products database.
@@ -127,6 +131,7 @@ class SplitPlan:
     statements: dict[str, str] = field(default_factory=dict)
     numbered: bool = False
     conflict_names: list[str] = field(default_factory=list)
+    conflict_columns: dict[str, int] = field(default_factory=dict)
     rejected_rows: list[str] = field(default_factory=list)
     hanging: list[str] = field(default_factory=list)
     unfit: str = "0"
@@ -270,15 +275,39 @@ def equal(columns: dict[str, str], theirs: dict[str, str] | None = None) -> str:
     :param columns: the columns of the table in products.
     :param theirs: the columns of the table in the HDF5 database, where it may lack some.
     """
+    return " AND ".join(_same(columns, theirs).values())
+
+
+def _same(columns: Mapping[str, str], theirs: Mapping[str, str] | None) -> dict[str, str]:
     known = None if theirs is None else {name.lower() for name in theirs}
-    terms = []
+    terms = {}
     for name in columns:
         if name.lower() == "path":
             continue
         theirs_is = f"COALESCE(t.{quoted(name)}, 0)" if name.lower() == "indexed_at" else f"t.{quoted(name)}"
         same = "" if known is not None and name.lower() not in known else f" OR {theirs_is} IS s.{quoted(name)}"
-        terms.append(f"(s.{quoted(name)} IS NULL{same})")
-    return " AND ".join(terms)
+        terms[name] = f"(s.{quoted(name)} IS NULL{same})"
+    return terms
+
+
+def differing(
+    connection: sqlite3.Connection, pairs: str, columns: Mapping[str, str], theirs: Mapping[str, str]
+) -> dict[str, int]:
+    """Return in how many pairs of rows each column differs, where any does; see :func:`equal`.
+
+    :param pairs: SQL from the word FROM on, of rows ``s`` and ``t`` of the same path.
+    """
+    terms = _same(columns, theirs)
+    counts = ", ".join(f"total(NOT {term})" for term in terms.values())
+    return {
+        name: int(rows) for name, rows in zip(terms, connection.execute(f"SELECT {counts} {pairs}").fetchone()) if rows
+    }
+
+
+def shown_columns(columns: Mapping[str, int]) -> str:
+    """Return the columns of :func:`differing` as the end of a clause, empty where there are none."""
+    named = ", ".join(f"{name} ({rows})" for name, rows in columns.items())
+    return f", by column in {named}" if named else ""
 
 
 def target_wins(on_conflict: str, theirs: dict[str, str] | None = None) -> str:
@@ -323,11 +352,13 @@ def _count_rows(plan: SplitPlan, connection: sqlite3.Connection, on_conflict: st
     plan.taken = taken if on_conflict == "newest" else 0
     plan.rejected_rows = _name_rejected(plan, connection, filled) if unfit else []
     if conflicts:
-        query = (
-            f"SELECT s.path FROM {source(plan.columns)} AS s CROSS JOIN dst.{INDEX} AS t"  # noqa: S608
-            f" WHERE t.path = s.path AND NOT {plan.unfit} AND NOT ({same}) ORDER BY s.path LIMIT {_NAMED}"
+        pairs = (
+            f"FROM {source(plan.columns)} AS s CROSS JOIN dst.{INDEX} AS t"
+            f" WHERE t.path = s.path AND NOT {plan.unfit} AND NOT ({same})"
         )
-        plan.conflict_names = [text_of(path) for (path,) in connection.execute(query)]
+        named = connection.execute(f"SELECT s.path {pairs} ORDER BY s.path LIMIT {_NAMED}")
+        plan.conflict_names = [text_of(path) for (path,) in named]
+        plan.conflict_columns = differing(connection, pairs, plan.columns, theirs)
 
 
 def _name_rejected(plan: SplitPlan, connection: sqlite3.Connection, filled: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     exists,
     make_split_plan,
     schema_after,
+    shown_columns,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import PRIVATE_NAME, private_directory
@@ -179,10 +180,13 @@ def _refuse_rows(options: SplitOptions, plan: SplitPlan) -> None:
     conflicts = plan.index.conflicts + plan.locations.conflicts
     if conflicts and options.on_conflict == "fail":
         raise ContimgError(
-            f"{conflicts} rows differ from those of {options.products}: {', '.join(plan.conflict_names)}",
+            f"{conflicts} rows differ from those of {options.products}{shown_columns(plan.conflict_columns)}:"
+            f" {', '.join(plan.conflict_names)}",
             path=options.hdf5,
-            hint=f"{_UNTOUCHED} Decide with on_conflict: newest or keep.",
+            hint=f"{_UNTOUCHED} Decide with contimg_hdf5_on_conflict (the option on_conflict): with newest the row with the later"
+            " indexed_at stays, with keep that of the HDF5 database.",
             tables=_tables(plan),
+            conflict_columns=plan.conflict_columns,
         )
 
 
@@ -215,6 +219,7 @@ def _report(options: SplitOptions, plan: SplitPlan, *, changed: bool, files: Fil
     return {
         "changed": changed,
         "tables": _tables(plan),
+        "conflict_columns": plan.conflict_columns,
         "rejected_rows": plan.rejected_rows,
         **asdict(files),
         "checksums": {name: content_checksum(path) for name, path in places.items() if exists(path)},

@@ -24,7 +24,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     sqlite_failing,
     text_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import exists, target_wins
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
+    exists,
+    shown_columns,
+    target_wins,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import refuse_places
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import (
@@ -78,6 +82,7 @@ def unsplit(options: UnsplitOptions, *, check: bool) -> dict[str, Any]:
     return {
         "changed": changed,
         "tables": {INDEX: asdict(plan.index)},
+        "conflict_columns": plan.conflict_columns,
         "backup_file": backup,
         "checksums": {name: content_checksum(path) for name, path in places.items()},
         "diff": {"before": before, "after": after} if changed else {},
@@ -91,10 +96,13 @@ def _refuse(options: UnsplitOptions, plan: UnsplitPlan) -> None:
         raise ContimgError(what, path=options.products, hint=hint)
     if plan.index.conflicts and options.on_conflict == "fail":
         raise ContimgError(
-            f"{plan.index.conflicts} rows differ from those of {options.hdf5}: {', '.join(plan.conflict_names)}",
+            f"{plan.index.conflicts} rows differ from those of {options.hdf5}{shown_columns(plan.conflict_columns)}:"
+            f" {', '.join(plan.conflict_names)}",
             path=options.products,
-            hint=f"{_UNTOUCHED} Decide with on_conflict: newest or keep.",
+            hint=f"{_UNTOUCHED} Decide with contimg_hdf5_on_conflict (the option on_conflict): with newest the row with the later"
+            " indexed_at stays, with keep that of the products database.",
             tables={INDEX: asdict(plan.index)},
+            conflict_columns=plan.conflict_columns,
         )
 
 

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, decided
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import columns_of, number, reading, text_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import equal, target_wins, without_index
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
+    differing,
+    equal,
+    target_wins,
+    without_index,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import (
     COLUMNS,
     INDEX,
@@ -74,6 +79,7 @@ class UnsplitPlan:
     :ivar added_columns: columns that the table of products lacks, name to declaration.
     :ivar replaces: whether an empty table of products, in which the rows have no place, is made anew.
     :ivar conflict_names: the first rows that differ.
+    :ivar conflict_columns: in how many rows of the conflicts each column differs, where any does.
     :ivar triggers: triggers of products that would run for every row.
     :ivar source_schema: statements of the products database.
     """
@@ -86,6 +92,7 @@ class UnsplitPlan:
     added_columns: dict[str, str] = field(default_factory=dict)
     replaces: bool = False
     conflict_names: list[str] = field(default_factory=list)
+    conflict_columns: dict[str, int] = field(default_factory=dict)
     triggers: list[str] = field(default_factory=list)
     source_schema: list[str] = field(default_factory=list)
 
@@ -228,6 +235,8 @@ def _count(plan: UnsplitPlan, connection: sqlite3.Connection, on_conflict: str) 
     if conflicts:
         query = f"SELECT s.path {both} WHERE NOT {same} ORDER BY s.path LIMIT {_NAMED}"
         plan.conflict_names = [text_of(path) for (path,) in connection.execute(query)]
+        pairs_of = f"{both} WHERE NOT {same}"
+        plan.conflict_columns = differing(connection, pairs_of, dict.fromkeys(plan.columns, ""), ours)
 
 
 def schema_after_unsplit(plan: UnsplitPlan) -> list[str]:

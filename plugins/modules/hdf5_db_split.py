@@ -83,6 +83,10 @@ tables:
   description: By table, how many rows are C(moved), C(merged), in C(conflicts), C(derived) and C(rejected).
   returned: success
   type: dict
+conflict_columns:
+  description: In how many rows of the conflicts each column differs, where any does.
+  returned: success
+  type: dict
 rejected_rows:
   description: The first rows that cannot satisfy the schema, each with the reason.
   returned: success

@@ -57,6 +57,10 @@ tables:
       products database's C(own) and stay.
   returned: success
   type: dict
+conflict_columns:
+  description: In how many rows of the conflicts each column differs, where any does.
+  returned: success
+  type: dict
 backup_file:
   description: The copy of the products database, empty where none was made.
   returned: success
