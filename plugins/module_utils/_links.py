@@ -15,6 +15,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._glob import require_globs
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_excluded, open_root, parent_of, read_folder
@@ -218,7 +219,9 @@ def links_into(
     :param into: directories that need not exist any more.
     :param exclude: globs as rsync takes them, of what is not looked at.
     :returns: the links, each with ``path``, ``target`` and ``leads_to``, and the directories that could not be read.
+    :raises ContimgError: when a glob is none.
     """
+    require_globs(exclude)
     names = [os.fsencode(os.path.abspath(path)) for path in into]
     unread: list[str] = []
     found = []

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._glob import name_expression
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class Trees:
     def __post_init__(self) -> None:
         names = [pattern.rstrip("/") for pattern in self.exclude if "/" not in pattern.rstrip("/")]
         paths = [pattern.strip("/") for pattern in self.exclude if "/" in pattern.rstrip("/")]
-        self._left_out = _any_of(names), _any_of(paths)
+        self._left_out = name_expression(tuple(names)), name_expression(tuple(paths))
         self._buffer = bytearray(_BUFFER)
 
     def read(self) -> Iterator[File]:
@@ -155,8 +154,8 @@ class Trees:
         names, paths = self._left_out
         return (
             name in _VERSION_CONTROL
-            or (names is not None and bool(names.match(name)))
-            or (paths is not None and bool(paths.match(below)))
+            or names.fullmatch(os.fsencode(name)) is not None
+            or paths.fullmatch(os.fsencode(below)) is not None
         )
 
     def _content(self, folder: int, name: str, path: str) -> bytes | None:
@@ -201,10 +200,6 @@ def _opened(name: str, folder: int) -> int:
         return os.open(name, _FILE, dir_fd=folder)
     except PermissionError:
         return os.open(name, _FILE & ~getattr(os, "O_NOATIME", 0), dir_fd=folder)
-
-
-def _any_of(globs: Sequence[str]) -> re.Pattern[str] | None:
-    return re.compile("|".join(map(fnmatch.translate, globs))) if globs else None
 
 
 def _outermost(roots: Sequence[str]) -> list[str]:

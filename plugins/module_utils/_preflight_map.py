@@ -10,7 +10,8 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._glob import require_globs
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import entry_at, is_directory, is_excluded, open_root
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ def excluded_databases(src: str, databases: Sequence[Mapping[str, Any]], exclude
     if not (exclude and is_directory(src)):
         return []
     patterns = tuple(exclude)
+    try:
+        require_globs(patterns)
+    except ContimgError as error:
+        return [f"contimg_exclude: {error.path} {error.what}. Correct it: the copy refuses it, too."]
     with open_root(src) as root:
         return [
             f"contimg_exclude: leaves out {display(place)}, the database {one['name']} of contimg_databases. Copy it, or take it "

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import clear_left, sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._glob import require_globs
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
     advance,
     keep,
@@ -258,7 +259,8 @@ def _diff(work: _Work, options: RetireOptions) -> dict[str, str]:
 
 
 def retire_options(values: Mapping[str, Any]) -> RetireOptions:
-    """Return the options for a module's parameters. Raises ContimgError on a baseline that is none."""
+    """Return the options for a module's parameters. Raises ContimgError on a baseline or a glob that is none."""
+    require_globs([*values["accept"], *values["exclude"]])
     try:
         readable = {name: told for name, told in values["baseline"].items() if "unreadable" not in told}
         baseline = {_place(name, values["names"]): rows_in(told["tables"]) for name, told in readable.items()}

@@ -13,7 +13,6 @@ Nothing is written here.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import hashlib
 import os
 import time
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._glob import name_expression
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import read_header, snapshot
@@ -89,7 +89,7 @@ class Proof:
         :param baseline: rows by table of databases below the new tree, by path as it is shown.
         """
         self.sides, self.manifest, self.ledger = sides, manifest, ledger
-        self._moved_ns, self._accept = int(moved_at * 1e9), accept
+        self._moved_ns, self._accept = int(moved_at * 1e9), tuple(accept)
         shown = {display(path): path for path in sides.there} if baseline else {}
         self._baseline = {shown.get(path, os.fsencode(path)): rows for path, rows in baseline.items()}
         self.changed = 0
@@ -116,7 +116,7 @@ class Proof:
         return wrong or (self._rows_wrong(name) if name in self._baseline else "")
 
     def _is_accepted(self, name: bytes) -> bool:
-        return any(fnmatch.fnmatchcase(os.fsdecode(name), glob) for glob in self._accept)
+        return bool(self._accept) and name_expression(self._accept).fullmatch(name) is not None
 
     def _is_sidecar(self, name: bytes) -> bool:
         """Tell whether a file belongs to a database of the move; the end of a name alone makes no sidecar."""

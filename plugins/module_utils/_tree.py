@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fnmatch
 import functools
 import glob
 import hashlib
 import operator
 import os
-import re
 import stat
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._glob import (
+    name_expression,
+    path_expression,
+    require_globs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -64,7 +67,6 @@ _NAMES = ("mode", "uid", "gid", "size", "mtime_ns", "ctime_ns", "ino", "nlink", 
 _fields = operator.attrgetter(*(f"st_{name}" for name in _NAMES))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ON_THE_WAY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # a folder may be entered that cannot be listed
-_GLOB = re.compile(rb"\\.|\*\*|\*|\?|\[[!^]?\]?[^]]*\]|[^\\*?[]+|.", re.DOTALL)
 
 
 class Status(NamedTuple):
@@ -274,9 +276,10 @@ def scan(root: int, exclude: Sequence[str] = ()) -> dict[bytes, Entry]:
     """Return every entry of a tree by its path, the root first and a folder before what is in it.
 
     :param exclude: globs as rsync takes them, see :func:`is_excluded`.
-    :raises ContimgError: when a folder cannot be listed.
+    :raises ContimgError: when a folder cannot be listed, or a glob is none.
     """
     patterns = tuple(exclude)
+    require_globs(patterns)
     entries = {b"": entry_of(b"", os.fstat(root))}
     pending = [b""]
     while pending:
@@ -293,33 +296,19 @@ def is_excluded(entry: Entry, patterns: tuple[str, ...]) -> bool:
 
     Without ``/`` a glob matches a name at any depth, with one the end of a path, with one in front the whole path; with one
     at its end it matches directories alone. ``*`` and ``?`` stop at a ``/``, ``**`` does not.
+
+    :raises ContimgError: for a glob that is none, see :func:`require_globs`.
     """
     if not patterns:
         return False
-    expression = _expression(patterns, folders=entry.is_folder)
-    return expression is not None and expression.fullmatch(b"/" + entry.path) is not None
+    if not entry.is_folder:
+        patterns = _without_folders(patterns)
+    return bool(patterns) and path_expression(patterns).fullmatch(b"/" + entry.path) is not None
 
 
 @functools.lru_cache(maxsize=None)
-def _expression(patterns: tuple[str, ...], *, folders: bool) -> re.Pattern[bytes] | None:
-    globs = [os.fsencode(pattern) for pattern in patterns if folders or not pattern.endswith("/")]
-    return re.compile(b"|".join(map(_translated, globs)), re.DOTALL) if globs else None
-
-
-def _translated(glob: bytes) -> bytes:
-    start = b"/" if glob.startswith(b"/") else b".*/"
-    whole, body = (b"(?:/.*)?", glob[:-4]) if glob.endswith(b"/***") else (b"", glob)
-    return start + b"".join(map(_token, _GLOB.findall(body.strip(b"/")))) + whole
-
-
-def _token(token: bytes) -> bytes:
-    special = {b"**": b".*", b"*": b"[^/]*", b"?": b"[^/]"}
-    if token in special:
-        return special[token]
-    if token.startswith(b"[") and len(token) > 2:
-        inner = token[1:-1].replace(b"\\", b"\\\\").replace(b"[", b"\\[")
-        return b"[^" + inner[1:] + b"]" if inner[:1] in (b"!", b"^") else b"[" + inner + b"]"
-    return re.escape(token[1:] if token.startswith(b"\\") and len(token) > 1 else token)
+def _without_folders(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(pattern for pattern in patterns if not pattern.endswith("/"))
 
 
 class TreeDigest:
@@ -438,8 +427,15 @@ def matching(pattern: str) -> list[str]:
         os.path.join(one, found)
         for one in folders
         for found in _names_in(one or ".")
-        if fnmatch.fnmatchcase(found, name) and (name.startswith(".") or not found.startswith("."))
+        if _matches(found, name) and (name.startswith(".") or not found.startswith("."))
     ]
+
+
+def _matches(found: str, name: str) -> bool:
+    try:
+        return name_expression((name,)).fullmatch(os.fsencode(found)) is not None
+    except ContimgError:  # what is not a glob is a name, as in the shell
+        return found == name
 
 
 def _names_in(folder: str) -> list[str]:

@@ -312,3 +312,10 @@ def test_whatever_writes_to_a_database_refuses_such_a_link(
     ):
         write(str(new / "p.sqlite3"), str(new / "other.sqlite3"), check=check)
     assert (old.read_bytes(), os.stat(old).st_ctime_ns) == before
+
+
+def test_a_glob_that_is_none_does_not_make_a_directory_unreadable(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "name").touch()
+    with pytest.raises(ContimgError, match="the range z-a is empty"):
+        links_into([str(tmp_path / "tree")], [str(tmp_path)], exclude=["[z-a]"])
