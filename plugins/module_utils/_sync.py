@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._glob import require_globs
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import (
     hash_file,
@@ -45,6 +46,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import
     require_owner,
     require_quiet,
     require_readable,
+    require_replaceable,
     require_space,
     require_writable,
 )
@@ -128,6 +130,7 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
     started, started_ns = time.monotonic(), time.time_ns()
     require_folder(options.src, "source")
     _require_apart(options, "Nothing was touched.")
+    require_replaceable(options.progress_file)
     if options.require_quiesced:
         require_quiet(options.src, options.dest)
     with open_root(options.src) as source, open_target(options.dest, check=check) as target:
@@ -137,10 +140,10 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
         require_finished(source, pass_.plan)
         require_readable(source, pass_.trees.source.values())
         require_owner(options.dest, pass_.trees.source.values(), wishes=options.decisions.wishes)
-        kept = options.backup_dir
-        require_writable(options.dest, pass_.plan, target, manifest=options.manifest, backup_dir=kept)
-        require_space(options.dest, pass_.plan, pass_.trees, backup_dir=kept, reserve=options.reserve)
         report = _report(options, pass_)
+        if report["changed"]:
+            pass_.require_writable(target)
+        require_space(options.dest, pass_.plan, pass_.trees, backup_dir=options.backup_dir, reserve=options.reserve)
         if report["changed"] and not check:
             pass_.run(progress)
         progress.tell("done")
@@ -249,6 +252,18 @@ class _Pass:
             return False
         return bool(known.flags & VERIFIED) or not self.options.verify
 
+    def require_writable(self, target: int | None) -> None:
+        """Check that all that a run makes or replaces can be. Raises ContimgError."""
+        options = self.options
+        require_writable(
+            options.dest,
+            self.plan,
+            target,
+            notes=[options.ledger] if options.live else [options.ledger, options.manifest],
+            backup_dir=options.backup_dir,
+            links_may_be_lost="hardlink" in options.decisions.wishes.losses,
+        )
+
     def run(self, progress: Progress) -> None:
         """Apply, verify, remember."""
         options = self.options
@@ -258,7 +273,8 @@ class _Pass:
                 self.target = stack.enter_context(made_target(options.dest))
             context = self._context(stack.enter_context(DataCopier(progress.add)), progress)
             self.trees.ledger.begin(context.run)
-            require_capable(context, self.trees.source, options.dest)
+            if self.plan.actions:
+                require_capable(context, self.trees.source, options.dest)
             self._back_up(context)
             proved = self._prove_unchanged()
             self._intend_linked()
@@ -417,8 +433,9 @@ def _report(options: Options, pass_: _Pass) -> dict[str, Any]:
 def options_from(values: dict[str, Any]) -> Options:
     """Return the options for a module's parameters.
 
-    :raises ContimgError: when an owner or group does not exist, or a decision is none.
+    :raises ContimgError: when an owner or group does not exist, or a decision or a glob is none.
     """
+    require_globs(values["exclude"])
     for path, decision in values["decisions"].items():
         if decision not in ("keep", "replace"):
             raise ContimgError(

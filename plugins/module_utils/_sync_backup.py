@@ -32,7 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     open_below,
 )
 
-__all__ = ["back_up_file", "clear_backups"]
+__all__ = ["back_up_file", "backup_place", "clear_backups"]
 
 _TOLERANT = Wishes(losses=frozenset(LOSSES))  # the content is what a backup must keep
 
@@ -44,6 +44,14 @@ def clear_backups(backup_dir: str) -> None:
             remove_left(backups)
 
 
+def backup_place(path: bytes, backup_dir: str | None) -> str:
+    """Return where a path is backed up. Raises ContimgError when there is no such place."""
+    if backup_dir is None:
+        hint = "Nothing was replaced. Name a backup_dir, or decide to keep what stands there."
+        raise ContimgError("would be replaced without a backup", path=path, hint=hint)
+    return backup_dir
+
+
 def back_up_file(root: int, path: bytes, backup_dir: str | None) -> str:
     """Copy a file or link below a root, with the WAL or journal that belongs to it, into a new folder of ``backup_dir``.
 
@@ -52,9 +60,7 @@ def back_up_file(root: int, path: bytes, backup_dir: str | None) -> str:
     :returns: that folder.
     :raises ContimgError: when there is no ``backup_dir``, or the copy cannot be written or proved.
     """
-    if backup_dir is None:
-        hint = "Nothing was replaced. Name a backup_dir, or decide to keep what stands there."
-        raise ContimgError("would be replaced without a backup", path=path, hint=hint)
+    backup_dir = backup_place(path, backup_dir)
     ensure_private_directory(backup_dir)
     name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.monotonic_ns():x}"
     with failing("back it up", path, "Nothing was replaced."), open_directory(backup_dir) as backups:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
@@ -22,19 +23,22 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal imp
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import is_being_written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, open_below, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import backup_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, name_of, open_below, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import (
     directory_obstacle,
     entry_obstacle,
     opened_obstacle,
+    replacing_obstacle,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Plan
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = [
@@ -42,6 +46,7 @@ __all__ = [
     "require_owner",
     "require_quiet",
     "require_readable",
+    "require_replaceable",
     "require_space",
     "require_writable",
 ]
@@ -135,29 +140,62 @@ def require_space(dest: str, plan: Plan, trees: Trees, *, backup_dir: str | None
     require_room(needs, hint=f"{_UNTOUCHED} Make room and run again.")
 
 
-def require_writable(dest: str, plan: Plan, target: int | None, *, manifest: str, backup_dir: str | None) -> None:
-    """Check that whatever a plan makes or replaces can be: permissions, read-only mounts, attributes of inodes.
+def require_replaceable(path: str | None) -> None:
+    """Check that a file, which may not exist yet, can be written. Raises ContimgError naming what is in the way."""
+    if path is not None:
+        for what in _blocked_files([path], made=""):
+            raise ContimgError(f"cannot be written: {what}", path=path, hint=f"{_UNTOUCHED} Make it writable.")
+
+
+def require_writable(
+    dest: str, plan: Plan, target: int | None, *, notes: Sequence[str], backup_dir: str | None, links_may_be_lost: bool
+) -> None:
+    """Check that whatever a run makes or replaces can be: permissions, read-only mounts, attributes of inodes.
 
     :param target: the descriptor of the destination's root, where there is one.
+    :param notes: the files that a run writes beside the destination.
+    :param links_may_be_lost: whether a file that cannot be linked is copied.
     :raises ContimgError: naming up to five places where it cannot.
     """
-    if not plan.actions:
-        return
-    places = [dest, os.path.dirname(os.path.abspath(manifest))]
-    places += [backup_dir] if backup_dir and any(action.backup for action in plan.actions) else []
+    places = [dest] if plan.actions else []
+    for action in (action for action in plan.actions if action.backup):
+        places.append(backup_place(action.path, backup_dir))
     found = [f"{place} {what}" for place in dict.fromkeys(places) for what in [directory_obstacle(place)] if what]
+    found += _blocked_files(notes, made=dest)
     if target is not None and not found:
-        found = [f"{display(path or b'.')} {what}" for path, what in islice(_blocked(target, plan), _NAMED)]
+        blocked = _blocked(target, plan, links_may_be_lost=links_may_be_lost)
+        found = [f"{display(path or b'.')} {what}" for path, what in islice(dict.fromkeys(blocked), _NAMED)]
     if found:
         hint = f"{_UNTOUCHED} Make it writable, or choose another destination."
         raise ContimgError(f"cannot be written: {'; '.join(found)}", path=dest, hint=hint)
 
 
-def _blocked(target: int, plan: Plan) -> Iterator[tuple[bytes, str]]:
+def _blocked_files(paths: Sequence[str], *, made: str) -> list[str]:
+    """Return which files cannot be written, and why, the directories in which none can be once.
+
+    :param made: a directory that is made before, with all above it.
+    """
+    found = []
+    for path in paths:
+        directory = os.path.dirname(os.path.abspath(path))
+        what = directory_obstacle(directory)
+        if not what and not is_there(directory) and not is_within(os.path.abspath(made), directory):
+            what = "does not exist"
+        if what:
+            found.append(f"{display(directory)} {what}")
+            continue
+        what = replacing_obstacle(path, follow=False)
+        found += [f"{display(path)} {what}"] if what else []
+    return list(dict.fromkeys(found))
+
+
+def _blocked(target: int, plan: Plan, *, links_may_be_lost: bool) -> Iterator[tuple[bytes, str]]:
     """Yield what cannot be changed at the destination, and the directories there in which nothing can be made."""
     by_folder: dict[bytes, list[Action]] = {}
     for action in plan.actions:
         by_folder.setdefault(parent_of(action.path), []).append(action)
+        if action.first and not links_may_be_lost:  # a file that is flagged gets no further name
+            by_folder.setdefault(parent_of(action.first), []).append(Action("metadata", action.first, ""))
     for folder, actions in by_folder.items():
         # What does not exist yet, or is replaced itself, cannot be looked into.
         with contextlib.suppress(OSError), open_below(target, folder, os.O_DIRECTORY) as opened:

@@ -13,8 +13,8 @@ import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, kind_of, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_link, is_there, kind_of, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,18 +29,29 @@ def open_target(dest: str, *, check: bool) -> Iterator[int | None]:
     """Hold the descriptor of the destination's root, ``None`` where there is none.
 
     :param check: whether nothing will be written; otherwise its lock is held, too.
-    :raises ContimgError: when it is no directory, or another copy to it is running.
+    :raises ContimgError: when it is not a directory and cannot become one, or another copy to it is running.
     """
     kind = kind_of(dest)
     if not kind:
+        _require_directory_above(dest)
         yield None
         return
     if kind != stat.S_IFDIR:
-        raise ContimgError("is no directory", path=dest, hint="Nothing was touched.")
+        raise ContimgError("is not a directory", path=dest, hint="Nothing was touched.")
     with open_root(dest) as target:
         if not check:
             _lock(target, dest)
         yield target
+
+
+def _require_directory_above(dest: str) -> None:
+    above = os.path.dirname(os.path.abspath(dest))
+    while not is_there(above):
+        above = os.path.dirname(above)
+    if kind_of(above) != stat.S_IFDIR:
+        what = "is a symbolic link to nothing" if is_link(above) else "is not a directory"
+        hint = "Nothing was touched. Name another destination."
+        raise ContimgError(f"cannot be made: {display(above)} {what}", path=dest, hint=hint)
 
 
 def _lock(target: int, dest: str) -> None:

@@ -78,12 +78,12 @@ def directory_obstacle(path: str) -> str:
     return f"{display(there)} above it {what}" if what and there != path else what
 
 
-def replacing_obstacle(path: str) -> str:
+def replacing_obstacle(path: str, *, follow: bool = True) -> str:
     """Return, as a clause, why a file, which may not exist yet, cannot be replaced; empty where it can.
 
-    Of a link it is the file that it leads to.
+    :param follow: whether a link stands for the file that it leads to; otherwise the link itself is replaced.
     """
-    parent, name = os.path.split(os.path.realpath(path))
+    parent, name = os.path.split(os.path.realpath(path) if follow else os.path.abspath(path))
     there, what = _blocked(parent)
     if what:
         return f"cannot be replaced: {display(there)} {what}"

@@ -17,7 +17,8 @@ description:
   - Refuses, before anything is touched, when both trees have a directory or a file in common (device and inode), and when something is
     mounted below one of them that is not excluded.
   - Refuses, before anything is touched, what it could not write - a destination that is mounted read-only, that this user may not write, that
-    has not enough space or inodes, and immutable or append-only files and directories where something is to be made or replaced.
+    has not enough space or inodes, and immutable or append-only files and directories where something is to be made, replaced or linked.
+    Check mode refuses the same in the same words.
   - A database and its log or journal are one thing. A stale log at the destination is removed before its database is replaced.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
@@ -33,7 +34,9 @@ options:
     type: path
     required: true
   exclude:
-    description: Globs of what is not copied. Without a slash they match a name at any depth, with one the path below O(src).
+    description:
+      - Globs of what is not copied. Without a slash they match a name at any depth, with one the path below O(src).
+      - Brackets take ranges and the classes of POSIX (V([[:digit:]])), those of the C locale. A bracket that cannot match, or is not closed, is refused.
     type: list
     elements: str
     default: []
