@@ -132,15 +132,23 @@ def _finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def _fill(tar: tarfile.TarFile, root: int, top: bytes, files: Sequence[OldFile], folders: Sequence[bytes]) -> None:
-    for folder in sorted(folders):
-        with open_below(root, folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-            tar.addfile(_member(top, folder, descriptor))
-    for file in sorted(files, key=lambda one: one.path):
-        with open_below(root, file.path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as content:
-            reader = _Hashing(content)
-            tar.addfile(_member(top, file.path, descriptor), cast("IO[bytes]", reader))
-        if reader.digest.hexdigest() != file.sha256:
-            raise ContimgError("has changed while it was archived", path=file.path, hint=_KEPT)
+    """Write the members in the order of a walk: tar sets the time of a directory when the next member is not in it."""
+    members = {**dict.fromkeys(folders), **{file.path: file for file in files}}
+    for path in sorted(members, key=lambda path: path.split(b"/") if path else []):
+        file = members[path]
+        if file is not None:
+            _add_file(tar, root, top, file)
+            continue
+        with open_below(root, path, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+            tar.addfile(_member(top, path, descriptor))
+
+
+def _add_file(tar: tarfile.TarFile, root: int, top: bytes, file: OldFile) -> None:
+    with open_below(root, file.path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as content:
+        reader = _Hashing(content)
+        tar.addfile(_member(top, file.path, descriptor), cast("IO[bytes]", reader))
+    if reader.digest.hexdigest() != file.sha256:
+        raise ContimgError("has changed while it was archived", path=file.path, hint=_KEPT)
 
 
 class _Hashing:
@@ -162,10 +170,15 @@ def _member(top: bytes, path: bytes, descriptor: int) -> tarfile.TarInfo:
     member.type = tarfile.DIRTYPE if stat.S_ISDIR(status.st_mode) else tarfile.REGTYPE
     member.size = 0 if member.isdir() else status.st_size
     member.mode, member.uid, member.gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
-    member.mtime = status.st_mtime_ns / 1e9
     values = extended_attributes(descriptor)
     member.pax_headers = {_XATTR + name: values[name].decode("utf-8", "surrogateescape") for name in values}
+    member.pax_headers["mtime"] = _seconds(status.st_mtime_ns)  # exact; the member's own is a float
     return member
+
+
+def _seconds(time_ns: int) -> str:
+    seconds, fraction = divmod(abs(time_ns), 10**9)
+    return f"{'-' if time_ns < 0 else ''}{seconds}.{fraction:09d}"
 
 
 def has_archive(path: str, src: str, digests: Mapping[bytes, str], *, resumed: bool) -> bool:

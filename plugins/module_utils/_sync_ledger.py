@@ -65,7 +65,7 @@ NO_DIGEST = bytes(32)
 #: How many names are noted at a time: a tree may have hundreds of thousands.
 PORTION = 1000
 
-_MAGIC = b"contimg ledger 3\n"
+_MAGIC = b"contimg ledger 4\n"
 _BLOCK = struct.Struct("<III")  # records, bytes, CRC-32
 _RACY_NANOSECONDS = 20_000_000  # two ticks of the coarsest kernel clock
 _DIGEST = 2 * IDENTITY
@@ -111,11 +111,11 @@ class Known(NamedTuple):
 
 
 def _content_facts(identity: bytes) -> bytes:
-    return identity[12:28] + identity[36:44]
+    return identity[12:32] + identity[44:52]
 
 
 def _with_time(identity: bytes, other: bytes) -> bytes:
-    return identity[:20] + other[20:28] + identity[28:]
+    return identity[:20] + other[20:32] + identity[32:]
 
 
 def is_same_content(one: Entry, other: Entry) -> bool:

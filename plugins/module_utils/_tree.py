@@ -58,11 +58,13 @@ __all__ = [
 
 #: How many leading bytes of an entry's facts say what the entry is. A link count may change with another name, blocks
 #: with a delayed allocation, and a device number with a reboot; those follow.
-IDENTITY = 44
+IDENTITY = 52
 
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _VANISHED = (errno.ENOENT, errno.EINVAL)  # EINVAL: a link that became a file before it was read
-_FACTS = struct.Struct("<IIIQqqQIQQQ")
+# Nanoseconds since 1970 in 96 bits: 64 bits end in 2262, and file systems keep any number of seconds that has 64 bits.
+_FACTS = struct.Struct("<IIIQ12s12sQIQQQ")
+_TIME = 12  # bytes
 _NAMES = ("mode", "uid", "gid", "size", "mtime_ns", "ctime_ns", "ino", "nlink", "dev", "blocks", "rdev")
 _fields = operator.attrgetter(*(f"st_{name}" for name in _NAMES))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -100,7 +102,9 @@ class Entry(NamedTuple):
     @property
     def status(self) -> Status:
         """What ``lstat`` said."""
-        return Status._make(_FACTS.unpack(self.facts))
+        mode, uid, gid, size, mtime, ctime, *rest = _FACTS.unpack(self.facts)
+        times = (int.from_bytes(packed, "little", signed=True) for packed in (mtime, ctime))
+        return Status(mode, uid, gid, size, *times, *rest)
 
     @property
     def size(self) -> int:
@@ -140,7 +144,7 @@ class Entry(NamedTuple):
     @property
     def file_key(self) -> bytes:
         """The same for all names of one file, for comparisons; likewise."""
-        return self.facts[36:IDENTITY] + self.facts[IDENTITY + 4 : IDENTITY + 12]
+        return self.facts[44:IDENTITY] + self.facts[IDENTITY + 4 : IDENTITY + 12]
 
     def same_state(self, other: Entry) -> bool:
         """Tell whether size, mtime, ctime and inode number are the same."""
@@ -155,7 +159,9 @@ class Entry(NamedTuple):
 
 def entry_of(path: bytes, status: os.stat_result, target: bytes = b"") -> Entry:
     """Return the entry for a status that the system gave."""
-    return Entry(path, _FACTS.pack(*_fields(status)), target)
+    mode, uid, gid, size, mtime, ctime, *rest = _fields(status)
+    times = (mtime.to_bytes(_TIME, "little", signed=True), ctime.to_bytes(_TIME, "little", signed=True))
+    return Entry(path, _FACTS.pack(mode, uid, gid, size, *times, *rest), target)
 
 
 def parent_of(path: bytes) -> bytes:
