@@ -20,6 +20,7 @@ JUDGES = [
     "rsync=rsync",
     "sqlite3=sqlite3",
     "sqldiff=sqlite3-tools",
+    "mkfs.btrfs=btrfs-progs",
     "setfacl=acl",
     "setfattr=attr",
     "strace=strace",

@@ -26,6 +26,7 @@ __all__ = [
     "copy_metadata",
     "extended_attributes",
     "group_id",
+    "is_far",
     "open_handle",
     "user_id",
 ]
@@ -42,6 +43,7 @@ _UNSUPPORTED = (
     errno.ERANGE,
     errno.E2BIG,
 )
+_FAR_FROM, _FAR_UNTIL = 315_619_200 * 10**9, 2**31 * 10**9  # 1980-01-02, as FAT has local times, and 2038
 _LABEL = "security.selinux"  # the system's own, where the source has none
 
 
@@ -56,6 +58,11 @@ class Wishes(NamedTuple):
     owner: int = -1
     group: int = -1
     losses: frozenset[str] = frozenset()
+
+
+def is_far(time_ns: int) -> bool:
+    """Return whether a time is one that not every file system holds. One that does not holds the nearest that it can."""
+    return not _FAR_FROM <= time_ns < _FAR_UNTIL
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation im
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file, clear_backups
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import require_capable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import Ground, require_capable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import (
     require_finished,
     require_owner,
@@ -72,7 +72,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import 
     pack,
     unpack,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_target import made_target, open_target
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_target import (
+    made_target,
+    nearest_directory,
+    open_target,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import new_run
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
@@ -144,8 +148,8 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
         if report["changed"]:
             pass_.require_writable(target)
         require_space(options.dest, pass_.plan, pass_.trees, backup_dir=options.backup_dir, reserve=options.reserve)
-        if report["changed"] and not check:
-            pass_.run(progress)
+        if report["changed"]:
+            pass_.preview_losses() if check else pass_.run(progress)
         progress.tell("done")
         seconds = time.monotonic() - started
         report["stats"]["verified"] = pass_.verified
@@ -264,6 +268,15 @@ class _Pass:
             links_may_be_lost="hardlink" in options.decisions.wishes.losses,
         )
 
+    def preview_losses(self) -> None:
+        """Check that the destination, which may not exist yet, can hold what the source has. Raises ContimgError."""
+        with open_root(nearest_directory(self.options.dest)) as folder:
+            self._require_capable(Ground(self.source, folder, self.options.decisions.wishes))
+
+    def _require_capable(self, ground: Ground) -> None:
+        if self.plan.actions:
+            require_capable(ground, self.trees.source, self.options.dest)
+
     def run(self, progress: Progress) -> None:
         """Apply, verify, remember."""
         options = self.options
@@ -273,8 +286,7 @@ class _Pass:
                 self.target = stack.enter_context(made_target(options.dest))
             context = self._context(stack.enter_context(DataCopier(progress.add)), progress)
             self.trees.ledger.begin(context.run)
-            if self.plan.actions:
-                require_capable(context, self.trees.source, options.dest)
+            self._require_capable(Ground(self.source, context.target, context.wishes, context.temporary_name))
             self._back_up(context)
             proved = self._prove_unchanged()
             self._intend_linked()

@@ -1,30 +1,37 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a file system can hold what a tree needs: tried there, since the name of a file system says little."""
+"""Whether a file system can hold what a tree needs: tried there, since the name of a file system says little.
+
+Owners, modes, times and attributes are tried on a file without a name (``O_TMPFILE``), in check mode too: it is seen nowhere, moves
+no time of a directory, and is gone when it is closed. Links and special files have names, and are tried by a run alone; so is
+everything on a file system that has no such files (FAT, network file systems).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes, open_handle
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes, is_far, open_handle
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name, folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
+    from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
-__all__ = ["LOSSES", "require_capable"]
+__all__ = ["LOSSES", "Ground", "require_capable"]
 
-LOSSES = ("acl", "hardlink", "mode", "nanoseconds", "owner", "special", "symlink", "xattr")
+LOSSES = ("acl", "hardlink", "mode", "nanoseconds", "owner", "special", "symlink", "time", "xattr")
 
 _UNSUPPORTED = (
     errno.EPERM,
@@ -35,47 +42,125 @@ _UNSUPPORTED = (
     errno.EMLINK,
     errno.EXDEV,
 )
+_NAMELESS = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+_HAS_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 _SECOND = 10**9
+_MOMENT = _SECOND * _SECOND  # in 2001, which any file system holds
+_COARSEST = 2 * _SECOND  # the coarsest time that a file system keeps
 _SPECIAL = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 _ACL = "system.posix_acl_access"
 # Version 2, then tag, permissions and id of: the owner, user 1, the group, the mask, others (see acl(5)).
 _AN_ACL = struct.pack("<I" + 5 * "HHI", 2, 1, 6, 0, 2, 4, 1, 4, 4, 0, 16, 4, 0, 32, 0, 0)
+#: What the names of attributes begin with, one to try with its value, what its loss is called, and whether only root has such.
+_ATTRIBUTES = (
+    ("user.", "user.contimg", b"1", "xattr", False),
+    ("trusted.", "trusted.contimg", b"1", "xattr", True),
+    ("security.", "security.contimg", b"1", "xattr", True),
+    ("btrfs.", "btrfs.compression", b"zlib", "xattr", False),
+    ("system.", _ACL, _AN_ACL, "acl", False),
+)
 
 
-def require_capable(context: Context, entries: Mapping[bytes, Entry], dest: str) -> None:
-    """Check that the destination can hold what a tree needs, by trying it there under names that are removed again.
+@dataclass(frozen=True)
+class Ground:
+    """Where it is tried.
+
+    :ivar source: descriptor of the source's root.
+    :ivar folder: descriptor of the destination's root, or of the directory in which that will be made.
+    :ivar wishes: owner and group for everything, and what may be lost.
+    :ivar new_name: gives a name for a file that a run makes; ``None`` in check mode, where nothing gets a name.
+    """
+
+    source: int
+    folder: int
+    wishes: Wishes
+    new_name: Callable[[], bytes] | None = None
+
+
+class _Need(NamedTuple):
+    """What an entry of the source needs; ``what`` says, as a noun, what it would lose, empty where that is the entry itself."""
+
+    loss: str
+    path: bytes
+    what: str
+    trial: Callable[[], None]
+
+
+def require_capable(ground: Ground, entries: Mapping[bytes, Entry], dest: str) -> None:
+    """Check that the destination can hold what a tree needs, by trying it there. Names that it needs for that are removed again.
 
     :param entries: what needs to be held, by path in the source.
-    :raises ContimgError: naming what would be lost and is not allowed to be.
+    :raises ContimgError: naming what would be lost and is not allowed to be, and of each one entry that has it.
     """
-    trials = _Trials(context, entries)
+    trials = _Trials(ground)
     with failing("try the file system", dest, "Nothing was copied."):
-        before = os.fstat(context.target)
-        failed = [name for name, trial in trials.wanted().items() if not trials.holds(trial)]
-        with contextlib.suppress(PermissionError):  # another user's folder keeps the new time
-            os.utime(context.target, ns=(before.st_atime_ns, before.st_mtime_ns))
-    lost = [
-        name
-        for name in failed
-        if name not in context.wishes.losses
-        and (name not in _ATTRIBUTES or _has_attributes(context.source, entries, _ATTRIBUTES[name]))
-    ]
+        before = os.fstat(ground.folder)
+        lost = _lost(trials, entries)
+        lost.update(_lost_attributes(trials, entries))
+        if trials.moved_times:
+            with contextlib.suppress(PermissionError):  # another user's folder keeps the new time
+                os.utime(ground.folder, ns=(before.st_atime_ns, before.st_mtime_ns))
     if lost:
-        hint = "Nothing was copied. Name what may be lost in allow_loss, or choose another destination."
-        raise ContimgError(f"cannot hold what the source has: {', '.join(lost)}", path=dest, hint=hint, lost=lost)
+        hint = (
+            f"Nothing was copied. Accept the loss with allow_loss: [{', '.join(lost)}], or choose another destination."
+        )
+        named = ", ".join(f"{loss} ({what})" for loss, what in lost.items())
+        raise ContimgError(f"cannot hold what the source has: {named}", path=dest, hint=hint, lost=list(lost))
+
+
+def _lost(trials: _Trials, entries: Mapping[bytes, Entry]) -> dict[str, str]:
+    lost: dict[str, str] = {}
+    for need in trials.needs(entries):
+        if need.loss not in (*lost, *trials.ground.wishes.losses) and not trials.holds(need.trial):
+            lost[need.loss] = _named(need.path, need.what)
+    return lost
+
+
+def _lost_attributes(trials: _Trials, entries: Mapping[bytes, Entry]) -> dict[str, str]:
+    """Return which attributes cannot be held. The tree is asked for them only where that is so."""
+    lost: dict[str, str] = {}
+    source, losses = trials.ground.source, trials.ground.wishes.losses
+    for prefix, name, value, loss, of_root in _ATTRIBUTES:
+        if loss in losses or loss in lost or (of_root and os.geteuid() != 0) or not _knows(source, name):
+            continue
+        if not trials.holds(functools.partial(trials.attribute, name, value)):
+            found = _with_attribute(source, entries, prefix)
+            if found is not None:
+                lost[loss] = _named(*found)
+    return lost
+
+
+def _named(path: bytes, what: str) -> str:
+    return f"{display(path or b'.')}{': ' if what else ''}{display(what)}"
+
+
+def _knows(source: int, name: str) -> bool:
+    """Return whether the file system of the source has such attributes at all: where it has none, none can be lost."""
+    try:
+        os.getxattr(source, name)
+    except OSError as error:
+        return error.errno != errno.ENOTSUP
+    return True
+
+
+class _NotTriedError(Exception):
+    """It cannot be tried without a name, and this is check mode."""
 
 
 class _Trials:
-    """Tries what some entry needs, in the destination's root. What a killed trial has left is removed by the next run."""
+    """Tries what some entry needs. What a killed trial has left is removed by the next run."""
 
-    def __init__(self, context: Context, entries: Mapping[bytes, Entry]) -> None:
-        self.context, self.folder, self.entries = context, context.target, entries.values()
+    def __init__(self, ground: Ground) -> None:
+        self.ground, self.folder = ground, ground.folder
         self.made: list[bytes] = []
+        self.moved_times = False
 
     def holds(self, trial: Callable[[], None]) -> bool:
         """Tell whether a trial succeeds. Raises OSError when it fails for another reason than what it tries."""
         try:
             trial()
+        except _NotTriedError:
+            return True
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
@@ -88,72 +173,91 @@ class _Trials:
         return True
 
     def _name(self) -> bytes:
-        self.made.append(self.context.temporary_name())
+        if self.ground.new_name is None:
+            raise _NotTriedError
+        self.moved_times = True
+        self.made.append(self.ground.new_name())
         return self.made[-1]
 
     @contextlib.contextmanager
     def _file(self) -> Iterator[int]:
-        with open(create_name(self.folder, self._name()), "wb") as file:
-            yield file.fileno()
+        try:
+            descriptor = os.open(b".", _NAMELESS, 0o600, dir_fd=self.folder)
+        except OSError as error:
+            if error.errno not in _HAS_NO_NAMELESS:
+                raise
+            descriptor = create_name(self.folder, self._name())
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
-    def wanted(self) -> dict[str, Callable[[], None]]:
-        """Return the trials by the loss that their failure means."""
-        entries = self.entries
-        return {
-            name: trial
-            for name, trial, needed in (
-                ("symlink", self._symlink, any(entry.target for entry in entries)),
-                ("hardlink", self._hard_link, any(entry.is_file and entry.links > 1 for entry in entries)),
-                ("special", self._special, any(entry.kind in _SPECIAL for entry in entries)),
-                ("owner", self._owner, os.geteuid() == 0),
-                ("mode", self._mode, True),
-                ("nanoseconds", self._time, any(entry.status.mtime_ns % _SECOND for entry in entries)),
-                ("xattr", self._attribute, True),
-                ("acl", self._acl, True),
-            )
-            if needed
-        }
+    def needs(self, entries: Mapping[bytes, Entry]) -> Iterator[_Need]:
+        """Yield what the tree needs, of each thing one entry that needs it."""
+        for loss, trial, has in (
+            ("symlink", self._symlink, lambda entry: entry.target),
+            ("hardlink", self._hard_link, lambda entry: entry.is_file and entry.links > 1),
+            ("special", self._special, lambda entry: entry.kind in _SPECIAL),
+        ):
+            first = next((entry.path for entry in entries.values() if has(entry)), None)
+            if first is not None:
+                yield _Need(loss, first, "", trial)
+        if os.geteuid() == 0:
+            for owner, path in {entry.owner: entry.path for entry in entries.values()}.items():
+                yield _Need("owner", path, f"owner {owner[0]}:{owner[1]}", functools.partial(self._owner, owner))
+        modes = {stat.S_IMODE(entry.status.mode): entry.path for entry in entries.values() if not entry.target}
+        for mode, path in modes.items():
+            yield _Need("mode", path, f"mode {mode:04o}", functools.partial(self._mode, mode))
+        yield from self._times(entries.values())
+
+    def _times(self, entries: Iterable[Entry]) -> Iterator[_Need]:
+        """Yield the earliest and the latest time that not every file system holds, and the finest fraction of a second."""
+        times = {entry.status.mtime_ns: entry.path for entry in entries}
+        far = [time_ns for time_ns in times if is_far(time_ns)]
+        for time_ns in {min(far), max(far)} if far else ():
+            what = f"its time, {time_ns // _SECOND} seconds since 1970"
+            yield _Need("time", times[time_ns], what, functools.partial(self._time, time_ns - time_ns % _COARSEST))
+        for unit, finest, what in (
+            (_SECOND, 1, "the fraction of a second of its time"),
+            (_COARSEST, _SECOND, "its time, an odd second"),
+        ):
+            fine = next((time_ns for time_ns in times if time_ns % unit), None)
+            if fine is not None:
+                yield _Need("nanoseconds", times[fine], what, functools.partial(self._time, _MOMENT + finest))
+                return
 
     def _symlink(self) -> None:
         os.symlink(b"nowhere", self._name(), dir_fd=self.folder)
 
     def _hard_link(self) -> None:
-        with self._file():
-            os.link(self.made[0], self._name(), src_dir_fd=self.folder, dst_dir_fd=self.folder, follow_symlinks=False)
+        first = self._name()
+        os.close(create_name(self.folder, first))
+        os.link(first, self._name(), src_dir_fd=self.folder, dst_dir_fd=self.folder, follow_symlinks=False)
 
     def _special(self) -> None:
         os.mknod(self._name(), stat.S_IFIFO | 0o600, dir_fd=self.folder)
 
-    def _owner(self) -> None:
-        user, group, _losses = self.context.wishes
+    def _owner(self, owner: tuple[int, int]) -> None:
+        user, group, _losses = self.ground.wishes
+        uid, gid = (owner[0] if user < 0 else user, owner[1] if group < 0 else group)
         with self._file() as file:
-            for uid, gid in {entry.owner for entry in self.entries}:
-                owner = (uid if user < 0 else user, gid if group < 0 else group)
-                os.chown(file, *owner)
-                _expect((os.fstat(file).st_uid, os.fstat(file).st_gid) == owner)
+            os.chown(file, uid, gid)
+            _expect((os.fstat(file).st_uid, os.fstat(file).st_gid) == (uid, gid))
 
-    def _mode(self) -> None:
+    def _mode(self, mode: int) -> None:
         with self._file() as file:
-            for mode in (0o4751, 0o640):
-                os.chmod(file, mode)
-                _expect(stat.S_IMODE(os.fstat(file).st_mode) == mode)
+            os.chmod(file, mode)
+            _expect(stat.S_IMODE(os.fstat(file).st_mode) == mode)
 
-    def _time(self) -> None:
+    def _time(self, time_ns: int) -> None:
         with self._file() as file:
-            os.utime(file, ns=(_SECOND + 1, _SECOND + 1))
-            _expect(os.fstat(file).st_mtime_ns == _SECOND + 1)
+            os.utime(file, ns=(_MOMENT, time_ns))
+            _expect(os.fstat(file).st_mtime_ns == time_ns)
 
-    def _attribute(self) -> None:
+    def attribute(self, name: str, value: bytes) -> None:
+        """Try an extended attribute."""
         with self._file() as file:
-            os.setxattr(file, "user.contimg", b"1")
-
-    def _acl(self) -> None:
-        with self._file() as file:
-            os.setxattr(file, _ACL, _AN_ACL)
-
-
-#: What an attribute's name starts with whose loss is called so.
-_ATTRIBUTES = {"xattr": ("user.", "trusted.", "security."), "acl": ("system.",)}
+            os.setxattr(file, name, value)
 
 
 def _expect(held: bool) -> None:  # noqa: FBT001
@@ -161,11 +265,12 @@ def _expect(held: bool) -> None:  # noqa: FBT001
         raise OSError(errno.ENOTSUP, "It was silently not kept")
 
 
-def _has_attributes(source: int, entries: Mapping[bytes, Entry], prefixes: tuple[str, ...]) -> bool:
-    """Tell whether any entry has such an attribute. Every one is opened: this is asked only of what cannot hold them."""
+def _with_attribute(source: int, entries: Mapping[bytes, Entry], prefix: str) -> tuple[bytes, str] | None:
+    """Return the first entry with such an attribute, and its name. Every one is opened: only where they cannot be held."""
     for path, entry in entries.items():
         with failing("read the attributes", path), folder_of(source, path) as (folder, name):
             with open_handle(folder, name, entry.kind) as handle:
-                if any(attribute.startswith(prefixes) for attribute in extended_attributes(handle)):
-                    return True
-    return False
+                for attribute in extended_attributes(handle):
+                    if attribute.startswith(prefix):
+                        return path, attribute
+    return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import is_shared_memory, moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_far
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import parent_of
@@ -271,7 +272,7 @@ class _Planner:
         return (
             ("owner" in self.losses or (owner, group) == (found.uid, found.gid))
             and ("mode" in self.losses or stat.S_IMODE(wanted.mode) == stat.S_IMODE(found.mode))
-            and abs(wanted.mtime_ns - found.mtime_ns) < coarse
+            and (abs(wanted.mtime_ns - found.mtime_ns) < coarse or ("time" in self.losses and is_far(wanted.mtime_ns)))
         )
 
 

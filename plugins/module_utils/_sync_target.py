@@ -19,7 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_lin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["made_target", "open_target"]
+__all__ = ["made_target", "nearest_directory", "open_target"]
 
 _PATIENCE = 2.0  # seconds; so long the processes of a run that was killed may hold the lock
 
@@ -44,10 +44,16 @@ def open_target(dest: str, *, check: bool) -> Iterator[int | None]:
         yield target
 
 
-def _require_directory_above(dest: str) -> None:
-    above = os.path.dirname(os.path.abspath(dest))
+def nearest_directory(dest: str) -> str:
+    """Return a destination, or where there is none what stands nearest above it. Raises ContimgError."""
+    above = os.path.abspath(dest)
     while not is_there(above):
         above = os.path.dirname(above)
+    return above
+
+
+def _require_directory_above(dest: str) -> None:
+    above = nearest_directory(dest)
     if kind_of(above) != stat.S_IFDIR:
         what = "is a symbolic link to nothing" if is_link(above) else "is not a directory"
         hint = "Nothing was touched. Name another destination."

@@ -75,10 +75,12 @@ options:
     description: Where a verified copy of what is replaced is kept.
     type: path
   allow_loss:
-    description: What the destination may fail to hold.
+    description:
+      - What the destination may fail to hold. The message of a refusal names it, with an entry of the source that has it.
+      - V(nanoseconds) are fractions of a second and odd seconds, V(time) times before 1980 and after 2037, which some file systems clamp.
     type: list
     elements: str
-    choices: [acl, hardlink, mode, nanoseconds, owner, special, symlink, xattr]
+    choices: [acl, hardlink, mode, nanoseconds, owner, special, symlink, time, xattr]
     default: []
   workers:
     description: How many processes prepare files at the same time. They wait for the disk most of the time, so more than processors help.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "on_own_host",
+    "run_on_btrfs",
     "run_on_old_ext4",
     "run_on_ramfs",
     "run_read_only",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 _IMAGE_BYTES = 16 << 20
+_BTRFS_BYTES = 128 << 20  # sparse
 _NEW = 'mount -t "$1" -o "$2" "$3" "$4" && shift 4 && exec "$@"'
 _MOUNT = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
 
@@ -81,12 +83,23 @@ def run_within(mounts: Sequence[Mounted], program: str, *arguments: object) -> s
 
 def run_on_old_ext4(folder: pathlib.Path, program: str, *arguments: object) -> str:
     """Return what a Python program prints that sees a new ext4 on a folder, which knows whole seconds only; needs root."""
+    image = _new_image(folder, _IMAGE_BYTES, ["mkfs.ext4", "-q", "-I", "128"])
+    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "ext4", "loop", image, str(folder)], program, *arguments)
+
+
+def run_on_btrfs(folder: pathlib.Path, program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees a new btrfs on a folder, which has attributes of its own; needs root."""
+    image = _new_image(folder, _BTRFS_BYTES, ["mkfs.btrfs", "-q"])
+    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "btrfs", "loop", image, str(folder)], program, *arguments)
+
+
+def _new_image(folder: pathlib.Path, size: int, command: list[str]) -> str:
     image = folder.with_name(folder.name + ".img")
     with image.open("xb") as file:
-        file.truncate(_IMAGE_BYTES)
+        file.truncate(size)
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
-    subprocess.run(["mkfs.ext4", "-q", "-I", "128", str(image)], check=True, env={**os.environ, "PATH": path})
-    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "ext4", "loop", str(image), str(folder)], program, *arguments)
+    subprocess.run([*command, str(image)], check=True, env={**os.environ, "PATH": path})
+    return str(image)
 
 
 def run_on_ramfs(folder: pathlib.Path, program: str, *arguments: object) -> str:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_on_old_ext4, run_on_ramfs
+from ansible_collections.dsa110.contimg.tests.support.mounts import run_on_btrfs, run_on_old_ext4, run_on_ramfs
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUN = """
-import json, os, sys
+import json, os, sys, time
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
 values = json.loads(sys.argv[1])
@@ -30,7 +32,16 @@ def copied(**more):
         return {"changed": changed, "there": sorted(os.listdir(values["dest"]))}
     except ContimgError as error:
         return {**error.result(), "there": os.listdir(values["dest"])}
-print(json.dumps([copied(), copied(allow_loss=sys.argv[2].split())]))
+def preview(**more):
+    try:
+        return synchronize(options_from({**values, **more}), check=True)["changed"]
+    except ContimgError as error:
+        return error.result()["msg"]
+    finally:
+        assert not os.path.exists(values["dest"]) and not os.path.exists(values["dest"] + ".sha256.ledger")
+allowed = sys.argv[2].split()
+previews = [preview(), preview(allow_loss=allowed)]
+print(json.dumps([*previews, copied(), copied(allow_loss=allowed)]))
 """
 
 
@@ -45,10 +56,14 @@ def _base(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def copied(base: Path, run: Callable[..., str], allowed: str) -> tuple[dict[str, object], dict[str, object]]:
+def copied(
+    base: Path, run: Callable[..., str], allowed: str, **changed: str
+) -> tuple[dict[str, object], dict[str, object]]:
     """Copy to a file system: first with no loss allowed, then with some."""
-    values = sync_values(base, dest=str(base / "old" / "dest"))
-    strict, tolerant = json.loads(run(base / "old", RUN, json.dumps(values), allowed))
+    values = sync_values(base, dest=str(base / "old" / "dest"), **changed)
+    shown, accepted, strict, tolerant = json.loads(run(base / "old", RUN, json.dumps(values), allowed))
+    assert shown == strict.get("msg", True)
+    assert accepted == tolerant.get("msg", True)
     return strict, tolerant
 
 
@@ -62,8 +77,8 @@ def test_fractions_of_seconds_are_refused_or_given_up(base: Path) -> None:
     os.utime(base / "src" / "file", ns=(0, 1_500_000_000))
     strict, tolerant = copied(base, run_on_old_ext4, "nanoseconds")
     assert strict["msg"] == (
-        f"{base}/old/dest: cannot hold what the source has: nanoseconds. Nothing was copied. "
-        "Name what may be lost in allow_loss, or choose another destination."
+        f"{base}/old/dest: cannot hold what the source has: nanoseconds (file: the fraction of a second of its time). "
+        "Nothing was copied. Accept the loss with allow_loss: [nanoseconds], or choose another destination."
     )
     assert strict["lost"] == ["nanoseconds"]
     assert strict["there"] == []
@@ -75,4 +90,51 @@ def test_attributes_and_acls_are_refused_or_given_up(base: Path) -> None:
     subprocess.run(["setfacl", "-m", "u:1:r", str(base / "src")], check=True)
     strict, tolerant = copied(base, run_on_ramfs, "xattr acl")
     assert strict["lost"] == ["xattr", "acl"]
+    assert "has: xattr (file: user.note), acl (.: system.posix_acl_access). Nothing" in str(strict["msg"])
+    assert "allow_loss: [xattr, acl], or" in str(strict["msg"])
     assert tolerant == {"changed": [True, False], "there": ["file"]}
+
+
+@pytest.mark.parametrize("seconds", [-11_676_096_000, 2**31, 13_569_465_600])
+def test_a_time_that_would_be_clamped_is_refused_or_given_up(base: Path, seconds: int) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as src:  # which keeps it
+        shutil.copytree(base / "src", src, dirs_exist_ok=True)
+        os.utime(os.path.join(src, "file"), (0, seconds))
+        os.utime(src, (0, 0))
+        strict, tolerant = copied(base, run_on_old_ext4, "time", src=src)
+    assert f"has: time (file: its time, {seconds} seconds since 1970). Nothing" in str(strict["msg"])
+    assert "allow_loss: [time], or" in str(strict["msg"])
+    assert tolerant == {"changed": [True, False], "there": ["file"]}
+
+
+@pytest.mark.parametrize("run", [run_on_old_ext4, run_on_ramfs])
+def test_a_file_system_is_tried_for_what_the_tree_has_alone(base: Path, run: Callable[..., str]) -> None:
+    (base / "src" / "file").chmod(0o4755)
+    os.utime(base / "src" / "file", (0, 315_700_001))
+    strict, _again = copied(base, run, "")
+    assert strict == {"changed": [True, False], "there": ["file"]}
+
+
+BTRFS = """
+src = os.path.join(sys.argv[3], "src")
+os.mkdir(src)
+for name in ("plain", "compressed"):
+    open(os.path.join(src, name), "w").close()
+os.setxattr(os.path.join(src, "compressed"), "btrfs.compression", b"zlib")
+time.sleep(0.1)  # what changed just before a pass is compared anew by the next one
+"""
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_an_attribute_of_one_file_system_is_refused_on_another(base: Path, within: bool) -> None:  # noqa: FBT001
+    dest = str(base / "old" / "dest" if within else base / "dest")
+    values = sync_values(base, src=str(base / "old" / "src"), dest=dest)
+    program = RUN.replace("def copied", f"{BTRFS}def copied", 1)
+    said = json.loads(run_on_btrfs(base / "old", program, json.dumps(values), "xattr", base / "old"))
+    shown, accepted, strict, tolerant = said
+    if within:
+        assert (shown, accepted, strict["changed"]) == (True, True, [True, False])
+        return
+    assert "cannot hold what the source has: xattr (compressed: btrfs.compression). Nothing was copied." in shown
+    assert (accepted, strict["msg"]) == (True, shown)
+    assert tolerant == {"changed": [True, False], "there": ["compressed", "plain"]}
