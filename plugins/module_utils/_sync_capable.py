@@ -13,15 +13,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import itertools
 import os
 import stat
 import struct
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes, is_far, open_handle
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name, folder_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._writable import folds_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,6 +47,7 @@ _UNSUPPORTED = (
 )
 _NAMELESS = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
 _HAS_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
+_NAMES_LOOKED_AT = 10
 _SECOND = 10**9
 _MOMENT = _SECOND * _SECOND  # in 2001, which any file system holds
 _COARSEST = 2 * _SECOND  # the coarsest time that a file system keeps
@@ -97,9 +101,14 @@ def require_capable(ground: Ground, entries: Mapping[bytes, Entry], dest: str) -
         before = os.fstat(ground.folder)
         lost = _lost(trials, entries)
         lost.update(_lost_attributes(trials, entries))
+        alike = _alike(entries) if trials.folds_case() else []
         if trials.moved_times:
             with contextlib.suppress(PermissionError):  # another user's folder keeps the new time
                 os.utime(ground.folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if alike:
+        hint = "Nothing was copied. Rename or exclude one of them, or choose another destination."
+        what = "takes names for one that differ in upper and lower case alone, and the source has such: "
+        raise ContimgError(what + " and ".join(map(display, alike)), path=dest, hint=hint)
     if lost:
         hint = (
             f"Nothing was copied. Accept the loss with allow_loss: [{', '.join(lost)}], or choose another destination."
@@ -111,7 +120,7 @@ def require_capable(ground: Ground, entries: Mapping[bytes, Entry], dest: str) -
 def _lost(trials: _Trials, entries: Mapping[bytes, Entry]) -> dict[str, str]:
     lost: dict[str, str] = {}
     for need in trials.needs(entries):
-        if need.loss not in (*lost, *trials.ground.wishes.losses) and not trials.holds(need.trial):
+        if need.loss not in (*lost, *trials.ground.wishes.losses) and trials.misses(need.trial):
             lost[need.loss] = _named(need.path, need.what)
     return lost
 
@@ -123,11 +132,21 @@ def _lost_attributes(trials: _Trials, entries: Mapping[bytes, Entry]) -> dict[st
     for prefix, name, value, loss, of_root in _ATTRIBUTES:
         if loss in losses or loss in lost or (of_root and os.geteuid() != 0) or not _knows(source, name):
             continue
-        if not trials.holds(functools.partial(trials.attribute, name, value)):
+        if trials.misses(functools.partial(trials.attribute, name, value)):
             found = _with_attribute(source, entries, prefix)
             if found is not None:
                 lost[loss] = _named(*found)
     return lost
+
+
+def _alike(entries: Iterable[bytes]) -> list[bytes]:
+    """Return the first two names that a file system which folds case takes for one."""
+    seen: dict[str, bytes] = {}
+    for path in entries:
+        other = seen.setdefault(unicodedata.normalize("NFD", os.fsdecode(path).casefold()), path)
+        if other != path:
+            return sorted([other, path])
+    return []
 
 
 def _named(path: bytes, what: str) -> str:
@@ -155,12 +174,17 @@ class _Trials:
         self.made: list[bytes] = []
         self.moved_times = False
 
+    def misses(self, trial: Callable[[], None]) -> bool:
+        """Tell whether a trial fails; what cannot be tried in check mode does not. Raises OSError as :meth:`holds` does."""
+        try:
+            return not self.holds(trial)
+        except _NotTriedError:
+            return False
+
     def holds(self, trial: Callable[[], None]) -> bool:
         """Tell whether a trial succeeds. Raises OSError when it fails for another reason than what it tries."""
         try:
             trial()
-        except _NotTriedError:
-            return True
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
@@ -225,6 +249,31 @@ class _Trials:
             if fine is not None:
                 yield _Need("nanoseconds", times[fine], what, functools.partial(self._time, _MOMENT + finest))
                 return
+
+    def folds_case(self) -> bool:
+        """Return whether names that differ in case alone are one. In check mode a name that is there already has to show it."""
+        if folds_case(self.folder):
+            return True
+        try:
+            return self.holds(self._other_case)
+        except _NotTriedError:
+            with os.scandir(self.folder) as names:
+                return any(self._is_also(name.name) for name in itertools.islice(names, _NAMES_LOOKED_AT))
+
+    def _other_case(self) -> None:
+        name = self._name()
+        os.close(create_name(self.folder, name))
+        _expect(self._is_also(os.fsdecode(name)))
+
+    def _is_also(self, name: str) -> bool:
+        """Return whether a name in another case is the same file; a hard link might be."""
+        if name.swapcase() == name:
+            return False
+        try:
+            one, other = (os.stat(case, dir_fd=self.folder, follow_symlinks=False) for case in (name, name.swapcase()))
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(one, other) and (stat.S_ISDIR(one.st_mode) or one.st_nlink == 1)
 
     def _symlink(self) -> None:
         os.symlink(b"nowhere", self._name(), dir_fd=self.folder)

@@ -24,10 +24,17 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_the
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["directory_obstacle", "entry_obstacle", "flags_obstacle", "opened_obstacle", "replacing_obstacle"]
+__all__ = [
+    "directory_obstacle",
+    "entry_obstacle",
+    "flags_obstacle",
+    "folds_case",
+    "opened_obstacle",
+    "replacing_obstacle",
+]
 
 _GETFLAGS = 0x80086601  # FS_IOC_GETFLAGS where a long has 8 bytes
-_IMMUTABLE, _APPEND = 0x10, 0x20
+_IMMUTABLE, _APPEND, _CASEFOLD = 0x10, 0x20, 0x40000000
 
 
 def flags_obstacle(flags: int) -> str:
@@ -35,6 +42,11 @@ def flags_obstacle(flags: int) -> str:
     if flags & _IMMUTABLE:
         return "is immutable (chattr +i)"
     return "is append-only (chattr +a)" if flags & _APPEND else ""
+
+
+def folds_case(folder: int) -> bool:
+    """Return whether an open directory is marked as one that takes names for one which differ in case alone (chattr +F)."""
+    return bool(_flags_of(folder) & _CASEFOLD)
 
 
 def _flags_of(descriptor: int) -> int:

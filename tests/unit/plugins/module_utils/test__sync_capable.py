@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_on_btrfs, run_on_old_ext4, run_on_ramfs
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.mounts import (
+    run_on_btrfs,
+    run_on_old_ext4,
+    run_on_ramfs,
+    run_within,
+)
+from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values, synchronized
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,3 +143,32 @@ def test_an_attribute_of_one_file_system_is_refused_on_another(base: Path, withi
     assert "cannot hold what the source has: xattr (compressed: btrfs.compression). Nothing was copied." in shown
     assert (accepted, strict["msg"]) == (True, shown)
     assert tolerant == {"changed": [True, False], "there": ["compressed", "plain"]}
+
+
+PREVIEW = """
+import json, sys
+from ansible_collections.dsa110.contimg.plugins.module_utils import _sync
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+_sync.require_unmounted = lambda *_arguments, **_named: None  # the mount stands for such a file system
+try:
+    print(json.dumps(_sync.synchronize(_sync.options_from(json.loads(sys.argv[1])), check=True)["changed"]))
+except ContimgError as error:
+    print(json.dumps(error.message))
+"""
+
+
+@pytest.mark.parametrize("names", [("A", "a"), ("E\u0301", "\u00e9"), ("STRASSE", "stra\u00dfe")])
+def test_names_that_a_destination_takes_for_one_are_refused(base: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        (base / "src" / name).write_text(name)
+    for name in ("there", "THERE"):
+        (base / "old" / name).mkdir()
+    values = sync_values(base, dest=str(base / "old"))
+    folding = [
+        (base / "old" / "there", base / "old" / "THERE")
+    ]  # one directory, as a file system that folds case shows it
+    said = json.loads(run_within(folding, PREVIEW, json.dumps(values)))
+    what = "takes names for one that differ in upper and lower case alone, and the source has such"
+    hint = "Nothing was copied. Rename or exclude one of them, or choose another destination."
+    assert said == f"{base}/old: {what}: {names[0]} and {names[1]}. {hint}"
+    assert synchronized(values) == "done"  # this one tells them apart
