@@ -295,7 +295,7 @@ def differing(
 ) -> dict[str, int]:
     """Return in how many pairs of rows each column differs, where any does; see :func:`equal`.
 
-    :param pairs: SQL from the word FROM on, of rows ``s`` and ``t`` of the same path.
+    :param pairs: SQL of pairs of rows ``s`` and ``t`` of one path; it begins with ``FROM``.
     """
     terms = _same(columns, theirs)
     counts = ", ".join(f"total(NOT {term})" for term in terms.values())

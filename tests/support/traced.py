@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,13 +76,14 @@ _MANY = (
     + """
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 for line in sys.stdin:
-    name, arguments, modules = json.loads(line)
+    name, arguments, modules, variables = json.loads(line)
     function = loaded(name)
     for module in modules:
         importlib.import_module(module)
     child = os.fork()
     if not child:
         os.setpgid(0, 0)
+        os.environ.update(variables)
         ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1))
         print(os.getpid(), flush=True)
         signal.sigwait({signal.SIGUSR1})
@@ -191,6 +193,20 @@ def _key(prelude: str, *, alone: bool) -> tuple[str, str, bool]:
     return (prelude, os.environ.get("TMPDIR", ""), alone)
 
 
+def _own_temporary(work: Work) -> dict[str, str]:
+    """Return ``TMPDIR`` of a trial, an empty directory of its own: what others leave there would be cleared away by it.
+
+    One that the test has set stays: it looks into it.
+    """
+    if "TMPDIR" in os.environ:
+        return {}
+    folder = f"{work.log}.tmp"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.mkdir(folder)
+    os.chmod(folder, 0o1777)  # the trial may act for another user, who makes his own there
+    return {"TMPDIR": folder}
+
+
 def _number_here(server: int, number: int) -> int:
     """Return the number by which this process knows one that the server knows by another, in a namespace of its own."""
     (interpreter,) = _children(server)
@@ -214,7 +230,7 @@ def traced(work: Work, *options: str, prelude: str = "") -> Iterator[Running]:
     assert server.stdout is not None
     assert server.stderr is not None
     work.log.unlink(missing_ok=True)
-    server.stdin.write(json.dumps([work.function, work.arguments, work.modules]) + "\n")
+    server.stdin.write(json.dumps([work.function, work.arguments, work.modules, _own_temporary(work)]) + "\n")
     process = int(server.stdout.readline())
     process = _number_here(server.pid, process) if work.alone else process
     follow = ["-f"] if work.follow else []

@@ -15,7 +15,7 @@ _NAMED = re.compile(
     r"\b(?:FROM|JOIN|INTO|UPDATE(?: OR ABORT)?(?! SET)|DROP TABLE|DROP INDEX|DROP TABLE IF EXISTS|ALTER TABLE)\s+([^\s,()]+)"
 )
 #: A qualified name, a subquery that a function of ours gives, or the clause DO UPDATE SET.
-_QUALIFIED = re.compile(r"(main|temp|src|dst|kept|there|\{(schema|alias)\})\.|\{source\Z|SET\Z")
+_QUALIFIED = re.compile(r"(main|temp|src|dst|kept|there|\{(schema|alias)\})\.|\{source(_row)?\Z|SET\Z")
 #: Statements that a diff shows and that never run, by file.
 _SHOWN = {("_hdf5_plan.py", "{INDEX}"), ("_hdf5_unsplit_plan.py", "{INDEX}")}
 
