@@ -31,6 +31,7 @@ __all__ = [
     "is_shared_memory",
     "kept_file",
     "kept_list",
+    "leads_below",
     "manifest_line",
     "moved",
     "parse_manifest",
@@ -74,7 +75,7 @@ def read_kept(manifest: str) -> frozenset[bytes]:
     names = set()
     for line in (read_optional(path, "read what was kept", limit=LARGE) or b"").splitlines():
         name = _unescaped(line[2:])
-        if not line.startswith(b"./") or not _is_below(name):
+        if not line.startswith(b"./") or not leads_below(name):
             raise ContimgError(f"holds a line that no list of kept paths has: {display(line[:80])}", path=path)
         names.add(name)
     return frozenset(names)
@@ -95,13 +96,13 @@ def parse_manifest(content: bytes, *, path: str | None = None) -> dict[bytes, st
         escaped = line.startswith(b"\\")
         digest, separator, rest = line[escaped:].partition(b"  ./")
         name = _unescaped(rest) if escaped else rest
-        if not separator or not _DIGEST.fullmatch(digest) or not _is_below(name):
+        if not separator or not _DIGEST.fullmatch(digest) or not leads_below(name):
             raise ContimgError(f"holds a line that no manifest has: {display(line[:80])}", path=path)
         digests[name] = digest.decode()
     return digests
 
 
-def _is_below(name: bytes) -> bool:
+def leads_below(name: bytes) -> bool:
     """Tell whether a path leads nowhere but below the root that it is relative to."""
     return not any(part in (b"", b".", b"..") for part in name.split(b"/")) and b"\0" not in name
 

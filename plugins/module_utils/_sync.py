@@ -19,6 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import (
     hash_file,
     kept_file,
     kept_list,
+    leads_below,
     manifest_line,
     moved,
     read_kept,
@@ -200,6 +201,7 @@ class _Pass:
             what = f"holds what this copy has not put there: {', '.join(named[:10])}"
             hint = (
                 "Nothing was touched. Decide with on_conflict or decisions: keep leaves it, replace backs it up first."
+                " A directory is not replaced: move it away."
             )
             raise ContimgError(what, path=self.options.dest, hint=hint, conflicts=named[:_SHOWN])
 
@@ -230,12 +232,14 @@ class _Pass:
 
     def has_work(self) -> bool:
         """Tell whether a run would change anything."""
-        return bool(self.plan.actions) or bool(self._unproved()) or self._lacks_manifest()
+        lacks_manifest = self._lacks_manifest()  # looks at files that a run reads, whatever else it has to do
+        return lacks_manifest or bool(self.plan.actions) or bool(self._unproved())
 
     def _lacks_manifest(self) -> bool:
         """A pass writes the manifest last: one older than the ledger is of a pass before one that died, or was live."""
         if self.options.live:
             return False
+        rekept = self._rekept()
         with failing("look at the manifest", self.options.manifest):
             try:
                 written = os.stat(self.options.manifest).st_mtime_ns
@@ -244,6 +248,10 @@ class _Pass:
             with contextlib.suppress(FileNotFoundError):
                 if written < os.stat(self.options.ledger).st_mtime_ns:
                     return True
+        return rekept
+
+    def _rekept(self) -> bool:
+        """Tell whether the list of what a decision keeps has to be written."""
         return read_kept(self.options.manifest) != frozenset(self.plan.kept)
 
     def _unproved(self) -> list[bytes]:
@@ -263,10 +271,15 @@ class _Pass:
             options.dest,
             self.plan,
             target,
-            notes=[options.ledger] if options.live else [options.ledger, options.manifest],
+            notes=self._notes(),
             backup_dir=options.backup_dir,
             links_may_be_lost="hardlink" in options.decisions.wishes.losses,
         )
+
+    def _notes(self) -> list[str]:
+        """Return the files that a run writes beside the destination. After a live pass another one writes the manifest."""
+        manifest = self.options.manifest
+        return [self.options.ledger, manifest, *([kept_file(manifest)] if self._rekept() else [])]
 
     def preview_losses(self) -> None:
         """Check that the destination, which may not exist yet, can hold what the source has. Raises ContimgError."""
@@ -403,7 +416,7 @@ class _Pass:
         if not self.options.live:
             kept = {path + suffix for path in self.plan.kept for suffix in (b"", b"-wal")}
             told = ledger.files(without=self.trees.gone | kept)
-            if read_kept(self.options.manifest) != frozenset(self.plan.kept):
+            if self._rekept():
                 replace_file(kept_file(self.options.manifest), kept_list(self.plan.kept), mode=0o644)
             replace_file(self.options.manifest, (manifest_line(*file) for file in told), mode=0o644)
 
@@ -442,12 +455,22 @@ def _report(options: Options, pass_: _Pass) -> dict[str, Any]:
     }
 
 
+def _require_places(rename: Mapping[str, str]) -> None:
+    for path, root in (pair for old, new in rename.items() for pair in ((old, "src"), (new, "dest"))):
+        if not leads_below(os.fsencode(path)):
+            hint = "Nothing was touched. Write it without a slash at its beginning or end, '.' and '..'."
+            raise ContimgError(
+                f"is in rename, and is not a path below {root} in its shortest form", path=path, hint=hint
+            )
+
+
 def options_from(values: dict[str, Any]) -> Options:
     """Return the options for a module's parameters.
 
-    :raises ContimgError: when an owner or group does not exist, or a decision or a glob is none.
+    :raises ContimgError: when an owner or group does not exist, or a decision, a glob or a place of ``rename`` is none.
     """
     require_globs(values["exclude"])
+    _require_places(values["rename"])
     for path, decision in values["decisions"].items():
         if decision not in ("keep", "replace"):
             raise ContimgError(

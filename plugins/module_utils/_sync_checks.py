@@ -154,13 +154,14 @@ def require_writable(
 
     :param target: the descriptor of the destination's root, where there is one.
     :param notes: the files that a run writes beside the destination.
+    :param backup_dir: where what is replaced is kept; a run looks there for what killed runs have left, too.
     :param links_may_be_lost: whether a file that cannot be linked is copied.
     :raises ContimgError: naming up to five places where it cannot.
     """
-    places = [dest] if plan.actions else []
     for action in (action for action in plan.actions if action.backup):
-        places.append(backup_place(action.path, backup_dir))
-    found = [f"{place} {what}" for place in dict.fromkeys(places) for what in [directory_obstacle(place)] if what]
+        backup_place(action.path, backup_dir)
+    places = [*([dest] if plan.actions else []), *([backup_dir] if backup_dir is not None else [])]
+    found = [f"{place} {what}" for place in places for what in [directory_obstacle(place)] if what]
     found += _blocked_files(notes, made=dest)
     if target is not None and not found:
         blocked = _blocked(target, plan, links_may_be_lost=links_may_be_lost)

@@ -30,9 +30,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 
-__all__ = ["SIDECAR_SUFFIXES", "Trees", "compare"]
+__all__ = ["SIDECAR_SUFFIXES", "Trees", "ancestors", "compare"]
 
 SIDECAR_SUFFIXES = tuple(os.fsencode(suffix) for suffix in SIDECARS)
 _SMALLEST_PAGE = 512  # bytes; a database is a multiple of it
@@ -88,6 +90,13 @@ def compare(source: int, target: int | None, trees: Trees, *, exclude: tuple[str
     return _Comparison(source, target, trees, exclude, verified).read()
 
 
+def ancestors(path: bytes) -> Iterator[bytes]:
+    """Yield every folder that a path stands in, but the root."""
+    while b"/" in path:
+        path = parent_of(path)
+        yield path
+
+
 class _Comparison:
     def __init__(
         self,
@@ -100,7 +109,9 @@ class _Comparison:
         self.source, self.target, self.trees, self.ledger = source, target, trees, trees.ledger
         self.exclude, self.rename, self.verified = exclude, trees.links.rename, verified
         self.moving = {path + suffix for path in self.rename for suffix in (b"", *SIDECAR_SUFFIXES)}
-        self.never_settled = self.moving | {parent_of(path) for path in self.rename}
+        places = {place + suffix for place in self.rename.values() for suffix in (b"", *SIDECAR_SUFFIXES)}
+        self.never_settled = self.moving | {parent_of(path) for path in self.rename} | places
+        self.never_settled.update(folder for place in self.rename.values() for folder in ancestors(place))
         trees.gone = self.ledger.paths()
         self.pending: list[tuple[bytes, bool, bool]] = []
 
@@ -150,6 +161,8 @@ class _Comparison:
         elif kind == stat.S_IFREG:
             trees.files += 1
             trees.size += entry.size
+        if kind != stat.S_IFDIR and there is not None and there.is_folder and goes != entry.path:
+            self.pending.append((entry.path, False, True))  # another file may have been renamed into it
         if there is not None and self._is_settled(entry, there, kind):
             trees.settled += kind == stat.S_IFREG
             return

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import is_shared_memory, moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_far
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES, ancestors
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import parent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Decisions, Questions
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
@@ -58,16 +56,25 @@ class _Planner:
                 names = " and ".join(sorted(map(display, (path, targets[goes]))))
                 raise ContimgError(f"two files of the source go here, {names}", path=goes, hint=hint)
             targets[goes] = path
-            if goes != path:
-                self._add_parents(targets, goes, path)
+        for goes, path in [pair for pair in targets.items() if pair[0] != pair[1]]:
+            if self.trees.source[path].is_folder:
+                hint = f"Nothing was touched. Rename the files in it, not {display(path)}."
+                raise ContimgError(
+                    "is in rename, and is a directory: only single files are renamed", path=path, hint=hint
+                )
+            self._add_parents(targets, goes, path)
         return targets
 
     def _add_parents(self, targets: dict[bytes, bytes], goes: bytes, path: bytes) -> None:
         """A file may be renamed into a folder that the source lacks: that one becomes as the file's own folder."""
-        for folder in _ancestors(goes):
-            settled = folder in self.trees.ledger and folder not in self.trees.gone
-            if folder not in self.trees.source and folder not in self.trees.target and not settled:
+        for folder in ancestors(goes):
+            there = self.trees.target.get(folder)
+            if folder not in targets and there is None:
                 targets[folder] = parent_of(path)
+            above = self.trees.source[targets[folder]] if folder in targets else there
+            if above is not None and not above.is_folder:
+                hint = f"Nothing was touched. Rename {display(path)} to another path, or move {display(folder)} away."
+                raise ContimgError(f"cannot be made: {display(folder)} is not a directory", path=goes, hint=hint)
 
     def plan(self) -> Plan:
         """Return the whole plan; a folder's own metadata comes last, deepest first."""
@@ -207,6 +214,8 @@ class _Planner:
             self.verdicts[path] = ("lossless", reason)
             return
         verdict = self.decisions.for_path(path)
+        if verdict == "replace" and self.trees.target[path].is_folder:
+            verdict, reason = "fail", "is a directory"
         if verdict == "keep":
             self.kept.append(path)
         elif verdict == "fail":
@@ -241,9 +250,10 @@ class _Planner:
         if decision == "keep":
             self.kept.append(path)
             return []
-        if decision == "replace" and not self.trees.target[path].is_folder:
+        is_folder = self.trees.target[path].is_folder
+        if decision == "replace" and not is_folder:
             return [action._replace(reason=f"{reason}; backed up", backup=True)]
-        self.conflicts.append((path, reason))
+        self.conflicts.append((path, "is a directory" if is_folder else reason))
         return []
 
     def _stale_sidecars(self) -> list[Action]:
@@ -251,7 +261,11 @@ class _Planner:
         found = []
         for path, database in sorted(self.sidecars.items()):
             stale = path not in self.targets or database in self.rewritten
-            if stale and path in self.trees.target and database not in self.kept:
+            if not stale or path not in self.trees.target or database in self.kept:
+                continue
+            if self.trees.target[path].is_folder:
+                self.conflicts.append((path, "is a directory"))
+            else:
                 found.append(Action("remove", path, "does not belong to the copied database", database=database))
         return found
 
@@ -260,7 +274,7 @@ class _Planner:
         foreign = {path for path in self.trees.foreign if path not in self.trees.ledger}
         spared = {path + suffix for path in foreign for suffix in (b"", *SIDECAR_SUFFIXES)} | self.trees.holding
         renamed = {path for path, source in self.targets.items() if path != source}
-        spared |= {folder for path in spared | renamed for folder in _ancestors(path)} | set(self.sidecars)
+        spared |= {folder for path in spared | renamed for folder in ancestors(path)} | set(self.sidecars)
         extras = self.trees.target.keys() - self.trees.source.keys() - self.targets.keys() - spared
         return [Action("remove", path, "not in the source") for path in sorted(extras, key=_removal, reverse=True)]
 
@@ -280,10 +294,3 @@ def _removal(path: bytes) -> tuple[bytes, bool, bytes]:
     """Sort a database above its logs: without them it would be an older one, and a log without it holds nothing."""
     stem = next((path[: -len(suffix)] for suffix in SIDECAR_SUFFIXES if path.endswith(suffix)), path)
     return stem, stem == path, path
-
-
-def _ancestors(path: bytes) -> Iterator[bytes]:
-    """Yield every folder that a path stands in, but the root."""
-    while b"/" in path:
-        path = parent_of(path)
-        yield path

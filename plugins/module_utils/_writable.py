@@ -87,7 +87,7 @@ def entry_obstacle(folder: int, name: bytes) -> str:
 def directory_obstacle(path: str) -> str:
     """Return, as a clause, why nothing can be written below a directory, which may not exist yet; empty where it can."""
     there, what = _blocked(path)
-    return f"{display(there)} above it {what}" if what and there != path else what
+    return f"{display(there)} above it {what}" if what and there != path else what or _unnameable(there, path)
 
 
 def replacing_obstacle(path: str, *, follow: bool = True) -> str:
@@ -99,11 +99,13 @@ def replacing_obstacle(path: str, *, follow: bool = True) -> str:
     there, what = _blocked(parent)
     if what:
         return f"cannot be replaced: {display(there)} {what}"
-    if there != parent:
-        return ""
+    what = _unnameable(there, os.path.join(parent, name))
+    if what or there != parent:
+        return what
     folder = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return entry_obstacle(folder, os.fsencode(name)) or _mounted_on(os.path.join(parent, name))
+        named = os.fsencode(name)
+        return _directory_at(folder, named) or entry_obstacle(folder, named) or _mounted_on(os.path.join(parent, name))
     finally:
         os.close(folder)
 
@@ -125,6 +127,20 @@ def _blocked(path: str) -> tuple[str, str]:
         return there, opened_obstacle(folder)
     finally:
         os.close(folder)
+
+
+def _unnameable(there: str, path: str) -> str:
+    """Return that a name in what a path adds to a directory that exists is longer than its file system takes."""
+    longest = os.pathconf(there, "PC_NAME_MAX")
+    added = os.fsencode(path)[len(os.fsencode(there)) :].split(b"/")
+    return f"has a name of more than {longest} bytes" if any(len(name) > longest for name in added) else ""
+
+
+def _directory_at(folder: int, name: bytes) -> str:
+    """Return that a directory stands where a file is to be replaced."""
+    with contextlib.suppress(FileNotFoundError):
+        return "is a directory" if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) else ""
+    return ""
 
 
 def _mounted_on(path: str, points: Iterable[str] | None = None) -> str:

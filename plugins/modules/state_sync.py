@@ -41,7 +41,9 @@ options:
     elements: str
     default: []
   rename:
-    description: Single files, by path below O(src), that go to another path below O(dest). The log of a database goes with it.
+    description:
+      - Single files, by path below O(src), that go to another path below O(dest). The log of a database goes with it.
+      - A directory is refused, and so is a path below what is not a directory on either side.
     type: dict
     default: {}
   delete:
@@ -63,7 +65,9 @@ options:
       - A file of the same name with C(.ledger) remembers what was copied.
     type: path
   on_conflict:
-    description: What to do with files at the destination that differ and that this module has not put there.
+    description:
+      - What to do with files at the destination that differ and that this module has not put there.
+      - V(replace) needs O(backup_dir). A directory is not replaced with a file.
     type: str
     choices: [fail, keep, replace]
     default: fail
@@ -72,7 +76,9 @@ options:
     type: dict
     default: {}
   backup_dir:
-    description: Where a verified copy of what is replaced is kept.
+    description:
+      - Where a verified copy of what is replaced is kept. It is made where it is missing.
+      - A place that cannot be used is refused, also when nothing is to be replaced.
     type: path
   allow_loss:
     description:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -184,6 +186,8 @@ def test_a_flagged_file_that_may_be_copied_instead_of_linked_is_left_alone(base:
         ({"dest": "plain/x", "manifest": "m"}, "{base}/plain/x: cannot be made: {base}/plain is not a directory"),
         ({"manifest": "plain/m"}, "{base}/plain/m.ledger: could not read the ledger: Not a directory [errno 20]"),
         ({"manifest": "none/m"}, "{base}/dest: cannot be written: {base}/none does not exist"),
+        ({"manifest": "src/d"}, "{base}/dest: cannot be written: {base}/src/d is a directory"),
+        ({"progress_file": "src/d"}, "{base}/src/d: cannot be written: {base}/src/d is a directory"),
         ({"progress_file": "plain/p"}, "{base}/plain/p: cannot be written: {base}/plain is not a directory"),
         ({"progress_file": "none/p"}, "{base}/none/p: cannot be written: {base}/none does not exist"),
         ({"exclude": ["[z-a]"]}, "[z-a]: is not a glob: the range z-a is empty"),
@@ -213,6 +217,104 @@ def test_a_replacement_without_a_place_for_its_backup_is_refused(base: Path) -> 
     said = both(base, on_conflict="replace")
     hint = "Nothing was replaced. Name a backup_dir, or decide to keep what stands there."
     assert said == f"file: would be replaced without a backup. {hint}"
+
+
+def test_a_destination_whose_name_is_too_long_is_refused(base: Path) -> None:
+    said = both(base, dest=str(base / ("d" * 256)), manifest=str(base / "m"))
+    assert isinstance(said, str)
+    assert "d: cannot be written: " in said
+    assert "has a name of more than 255 bytes. Nothing was touched." in said
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_files_beside_the_destination_that_cannot_be_written_are_refused_also_before_the_services_stop(
+    base: Path, *, live: bool
+) -> None:
+    (base / "dest.sha256").mkdir()
+    assert str(both(base, live=live)).startswith(f"{base}/dest: cannot be written: {base}/dest.sha256 is a directory.")
+    (base / "dest.sha256").rmdir()
+    (base / "dest.sha256.kept").mkdir()
+    assert str(both(base, live=live)).startswith(f"{base}/dest.sha256.kept: is not a regular file.")
+    assert not (base / "dest").exists()
+
+
+@pytest.mark.parametrize("place", ["plain", "plain/x", "plain/x/y", "nowhere"])
+@pytest.mark.parametrize("there", ["", "another's"])
+def test_a_place_of_backups_that_cannot_be_used_is_refused(base: Path, place: str, there: str) -> None:
+    (base / "nowhere").symlink_to("nothing")
+    (base / "dest").mkdir()
+    if there:
+        (base / "dest" / "file").write_text(there)
+    said = str(both(base, on_conflict="replace", backup_dir=str(base / place)))
+    assert said.startswith(f"{base}/dest: cannot be written: {base}/{place} ")
+    assert "Nothing was touched." in said
+    assert os.listdir(base / "dest") == (["file"] if there else [])
+
+
+@pytest.mark.parametrize("decided", [{"on_conflict": "replace"}, {"decisions": {"db": "replace", "db-wal": "replace"}}])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("content", ["", "inside"])
+def test_a_directory_in_the_place_of_a_database_is_not_replaced(
+    base: Path, decided: dict[str, Any], suffix: str, content: str
+) -> None:
+    for root, row in (("src", 1), ("dest", 2)):
+        (base / root).mkdir(exist_ok=True)
+        if root == "src" or suffix:
+            with contextlib.closing(sqlite3.connect(base / root / "db")) as connection:
+                connection.executescript(f"CREATE TABLE t (a); INSERT INTO t VALUES ({row})")
+    (base / "dest" / f"db{suffix}").mkdir()
+    if content:
+        (base / "dest" / f"db{suffix}" / content).touch()
+    said = str(both(base, **decided, backup_dir=str(base / "replaced")))
+    assert said.startswith(f"{base}/dest: holds what this copy has not put there: db{suffix} (is a directory).")
+    assert said.endswith("A directory is not replaced: move it away.")
+    assert not (base / "replaced").exists()
+
+
+def test_a_directory_in_the_place_of_a_file_is_not_replaced(base: Path) -> None:
+    (base / "dest" / "file").mkdir(parents=True)
+    said = str(both(base, on_conflict="replace", backup_dir=str(base / "replaced")))
+    assert said.startswith(
+        f"{base}/dest: holds what this copy has not put there: file (is a directory). Nothing was touched."
+    )
+
+
+RENAMED = [
+    ({"d": "e"}, "d: is in rename, and is a directory: only single files are renamed"),
+    ({"d": "d/e"}, "d: is in rename, and is a directory: only single files are renamed"),
+    ({"empty": "e"}, "empty: is in rename, and is a directory: only single files are renamed"),
+    ({"file": "d"}, "d: two files of the source go here, d and file"),
+    ({"d/deep": "file/deep"}, "file/deep: cannot be made: file is not a directory"),
+    ({"d/deep": "link/deep"}, "link/deep: cannot be made: link is not a directory"),
+    ({"file": "theirs/file"}, "theirs/file: cannot be made: theirs is not a directory"),
+    ({"file": "lead/a/b"}, "lead/a/b: cannot be made: lead is not a directory"),
+    ({"file": "/x"}, "/x: is in rename, and is not a path below dest in its shortest form"),
+    ({"file": "../x"}, "../x: is in rename, and is not a path below dest in its shortest form"),
+    ({"file": "e/"}, "e/: is in rename, and is not a path below dest in its shortest form"),
+    ({"file": ""}, ": is in rename, and is not a path below dest in its shortest form"),
+    ({"./file": "e"}, "./file: is in rename, and is not a path below src in its shortest form"),
+]
+
+
+@pytest.mark.parametrize("pass_", ["first", "second"])
+@pytest.mark.parametrize(("rename", "says"), RENAMED, ids=[str(rename) for rename, _says in RENAMED])
+def test_a_rename_that_cannot_be_done_is_refused(base: Path, rename: dict[str, str], says: str, pass_: str) -> None:
+    (base / "src" / "empty").mkdir()
+    (base / "src" / "link").symlink_to("d")
+    if pass_ == "second":  # what an earlier pass has settled is judged as well
+        once(base, check=False)
+    (base / "dest").mkdir(exist_ok=True)
+    (base / "dest" / "theirs").write_text("another's")
+    (base / "dest" / "lead").symlink_to("theirs")
+    before = sorted(map(str, base.rglob("*")))
+    assert str(both(base, rename=rename)).startswith(f"{says}. Nothing was touched.")
+    assert sorted(map(str, base.rglob("*"))) == before
+
+
+def test_a_file_is_renamed_below_the_name_of_another_that_is_renamed(base: Path) -> None:
+    assert not isinstance(both(base, rename={"file": "other", "d/deep": "file/deep"}), str)
+    assert (base / "dest" / "other").read_text() == "one"
+    assert (base / "dest" / "file" / "deep").read_text() == "two"
 
 
 @pytest.mark.parametrize(
