@@ -32,6 +32,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._retire_archive imp
     has_archive,
     write_archive,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._retire_checks import (
+    require_archivable,
+    require_removable,
+    require_writable_notes,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_note import (
     DONE,
     REMOVING,
@@ -109,13 +114,22 @@ def retire(options: RetireOptions, *, check: bool) -> dict[str, Any]:
         # The record is the authority; a run directory without one has but the tombstone.
         work = _planned(options, note, resumed=phase in ("retiring", "retired") or (not phase and note is not None))
         require_unused(options.src, prove=options.require_proof)
-    if work.archive and not work.archived:
-        require_archive_room(work.archive, options.src, work.plan.files)
+        if work.changes:
+            _require_possible(options, work)
     note = _note_of(options, work)
     if work.changes and not check:
         _apply(work, options, note)
     diff = {"diff": _diff(work, options)} if work.changes else {}
     return {**_result(options, note, changed=work.changes), **diff}
+
+
+def _require_possible(options: RetireOptions, work: _Work) -> None:
+    """Check that all can be written and removed, and has room. Raises ContimgError."""
+    if work.archive and not work.archived:
+        require_archivable(work.archive)
+        require_archive_room(work.archive, options.src, work.plan.files)
+    require_writable_notes(options.run_dir, [record_file(options.run_dir), tombstone_of(options.run_dir)])
+    require_removable(options.src, [*(file.path for file in work.plan.files), *work.plan.folders])
 
 
 def _phase(options: RetireOptions) -> str:
@@ -205,7 +219,7 @@ def _apply(work: _Work, options: RetireOptions, note: Note) -> None:
                     os.rmdir(name, dir_fd=folder)
                     os.fsync(folder)
     write_note(options.run_dir, note)
-    if b"" in work.plan.folders:
+    if b"" in work.plan.folders and not os.path.ismount(options.src):
         _remove_root(os.path.realpath(options.src))
 
 

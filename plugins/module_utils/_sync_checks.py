@@ -12,7 +12,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
@@ -25,12 +24,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks impor
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import backup_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, name_of, open_below, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, open_below, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import (
     directory_obstacle,
     entry_obstacle,
+    files_obstacles,
     opened_obstacle,
-    replacing_obstacle,
 )
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def require_space(dest: str, plan: Plan, trees: Trees, *, backup_dir: str | None
 def require_replaceable(path: str | None) -> None:
     """Check that a file, which may not exist yet, can be written. Raises ContimgError naming what is in the way."""
     if path is not None:
-        for what in _blocked_files([path], made=""):
+        for what in files_obstacles([path]):
             raise ContimgError(f"cannot be written: {what}", path=path, hint=f"{_UNTOUCHED} Make it writable.")
 
 
@@ -162,32 +161,13 @@ def require_writable(
         backup_place(action.path, backup_dir)
     places = [*([dest] if plan.actions else []), *([backup_dir] if backup_dir is not None else [])]
     found = [f"{place} {what}" for place in places for what in [directory_obstacle(place)] if what]
-    found += _blocked_files(notes, made=dest)
+    found += files_obstacles(notes, made=dest)
     if target is not None and not found:
         blocked = _blocked(target, plan, links_may_be_lost=links_may_be_lost)
         found = [f"{display(path or b'.')} {what}" for path, what in islice(dict.fromkeys(blocked), _NAMED)]
     if found:
         hint = f"{_UNTOUCHED} Make it writable, or choose another destination."
         raise ContimgError(f"cannot be written: {'; '.join(found)}", path=dest, hint=hint)
-
-
-def _blocked_files(paths: Sequence[str], *, made: str) -> list[str]:
-    """Return which files cannot be written, and why, the directories in which none can be once.
-
-    :param made: a directory that is made before, with all above it.
-    """
-    found = []
-    for path in paths:
-        directory = os.path.dirname(os.path.abspath(path))
-        what = directory_obstacle(directory)
-        if not what and not is_there(directory) and not is_within(os.path.abspath(made), directory):
-            what = "does not exist"
-        if what:
-            found.append(f"{display(directory)} {what}")
-            continue
-        what = replacing_obstacle(path, follow=False)
-        found += [f"{display(path)} {what}"] if what else []
-    return list(dict.fromkeys(found))
 
 
 def _blocked(target: int, plan: Plan, *, links_may_be_lost: bool) -> Iterator[tuple[bytes, str]]:

@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import mounts_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within, mounts_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, open_name
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "directory_obstacle",
     "entry_obstacle",
+    "files_obstacles",
     "flags_obstacle",
     "folds_case",
     "opened_obstacle",
@@ -108,6 +109,26 @@ def replacing_obstacle(path: str, *, follow: bool = True) -> str:
         return _directory_at(folder, named) or entry_obstacle(folder, named) or _mounted_on(os.path.join(parent, name))
     finally:
         os.close(folder)
+
+
+def files_obstacles(paths: Iterable[str], *, made: str | None = None) -> list[str]:
+    """Return which files, which may not exist yet, cannot be written, and why, the directories in which none can be once.
+
+    :param made: a directory that is made before, with all above it.
+    """
+    found = []
+    for path in paths:
+        directory = os.path.dirname(os.path.abspath(path))
+        what = directory_obstacle(directory)
+        is_made = made is not None and is_within(os.path.abspath(made), directory)
+        if not what and not is_made and not is_there(directory):
+            what = "does not exist"
+        if what:
+            found.append(f"{display(directory)} {what}")
+            continue
+        what = replacing_obstacle(path, follow=False)
+        found += [f"{display(path)} {what}"] if what else []
+    return list(dict.fromkeys(found))
 
 
 def _blocked(path: str) -> tuple[str, str]:

@@ -20,6 +20,8 @@ description:
     also pass SQLite's quick check and hold at least the rows of O(baseline), or without these of the old database.
   - The record of the run directory, where there is one, is taken to phase V(retiring) just before the first file is removed.
   - Interrupted at any point, another run goes on. An archive that is complete is accepted if it holds every file with its content.
+  - Refuses, before anything is removed, what it could not write or remove - an archive whose directory is missing or may not be written, another
+    file in its place, immutable files and directories of the old state. Check mode refuses the same in the same words.
   - Refuses as well when both trees have a file in common (device and inode), or when something is mounted below one of them.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
@@ -51,7 +53,9 @@ options:
     choices: [archived, removed]
     default: archived
   archive:
-    description: Where the archive goes, beside O(src) by default. What exists there must be a complete archive of O(src).
+    description:
+      - Where the archive goes, beside O(src) by default. Its directory must exist.
+      - What exists there must be a complete archive of O(src).
     type: path
   compression:
     description: V(auto) is zstd where the host has it, else gzip. The ending C(.zst) of O(archive) means zstd.
