@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -14,6 +15,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import LAR
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
+    entry_at,
     open_below,
     open_root,
     parent_of,
@@ -22,7 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
 __all__ = [
@@ -150,6 +152,23 @@ def is_shared_memory(path: bytes, databases: Container[bytes]) -> bool:
     return path.endswith(b"-shm") and path[: -len(b"-shm")] in databases
 
 
+def _excluded_too(root: int, missing: Iterable[bytes], rename: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the files of a manifest that stand there though a glob matches them: a file may be renamed to such a name."""
+    elsewhere = {moved(old + suffix, rename) for old in rename for suffix in (b"", *_SIDECARS)}
+    return ((path, path) for path in missing if path not in elsewhere and _is_file(root, path))
+
+
+def _is_file(root: int, path: bytes) -> bool:
+    """Return whether a regular file stands at a path. Raises ContimgError when that cannot be found out."""
+    with failing("look at the file", path):
+        try:
+            return entry_at(root, path).is_file
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+    return False
+
+
 def touched(entries: Mapping[bytes, Entry], since: float) -> list[bytes]:
     """Return the paths whose status changed later than a moment, sorted; ``.`` is the root.
 
@@ -180,6 +199,7 @@ def audit(
     with open_root(path) as root:
         entries = scan(root, exclude)
         found = {moved(name, names): name for name, entry in entries.items() if entry.is_file}
+        found.update(_excluded_too(root, wanted.keys() - found.keys(), names))
         present = sorted(set(found) & set(wanted))
         with failing("read the tree", path):
             changed = [name for name in present if content and hash_file(root, found[name]) != wanted[name]]

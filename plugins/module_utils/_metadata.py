@@ -19,6 +19,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_n
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
+
 __all__ = [
     "Handle",
     "Wishes",
@@ -26,6 +28,7 @@ __all__ = [
     "copy_metadata",
     "extended_attributes",
     "group_id",
+    "is_as_wished",
     "is_far",
     "open_handle",
     "user_id",
@@ -44,6 +47,7 @@ _UNSUPPORTED = (
     errno.E2BIG,
 )
 _FAR_FROM, _FAR_UNTIL = 315_619_200 * 10**9, 2**31 * 10**9  # 1980-01-02, as FAT has local times, and 2038
+_COARSE_NANOSECONDS = 2_000_000_000  # the coarsest time that a file system keeps
 _LABEL = "security.selinux"  # the system's own, where the source has none
 
 
@@ -63,6 +67,21 @@ class Wishes(NamedTuple):
 def is_far(time_ns: int) -> bool:
     """Return whether a time is one that not every file system holds. One that does not holds the nearest that it can."""
     return not _FAR_FROM <= time_ns < _FAR_UNTIL
+
+
+def is_as_wished(source: Entry, target: Entry, wishes: Wishes) -> bool:
+    """Return whether owner, mode and mtime of a name at the destination are those that a copy sets. Asked for every name."""
+    if source.shown == target.shown and wishes.owner < 0 and wishes.group < 0:
+        return True
+    wanted, found, losses = source.status, target.status, wishes.losses
+    owner = wanted.uid if wishes.owner < 0 else wishes.owner
+    group = wanted.gid if wishes.group < 0 else wishes.group
+    coarse = _COARSE_NANOSECONDS if "nanoseconds" in losses else 1
+    return (
+        ("owner" in losses or (owner, group) == (found.uid, found.gid))
+        and ("mode" in losses or stat.S_IMODE(wanted.mode) == stat.S_IMODE(found.mode))
+        and (abs(wanted.mtime_ns - found.mtime_ns) < coarse or ("time" in losses and is_far(wanted.mtime_ns)))
+    )
 
 
 @contextlib.contextmanager

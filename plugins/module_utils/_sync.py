@@ -51,7 +51,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import
     require_space,
     require_writable,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees, compare
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Asked, Trees, compare
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import divide
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
@@ -179,8 +179,7 @@ class _Pass:
             source,
             target,
             _new_trees(options),
-            exclude=options.exclude,
-            verified=options.verify,
+            Asked(options.exclude, options.verify, options.decisions.wishes),
         )
         self.trees.shared.require_none(options.src, options.dest)
         self.trees.links.require_none("Nothing was touched.")
@@ -230,10 +229,14 @@ class _Pass:
             except ContimgError as error:
                 return f"not comparable: {error.what}"
 
-    def has_work(self) -> bool:
-        """Tell whether a run would change anything."""
+    def further_lines(self) -> list[str]:
+        """Return what a run does besides the steps of its plan, a line each."""
         lacks_manifest = self._lacks_manifest()  # looks at files that a run reads, whatever else it has to do
-        return lacks_manifest or bool(self.plan.actions) or bool(self._unproved())
+        doing = "verify" if self.options.verify else "remember"
+        why = "has not been read back" if self.options.verify else "was there already"
+        shown = {step.path for step in self.plan.actions if step.kind == "metadata"}
+        lines = [f"{doing} {display(path)} ({why})" for path in self._unproved() if path not in shown]
+        return [*lines, *([f"manifest {self.options.manifest} (is written anew)"] if lacks_manifest else [])]
 
     def _lacks_manifest(self) -> bool:
         """A pass writes the manifest last: one older than the ledger is of a pass before one that died, or was live."""
@@ -428,9 +431,9 @@ class _Pass:
 
 def _report(options: Options, pass_: _Pass) -> dict[str, Any]:
     """Return what a plan says; a run adds what it has proved, and how long it took."""
-    plan, trees = pass_.plan, pass_.trees
+    plan, trees, notes = pass_.plan, pass_.trees, pass_.further_lines()
     return {
-        "changed": pass_.has_work(),
+        "changed": bool(plan.actions or notes),
         "stats": {
             "files": trees.files,
             "bytes": trees.size,
@@ -451,7 +454,7 @@ def _report(options: Options, pass_: _Pass) -> dict[str, Any]:
         "manifest": options.manifest,
         "source_digest": trees.digest,
         "identical": not plan.actions,
-        "diff": plan.diff(),
+        "diff": plan.diff(notes),
     }
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_as_wished
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
@@ -30,11 +31,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 
-__all__ = ["SIDECAR_SUFFIXES", "Trees", "ancestors", "compare"]
+__all__ = ["SIDECAR_SUFFIXES", "Asked", "Trees", "ancestors", "compare"]
 
 SIDECAR_SUFFIXES = tuple(os.fsencode(suffix) for suffix in SIDECARS)
 _SMALLEST_PAGE = 512  # bytes; a database is a multiple of it
@@ -78,16 +80,17 @@ class Trees:
     digest: str = ""
 
 
-def compare(source: int, target: int | None, trees: Trees, *, exclude: tuple[str, ...], verified: bool) -> Trees:
-    """Read both trees.
+class Asked(NamedTuple):
+    """The options that decide whether a name needs nothing.
 
-    :param target: descriptor of the destination's root, ``None`` when there is none.
-    :param trees: what is known before; what is read is added to it.
-    :param exclude: globs of what does not exist for this copy, on neither side.
-    :param verified: whether a file must have been read back to need nothing.
-    :raises ContimgError: when a folder cannot be listed.
+    :ivar exclude: globs of what does not exist for this copy, on neither side; where a file is renamed to always exists.
+    :ivar verified: whether a file must have been read back to need nothing.
+    :ivar wishes: owner, group and losses.
     """
-    return _Comparison(source, target, trees, exclude, verified).read()
+
+    exclude: tuple[str, ...]
+    verified: bool
+    wishes: Wishes
 
 
 def ancestors(path: bytes) -> Iterator[bytes]:
@@ -97,21 +100,24 @@ def ancestors(path: bytes) -> Iterator[bytes]:
         yield path
 
 
+def compare(source: int, target: int | None, trees: Trees, asked: Asked) -> Trees:
+    """Read both trees.
+
+    :param target: descriptor of the destination's root, ``None`` when there is none.
+    :param trees: what is known before; what is read is added to it.
+    :raises ContimgError: when a folder cannot be listed.
+    """
+    return _Comparison(source, target, trees, asked).read()
+
+
 class _Comparison:
-    def __init__(
-        self,
-        source: int,
-        target: int | None,
-        trees: Trees,
-        exclude: tuple[str, ...],
-        verified: bool,  # noqa: FBT001
-    ) -> None:
+    def __init__(self, source: int, target: int | None, trees: Trees, asked: Asked) -> None:
         self.source, self.target, self.trees, self.ledger = source, target, trees, trees.ledger
-        self.exclude, self.rename, self.verified = exclude, trees.links.rename, verified
-        self.moving = {path + suffix for path in self.rename for suffix in (b"", *SIDECAR_SUFFIXES)}
-        places = {place + suffix for place in self.rename.values() for suffix in (b"", *SIDECAR_SUFFIXES)}
-        self.never_settled = self.moving | {parent_of(path) for path in self.rename} | places
-        self.never_settled.update(folder for place in self.rename.values() for folder in ancestors(place))
+        self.exclude, self.rename, self.asked = asked.exclude, trees.links.rename, asked
+        self.moving = _with_sidecars(self.rename)
+        self.goals = _goals(self.rename.values())
+        self.shown: set[bytes] = set()  # goals that a glob matches, and folders of which nothing but goals is seen
+        self.never_settled = self.moving | {parent_of(path) for path in self.rename} | self.goals
         trees.gone = self.ledger.paths()
         self.pending: list[tuple[bytes, bool, bool]] = []
 
@@ -132,6 +138,7 @@ class _Comparison:
                 self._pair(entry, others.pop(entry.path, None))
             for entry in others.values():
                 self._extra(entry)
+        self._hide_needless()
         self.trees.digest = digest.hexdigest()
         self._find_databases()
         return self.trees
@@ -178,11 +185,12 @@ class _Comparison:
             return False
         if entry.target != there.target:
             return False
-        return self.ledger.settles(entry, there, verified=self.verified)
+        settled = self.ledger.settles(entry, there, verified=self.asked.verified)
+        return settled and is_as_wished(entry, there, self.asked.wishes)
 
     def _extra(self, entry: Entry) -> None:
-        """Note what only the destination has. A stale log is seen whatever is excluded: it would corrupt its database."""
-        if not entry.path.endswith(SIDECAR_SUFFIXES) and is_excluded(entry, self.exclude):
+        """Note what only the destination has."""
+        if self._is_hidden(entry):
             self.trees.holding.add(parent_of(entry.path))
             self.trees.is_partly_unseen |= entry.is_folder
             return
@@ -191,12 +199,42 @@ class _Comparison:
         if entry.is_folder:
             self.pending.append((entry.path, False, True))
 
+    def _is_hidden(self, entry: Entry) -> bool:
+        """Return whether a name is excluded. A stale log is seen whatever is excluded: it would corrupt its database."""
+        is_alone = parent_of(entry.path) not in self.shown
+        if is_alone and (entry.path.endswith(SIDECAR_SUFFIXES) or not is_excluded(entry, self.exclude)):
+            return False
+        if entry.path in self.goals:
+            self.shown.add(entry.path)
+            return False
+        return True
+
+    def _hide_needless(self) -> None:
+        """A new name that is excluded is seen only where the source has the file that gets it."""
+        trees = self.trees
+        needed = _goals(
+            new for old, new in self.rename.items() if any(path in trees.source for path in _with_sidecars([old]))
+        )
+        for path in self.shown - needed:
+            del trees.target[path]
+            trees.holding.add(parent_of(path))
+
     def _find_databases(self) -> None:
         trees = self.trees
         trees.databases = {path for path, entry in trees.source.items() if _is_database(self.source, entry)}
         if self.target is not None:
             extras = [entry for path, entry in trees.target.items() if path not in trees.source]
             trees.foreign = {entry.path for entry in extras if _is_database(self.target, entry)}
+
+
+def _with_sidecars(paths: Iterable[bytes]) -> set[bytes]:
+    return {path + suffix for path in paths for suffix in (b"", *SIDECAR_SUFFIXES)}
+
+
+def _goals(renamed: Iterable[bytes]) -> set[bytes]:
+    """Return new names, those of their sidecars, and the folders that they stand in."""
+    names = set(renamed)
+    return _with_sidecars(names).union(*map(ancestors, names))
 
 
 def _is_database(root: int, entry: Entry) -> bool:

@@ -214,7 +214,7 @@ class Ledger:
         return Known(record[:IDENTITY], record[IDENTITY:_DIGEST], record[_DIGEST:_FLAGS], record[_FLAGS])
 
     def settles(self, source: Entry, target: Entry, *, verified: bool) -> bool:
-        """Tell whether nothing is left to do for a name. This is asked for every name of a tree.
+        """Tell whether both sides are certainly what they were. This is asked for every name of a tree.
 
         :param verified: whether it must have been read back.
         """
@@ -223,9 +223,7 @@ class Ledger:
         if record is None or record[:_DIGEST] != here[:IDENTITY] + there[:IDENTITY]:
             return False
         flags = record[_FLAGS]
-        if not flags & PLACED or flags & _UNTRUSTED or (verified and not flags & VERIFIED):
-            return False
-        return here[:12] == there[:12]  # mode, owner and group
+        return bool(flags & PLACED) and not flags & _UNTRUSTED and (not verified or bool(flags & VERIFIED))
 
     def append(self, known: Iterable[tuple[bytes, Known]]) -> None:
         """Add durably, in blocks, what a pass has done or is about to do. Raises ContimgError."""

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import is_shared_memory, moved
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_far
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_as_wished
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES, ancestors
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import parent_of
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = ["make_plan"]
-
-_COARSE_NANOSECONDS = 2_000_000_000  # the coarsest time that a file system keeps
 
 
 def make_plan(trees: Trees, decisions: Decisions, questions: Questions) -> Plan:
@@ -66,10 +63,11 @@ class _Planner:
         return targets
 
     def _add_parents(self, targets: dict[bytes, bytes], goes: bytes, path: bytes) -> None:
-        """A file may be renamed into a folder that the source lacks: that one becomes as the file's own folder."""
+        """A file may be renamed into a folder that the source lacks: that one becomes, and stays, as the file's own folder."""
         for folder in ancestors(goes):
             there = self.trees.target.get(folder)
-            if folder not in targets and there is None:
+            ours = there is None or (there.is_folder and folder in self.trees.ledger)
+            if folder not in targets and ours:
                 targets[folder] = parent_of(path)
             above = self.trees.source[targets[folder]] if folder in targets else there
             if above is not None and not above.is_folder:
@@ -162,7 +160,7 @@ class _Planner:
             known = self.trees.ledger.get(path)
             if there is not None and known is not None and "hardlink" in self.losses and known.is_current(entry, there):
                 self.unchanged[path] = self.targets[path]
-                return []
+                return [] if self._same_metadata(entry, there) else self._metadata(path, entry)
             return [action]
         if there.kind == entry.kind and (not entry.is_file or self._is_equal(path, self.targets[path], there)):
             return [action]
@@ -179,7 +177,7 @@ class _Planner:
             self.rewritten.add(path)
             return [Action("copy", path, "new" if there is None else reason, entry.path, database=member)]
         current = known is not None and known.is_current(entry, there)
-        if not self._is_shared(entry, there) and (
+        if not (self._is_shared(entry, there) or self._loses_log(path)) and (
             current or (verdict != "replace" and self._is_equal(path, entry.path, there))
         ):
             self.unchanged[path] = entry.path
@@ -199,6 +197,12 @@ class _Planner:
         if not there.is_file or there.links == 1:
             return False
         return entry.links == 1 or self.kept_for.get(there.inode, entry.inode) != entry.inode
+
+    def _loses_log(self, path: bytes) -> bool:
+        """Tell whether a log of a database is removed that SQLite takes into the database at the destination before."""
+        stale = (log for log in (path + b"-wal", path + b"-journal") if log not in self.targets)
+        found = (self.trees.target[log] for log in stale if log in self.trees.target)
+        return path in self.databases and any(log.is_file and log.size for log in found)
 
     def _judge(self, path: bytes) -> None:
         """Decide for a database and its sidecars as one thing, where any of them is not of this copy.
@@ -279,15 +283,7 @@ class _Planner:
         return [Action("remove", path, "not in the source") for path in sorted(extras, key=_removal, reverse=True)]
 
     def _same_metadata(self, entry: Entry, there: Entry) -> bool:
-        wanted, found, wishes = entry.status, there.status, self.decisions.wishes
-        owner = wanted.uid if wishes.owner < 0 else wishes.owner
-        group = wanted.gid if wishes.group < 0 else wishes.group
-        coarse = _COARSE_NANOSECONDS if "nanoseconds" in self.losses else 1
-        return (
-            ("owner" in self.losses or (owner, group) == (found.uid, found.gid))
-            and ("mode" in self.losses or stat.S_IMODE(wanted.mode) == stat.S_IMODE(found.mode))
-            and (abs(wanted.mtime_ns - found.mtime_ns) < coarse or ("time" in self.losses and is_far(wanted.mtime_ns)))
-        )
+        return is_as_wished(entry, there, self.decisions.wishes)
 
 
 def _removal(path: bytes) -> tuple[bytes, bool, bytes]:

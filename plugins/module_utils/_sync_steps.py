@@ -15,7 +15,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wi
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
 __all__ = ["Action", "Decisions", "Plan", "Questions", "pack", "unpack"]
@@ -106,12 +106,17 @@ class Plan:
             digest.update(repr((action.kind, action.path, action.source, action.first)).encode())
         return digest.hexdigest()
 
-    def diff(self, limit: int = 500) -> dict[str, str]:
-        """Return Ansible's before and after, one line a step."""
+    def diff(self, notes: Sequence[str] = (), limit: int = 500) -> dict[str, str]:
+        """Return Ansible's before and after, one line a step.
+
+        :param notes: lines of what is done besides.
+        """
         shown = self.actions[:limit]
         after = [f"{action.kind} {display(action.path or b'.')} ({action.reason})" for action in shown]
-        if len(self.actions) > limit:
-            after.append(f"... and {len(self.actions) - limit} more")
+        after += notes[: limit - len(shown)]
+        total = len(self.actions) + len(notes)
+        if total > limit:
+            after.append(f"... and {total - limit} more")
         return {"before": "", "after": "".join(f"{line}\n" for line in after)}
 
 

@@ -142,6 +142,11 @@ class Entry(NamedTuple):
         return self.facts[:IDENTITY]
 
     @property
+    def shown(self) -> tuple[bytes, bytes]:
+        """Mode, owner and group, and mtime, for comparisons; likewise."""
+        return self.facts[:12], self.facts[20:32]
+
+    @property
     def file_key(self) -> bytes:
         """The same for all names of one file, for comparisons; likewise."""
         return self.facts[44:IDENTITY] + self.facts[IDENTITY + 4 : IDENTITY + 12]

@@ -36,6 +36,7 @@ options:
   exclude:
     description:
       - Globs of what is not copied. Without a slash they match a name at any depth, with one the path below O(src).
+      - They apply to names in O(src). A file of O(rename) is copied also where a glob matches its new name or the directory of that.
       - Brackets take ranges and the classes of POSIX (V([[:digit:]])), those of the C locale. A bracket that cannot match, or is not closed, is refused.
     type: list
     elements: str
@@ -118,10 +119,10 @@ options:
     type: bool
     default: false
   owner:
-    description: Owner of everything, instead of the source's.
+    description: Owner of everything, instead of the source's. What earlier runs copied gets it, too.
     type: str
   group:
-    description: Group of everything, instead of the source's.
+    description: Group of everything, instead of the source's. What earlier runs copied gets it, too.
     type: str
 """
 
