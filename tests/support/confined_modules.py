@@ -115,5 +115,20 @@ def calls_of_all_modules(state: pathlib.Path, place: pathlib.Path) -> list[Modul
         ("hdf5_index", {"hdf5_db": hdf5, "input_dir": sets}),
         ("database_paths", {**paths, "state": "rewritten"}),
     ]
-    checked = [(name, arguments, True) for name, arguments in [*reading, *changing]]
+    checked = [(name, arguments, True) for name, arguments in [*reading, *_further(state, place), *changing]]
     return [*checked, *((name, arguments, False) for name, arguments in changing)]
+
+
+def _further(state: pathlib.Path, place: pathlib.Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return calls of the modules that only look, or whose change is no part of these tests."""
+    products, hdf5 = str(state / "products.sqlite3"), str(state / "hdf5.sqlite3")
+    backups, dest = str(place / "backups"), str(place / "dest")
+    retired = {"src": str(state), "dest": dest, "moved_at": 1.0, "run_dir": str(place / "run"), "require_proof": False}
+    return [
+        ("hdf5_db_unsplit", {"products_db": products, "hdf5_db": hdf5, "backup_dir": backups}),
+        ("sqlite_remove", {"path": hdf5, "backup_dir": backups, "require_proof": False}),
+        ("state_rows_info", {"path": str(state), "names": {"products": "products.sqlite3"}, "integrity": "full"}),
+        ("state_links_info", {"paths": [str(state)], "into": [str(state)]}),
+        ("state_retire", {**retired, "state": "removed"}),
+        ("path_references", {"paths": [str(state)], "repoint": [{"from": "/stage", "to": "/fast"}]}),
+    ]

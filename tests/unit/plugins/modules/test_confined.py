@@ -65,6 +65,36 @@ def test_no_module_changes_anything_outside_of_its_directories(tmp_path: pathlib
     assert not [result for _name, result in run.results if "Traceback" in str(result)]
 
 
+@pytest.mark.parametrize("hdf5", [False, True])
+@pytest.mark.parametrize("kind", ["idle", "interrupted", "in use"])
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_no_preview_opens_anything_of_the_source_for_writing(
+    tmp_path: pathlib.Path, mode: str, kind: str, *, hdf5: bool
+) -> None:
+    state, place = tmp_path / "state", tmp_path / "place"
+    for folder in (state, place / "sets", place / "run"):
+        folder.mkdir(parents=True)
+    journal_mode = "WAL" if mode == "wal" else "DELETE"
+    rows = [file_row(number) for number in range(300)]
+    databases = [make_products(state / "products.sqlite3", rows, journal_mode=journal_mode)]
+    if hdf5:
+        databases.append(make_hdf5(state / "hdf5.sqlite3", [new_row(900)]))
+    if kind == "interrupted":
+        interrupt(databases[0], mode, "UPDATE hdf5_file_index SET path = path || zeroblob(500)")
+    with contextlib.ExitStack() as stack:
+        if kind == "in use":
+            for database in databases:
+                stack.enter_context(contextlib.closing(Writer(database)))("SELECT count(*) FROM sqlite_master")
+        before = snapshot(tmp_path)
+        checks = [call for call in calls_of_all_modules(state, place) if call[2]]
+        run = run_modules(checks, tmp_path / "tmp")
+        assert [path for path in sorted(run.changed) if f"{os.path.abspath(path)}/".startswith(f"{state}/")] == []
+        assert {path: facts for path, facts in snapshot(tmp_path).items() if path in before} == before
+    done = {name for name, result in run.results if "msg" not in result}
+    assert {"hdf5_db_split", "state_sync", "sqlite_backup", "ms_index_reconcile", "database_paths"} <= done
+    assert not [result for _name, result in run.results if "Traceback" in str(result)]
+
+
 @pytest.mark.parametrize("answer", ["fail", "replace"])
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_what_is_planted_at_the_destination_of_a_copy_reaches_nothing_else(
