@@ -19,6 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import rea
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._podman_storage import has_podman_storage
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import has_program, run
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_file
 
@@ -117,7 +118,7 @@ def containers_of_host() -> tuple[dict[str, Container], dict[str, str]]:
     unasked = {}
     for program in filter(has_program, ENGINES):
         try:
-            listed = _listed(program)
+            listed = _listed(program) if _may_have_any(program) else []
         except ContimgError as error:
             unasked[program] = error.what
             continue
@@ -125,6 +126,12 @@ def containers_of_host() -> tuple[dict[str, Container], dict[str, str]]:
         for container in (one for one in listed if one.id not in known):
             found[container.name if container.name not in found else f"{program}:{container.name}"] = container
     return found, unasked
+
+
+def _may_have_any(program: str) -> bool:
+    """Return whether an engine is to be asked: podman creates its storage where there is none, by whatever name it is called."""
+    is_podman = program == "podman" or _asked(program, "--version").startswith("podman")
+    return not is_podman or has_podman_storage()
 
 
 def _listed(program: str, tries: int = 3) -> list[Container]:

@@ -12,6 +12,7 @@ short_description: Which containers use a path, and whether they could follow it
 version_added: 0.1.0
 description:
   - Asks podman and docker, those of them that are on the host, for containers, whether they run or not.
+  - Does not ask podman where it has no storage yet (C(graphroot) of C(storage.conf)), since that would create one.
   - A container keeps the mounts, the environment and the command that it was created with. It can follow a path that moves only where
     its compose project can create it again.
   - As root, only root's containers of podman are found; processes of others are seen by M(dsa110.contimg.open_files_info) and

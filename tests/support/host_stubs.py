@@ -72,12 +72,14 @@ reset-failed) ;;
 *) echo "Unknown command verb $verb." >&2; exit 1;;
 esac
 """
-# A container is a file ID.status that holds its state.
+# A container is a file ID.status that holds its state. As with the real podman, whatever looks for containers makes a storage.
 _PODMAN = """#!/bin/sh
 cd "${0%/*}" || exit 1
+[ "$1" = --version ] && { echo "podman version 4.3.1"; exit 0; }
+[ -d storage/libpod ] || /bin/mkdir -p storage/libpod || exit 125
 put() { echo "$2" > "$TMPDIR/stub.$$"; /bin/mv "$TMPDIR/stub.$$" "$1"; }
 case $1 in
-ps) for file in *.status; do echo "${file%.status}"; done;;
+ps) for file in *.status; do [ ! -f "$file" ] || echo "${file%.status}"; done;;
 container)
   shift 2
   printf '['
@@ -109,9 +111,16 @@ def write_systemctl(folder: pathlib.Path, units: Mapping[str, str]) -> None:
 
 
 def write_podman(folder: pathlib.Path, containers: Iterable[str]) -> None:
-    """Write a ``podman``, with containers that all run."""
+    """Write a ``podman``, with containers that all run. It has a storage, ``storage``, once it has a container or was asked.
+
+    ``CONTAINERS_STORAGE_CONF`` is to be ``storage.conf`` there.
+    """
     _write(folder / "podman", _PODMAN)
+    (folder / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/storage"\nrunroot = "{folder}/run"\n'
+    )
     for name in containers:
+        (folder / "storage" / "libpod").mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.status").write_text("running\n")
 
 

@@ -358,7 +358,8 @@ class ContainersHeld(Case):
         }
 
     def variables(self) -> dict[str, str]:
-        return {**super().variables(), "PATH": str(self.host / "engine")}
+        engine = self.host / "engine"
+        return {**super().variables(), "PATH": str(engine), "CONTAINERS_STORAGE_CONF": str(engine / "storage.conf")}
 
 
 class ContainersReleased(ContainersHeld):
