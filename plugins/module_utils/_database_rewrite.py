@@ -210,7 +210,7 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     :raises ContimgError: see :func:`paths_in`, :func:`rewrite` and :func:`try_rewrite`.
     """
     moves = Moves([(pair["from"], pair["to"]) for pair in parameters["repoint"]])
-    asked = {one["path"]: _readable(one["path"], one["preview_from"], check=check) for one in parameters["databases"]}
+    asked = {one["path"]: _readable(one, check=check) for one in parameters["databases"]}
     found = {path: paths_in(readable, moves) for path, readable in asked.items() if is_there(readable)}
     rewriting = parameters["state"] == "rewritten"
     for path in asked.values() if rewriting else ():
@@ -236,9 +236,11 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     }
 
 
-def _readable(path: str, source: str | None, *, check: bool) -> str:
-    """Return the database to read: in check mode, where it will be copied from if it is not there yet."""
-    return source if check and source is not None and not target_exists(path) else path
+def _readable(database: Mapping[str, Any], *, check: bool) -> str:
+    """Return the database to read: in check mode, where it will be copied from if it is not there yet, or is replaced."""
+    path, source = str(database["path"]), database["preview_from"]
+    previews = check and source is not None and (database["replaced"] or not target_exists(path))
+    return str(source) if previews else path
 
 
 def _diff(columns: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -33,8 +33,12 @@ options:
         type: path
         required: true
       preview_from:
-        description: What check mode reads instead, where O(databases[].path) is not there yet.
+        description: What check mode reads instead, where O(databases[].path) is not there yet, or O(databases[].replaced).
         type: path
+      replaced:
+        description: Whether O(databases[].path) will have been replaced with a copy of O(databases[].preview_from) before a run rewrites it.
+        type: bool
+        default: false
   repoint:
     description: Old paths and what they become. The longest old path that matches decides.
     type: list
@@ -105,7 +109,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._lease import lease
 def main() -> None:
     """Count, rewrite where that is asked, report."""
     text = {"type": "str", "required": True}
-    database = {"path": {"type": "path", "required": True}, "preview_from": {"type": "path"}}
+    database = {
+        "path": {"type": "path", "required": True},
+        "preview_from": {"type": "path"},
+        "replaced": {"type": "bool", "default": False},
+    }
     module = AnsibleModule(
         argument_spec={
             "databases": {"type": "list", "elements": "dict", "required": True, "options": database},

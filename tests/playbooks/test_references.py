@@ -93,6 +93,24 @@ def test_what_is_asked_for_follows_and_goes_back(host: Host, code: pathlib.Path)
     assert host.play("migrate", **asked).returncode == 0
 
 
+def test_rows_that_cannot_be_rewritten_stop_a_second_move_before_it_begins(host: Host, code: pathlib.Path) -> None:
+    del code
+    asked: dict[str, object] = {"contimg_rewrite_database_paths": True}
+    assert host.play("migrate", **asked).returncode == 0
+    assert host.play("rollback").returncode == 0
+    with sqlite3.connect(host.src / "db" / "products.sqlite3") as products:  # the destination has the row rewritten
+        products.execute(
+            "INSERT INTO storage_locations (location_type, base_path, registered_at) VALUES ('logs', ?, 0)",
+            (f"{host.dest}/logs",),
+        )
+    products.close()
+    for options in (["--check"], []):
+        stopped = host.play("migrate", *options, **asked)
+        assert stopped.returncode == 2, stopped.stdout
+        assert f"{host.dest}/products.sqlite3: storage_locations.base_path cannot take the new paths" in stopped.stdout
+        assert "Copy while the services run" not in stopped.stdout
+
+
 def test_a_secret_that_changes_later_reaches_a_host_that_has_moved(host: Host, code: pathlib.Path) -> None:
     before = host.env_file.read_bytes()
     assert host.play("migrate").returncode == 0

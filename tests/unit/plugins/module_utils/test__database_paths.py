@@ -61,11 +61,16 @@ def database(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> pathlib.
 
 
 def ask(
-    path: pathlib.Path, state: str = "rewritten", *, check: bool = False, preview: str | None = None
+    path: pathlib.Path,
+    state: str = "rewritten",
+    *,
+    check: bool = False,
+    preview: str | None = None,
+    replaced: bool = False,
 ) -> dict[str, Any]:
     """Run the module's logic on one database."""
     repoint = [{"from": old, "to": new} for old, new in PAIRS]
-    databases = [{"path": str(path), "preview_from": preview}]
+    databases = [{"path": str(path), "preview_from": preview, "replaced": replaced}]
     return run({"databases": databases, "repoint": repoint, "state": state}, check=check)
 
 
@@ -143,6 +148,20 @@ def test_a_preview_reads_the_source_where_there_is_no_copy_yet(database: pathlib
     assert (result["changed"], result["totals"]["rows"]) == (True, 7)
     result = ask(database.parent / "none", preview=str(database))
     assert (result["changed"], result["missing"]) == (False, [f"{database.parent}/none"])
+
+
+def test_a_preview_reads_the_source_of_a_copy_that_is_replaced_before(tmp_path: pathlib.Path) -> None:
+    conflict = f"CREATE UNIQUE INDEX u ON t(p); INSERT INTO t(p) VALUES ('{NEW}/a');"
+    source, copy = make(tmp_path / "source", conflict), make(tmp_path / "copy", "")
+    assert ask(copy)["changed"]  # an earlier run has rewritten it
+    assert not ask(copy, check=True, preview=str(source))["changed"]
+    with pytest.raises(ContimgError, match=r"copy: t\.p cannot take the new paths: .*UNIQUE") as preview:
+        ask(copy, check=True, preview=str(source), replaced=True)
+    assert not ask(copy, preview=str(source), replaced=True)["changed"]  # a run reads what is there
+    copy.write_bytes(source.read_bytes())
+    with pytest.raises(ContimgError) as run_:
+        ask(copy, preview=str(source), replaced=True)
+    assert preview.value.message == run_.value.message
 
 
 def make(path: pathlib.Path, script: str, encoding: str = "UTF-8") -> pathlib.Path:
@@ -259,7 +278,7 @@ def test_texts_of_every_encoding_are_rewritten_whole(tmp_path: pathlib.Path, enc
 def test_all_databases_are_rewritten_or_none(tmp_path: pathlib.Path) -> None:
     good = make(tmp_path / "good", "")
     bad = make(tmp_path / "bad", OBSTACLES["a trigger that ignores"][0])
-    databases = [{"path": str(path), "preview_from": None} for path in (good, bad)]
+    databases = [{"path": str(path), "preview_from": None, "replaced": False} for path in (good, bad)]
     with pytest.raises(ContimgError, match="keeps the old path"):
         run({"databases": databases, "repoint": [{"from": OLD, "to": NEW}], "state": "rewritten"}, check=False)
     assert OLD in rows(good, "SELECT p FROM t")
