@@ -18,7 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import rea
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import Veil, is_secret
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path, replaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import (
     next_elapse,
@@ -44,6 +44,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any
+
+    Moves = Sequence[tuple[str, str]]
 
 __all__ = ["Facts", "Unit", "describe_units", "facts_of", "logs_of_units", "uses_of"]
 
@@ -242,6 +244,7 @@ def describe_units(
     *,
     remembered: Sequence[str] = (),
     planned: Mapping[str, Mapping[str, object]] | None = None,
+    repointed: Mapping[str, Moves] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the facts of units by name, and of every unit that uses one of the given paths, with ``uses`` and ``listed``.
 
@@ -249,10 +252,13 @@ def describe_units(
     :param remembered: units that a pattern may stand for though systemd does not know them now.
     :param planned: assignments that environment files are about to be given, by the path of the file. Units that are listed are
         described as though the files had them, a file that does not exist yet included.
+    :param repointed: old and new paths that are about to be replaced in unit files and drop-ins, by the path of the file. What is
+        read of these files themselves is described as it will be, for units that are listed.
     :raises ContimgError: when systemd cannot be asked. Without names and paths it is not asked.
     """
     listed = units_of(resolved_units(names, remembered=remembered))
-    described = {name: _read_unit(raw, planned or {}) for name, raw in show(listed, _PROPERTIES).items()}
+    moves = {os.path.realpath(path): pairs for path, pairs in (repointed or {}).items()}
+    described = {name: _read_unit(raw, planned, moves) for name, raw in show(listed, _PROPERTIES).items()}
     known = {unit.raw["Id"] for unit in described.values()}
     # A disabled unit, too, may be started by hand or by cron.
     for raw in [*show(all_units(_TYPES), _PROPERTIES).values(), *_templates()] if using else ():
@@ -280,10 +286,14 @@ def _templates() -> Iterator[dict[str, str]]:
 def logs_of_units(names: Sequence[str]) -> list[str]:
     """Return the files that the output of units goes to. Raises ContimgError when systemd cannot be asked."""
     found = show(names, ("Id", "FragmentPath", "DropInPaths")).values()
-    return sorted({path for raw in found for path in logs_of(_settings(raw), raw["Id"])})
+    return sorted({path for raw in found for path in logs_of(_settings(raw, {}), raw["Id"])})
 
 
-def _read_unit(raw: Mapping[str, str], planned: Mapping[str, Mapping[str, object]] | None = None) -> Unit:
+def _read_unit(
+    raw: Mapping[str, str],
+    planned: Mapping[str, Mapping[str, object]] | None = None,
+    moves: Mapping[str, Moves] | None = None,
+) -> Unit:
     written = {
         os.path.realpath(path): {os.fsencode(name): os.fsencode(str(value)) for name, value in values.items()}
         for path, values in (planned or {}).items()
@@ -293,7 +303,7 @@ def _read_unit(raw: Mapping[str, str], planned: Mapping[str, Mapping[str, object
     ]
     timer = _timer_moment(raw) if raw["Id"].endswith(".timer") and raw["LoadState"] == "loaded" else None
     said = {path: written[os.path.realpath(path)] for path in paths if os.path.realpath(path) in written}
-    return Unit(raw, _settings(raw), {path: _read(path) for path in paths}, timer, said)
+    return Unit(raw, _settings(raw, moves or {}), {path: _read(path) for path in paths}, timer, said)
 
 
 def _files_matching(pattern: str, planned: Collection[str]) -> list[str]:
@@ -304,8 +314,9 @@ def _files_matching(pattern: str, planned: Collection[str]) -> list[str]:
     return sorted({*glob.glob(pattern), *made})
 
 
-def _settings(raw: Mapping[str, str]) -> dict[str, list[str]]:
-    return parse_unit_files([_text(path) for path in _unit_files(raw)])
+def _settings(raw: Mapping[str, str], moves: Mapping[str, Moves]) -> dict[str, list[str]]:
+    files = _unit_files(raw)
+    return parse_unit_files([replaced(_text(path), moves.get(os.path.realpath(path), ())) for path in files])
 
 
 def _text(path: str) -> str:

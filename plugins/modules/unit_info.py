@@ -43,6 +43,27 @@ options:
         O(names) is returned as it will be then. A value is taken as it is.
     type: dict
     default: {}
+  planned_files:
+    description:
+      - Unit files and drop-ins in which the paths of O(planned_repoint) are about to be replaced, as M(dsa110.contimg.unit_file) does. The
+        C(standard_output), C(standard_error) and C(logs) of the units in O(names) are returned as they will be then.
+    type: list
+    elements: path
+    default: []
+  planned_repoint:
+    description: Paths that are moved to another one. Where several begin at one place the longest decides.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      from:
+        description: The old path.
+        type: str
+        required: true
+      to:
+        description: The new path.
+        type: str
+        required: true
 """
 
 EXAMPLES = r"""
@@ -80,6 +101,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._edit_target import moves_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import asked_for, read_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import describe_units
@@ -87,12 +109,20 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import d
 
 def main() -> None:
     """Ask and report."""
+    path = {"type": "str", "required": True}
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "default": []},
             "hold_file": {"type": "path"},
             "using": {"type": "list", "elements": "path", "default": []},
             "planned_environment": {"type": "dict", "default": {}},
+            "planned_files": {"type": "list", "elements": "path", "default": []},
+            "planned_repoint": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"from": path, "to": path},
+            },
         },
         supports_check_mode=True,
     )
@@ -105,6 +135,7 @@ def main() -> None:
                 module.params["using"],
                 remembered=held,
                 planned=module.params["planned_environment"],
+                repointed=dict.fromkeys(module.params["planned_files"], moves_of(module.params["planned_repoint"])),
             )
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._unit_edit import repoint_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_file import parse_unit_files
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import (
     _PROPERTIES,
@@ -183,6 +184,29 @@ def test_the_next_elapse_of_an_active_timer_is_what_systemd_says() -> None:
 def test_systemd_is_not_asked_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert describe_units([], []) == {}
+
+
+@pytest.mark.parametrize("name", ["a.service", "link.service"])
+def test_the_logs_are_told_as_they_will_be_in_a_unit_file_that_is_repointed(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    fragment, drop_in, link = tmp_path / "a.service", tmp_path / "b.conf", tmp_path / "link.service"
+    fragment.write_text(f"[Service]\nStandardOutput=append:{OLD}/logs/a.log\n")
+    drop_in.write_text(f"[Service]\nStandardError=append:{OLD}/logs/b.log\n")
+    link.symlink_to("a.service")
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    (tmp_path / "answer").write_text(
+        f"Id=a.service\nLoadState=loaded\nFragmentPath={fragment}\nDropInPaths={drop_in}\n"
+    )
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    moves = [(f"{OLD}/logs", "/var/log/x"), (OLD, "/data/state")]
+    (preview,) = describe_units(["a.service"], [], repointed={str(tmp_path / name): moves}).values()
+    assert preview["standard_output"] == "append:/var/log/x/a.log"
+    assert preview["standard_error"] == f"append:{OLD}/logs/b.log"  # the drop-in is not repointed
+    repoint_file(str(fragment), moves, backup_dir=None, check=False)
+    (run,) = describe_units(["a.service"], [], repointed={str(tmp_path / name): moves}).values()
+    assert run == preview
 
 
 @pytest.mark.parametrize(
