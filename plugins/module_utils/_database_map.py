@@ -30,6 +30,8 @@ __all__ = ["Located", "Mapped", "Ours", "action_for", "guard", "locate", "report
 _UNTOUCHED = "Nothing was touched."
 _DECISIONS = {"keep_dest": "keep", "take_source": "replace"}
 _LOSSLESS = ("absent", "identical", "behind")
+#: What a database of the destination is where a decision says nothing about it: this move has put it there, or will.
+_NOT_THEIRS = ("absent", "ours")
 
 
 @dataclass(frozen=True)
@@ -142,10 +144,10 @@ def action_for(relation: str, decision: str | None, *, ours: bool) -> str:
     """Return what a move does with a database: ``copy``, ``replace``, ``keep`` or ``undecided``.
 
     :param relation: what the destination's database is to the source's.
-    :param decision: the operator's ``keep_dest`` or ``take_source``.
-    :param ours: whether an earlier run of the same move has put it there, and nobody has used it since.
+    :param decision: the operator's ``keep_dest`` or ``take_source``. It is about a database that this move has not put there.
+    :param ours: whether an earlier run of the same move has put it there, and no process has used it since.
     """
-    if ours and decision != "keep_dest":
+    if ours:
         return "replace"
     if decision is not None:
         return _DECISIONS[decision] if relation != "absent" else "copy"
@@ -206,7 +208,8 @@ def _judge_lacking(one: Located, decision: str | None, ours: Ours) -> dict[str, 
     if one.name not in ours.names or not target_exists(one.dest_path) or not os.stat(one.dest_path).st_size:
         return _facts(one, "absent", "absent")
     unchanged = ours.is_unchanged(one)
-    action = {"keep_dest": "keep", "take_source": "remove"}.get(decision or "", "remove" if unchanged else "undecided")
+    decided = {"keep_dest": "keep", "take_source": "remove"}.get(decision or "", "undecided")
+    action = "remove" if unchanged else decided
     checksum = content_checksum(one.dest_path) if action == "remove" else ""
     return {**_facts(one, "ours" if unchanged else "changed", action), "checksum": checksum}
 
@@ -270,6 +273,11 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
         "databases": judged,
         "rename": {one["src"]: one["dest"] for one in moving if one["src"] != one["dest"]},
         "sync_decisions": {one["dest"]: one["action"] for one in moving if one["action"] in ("keep", "replace")},
+        "decided": {
+            one["name"]: values["decisions"][one["name"]]
+            for one in judged
+            if one["name"] in values["decisions"] and one["relation"] not in _NOT_THEIRS
+        },
         "undecided": [one["name"] for one in judged if one["action"] == "undecided"],
         "table": table_of(judged),
         "lost_access": lost_access(values["users"], [(one.src_path, one.dest_path) for one in located if one.found]),

@@ -58,7 +58,9 @@ options:
         type: str
         choices: [none, quick, full]
   decisions:
-    description: By name, V(keep_dest) or V(take_source), for a database at the destination that may hold what the source lacks.
+    description:
+      - By name, V(keep_dest) or V(take_source), for a database at the destination that may hold what the source lacks.
+      - It does not apply to a database that the destination lacks, nor to one of O(ours) that is as the earlier run left it.
     type: dict
     default: {}
   ours:
@@ -126,6 +128,10 @@ rename:
   type: dict
 sync_decisions:
   description: What was decided, for O(dsa110.contimg.state_sync#module:decisions).
+  returned: success
+  type: dict
+decided:
+  description: Those of O(decisions) that apply.
   returned: success
   type: dict
 undecided:

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -176,6 +177,15 @@ def fingerprint(root: pathlib.Path) -> str:
         if stat.S_ISREG(status.st_mode):
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def rows(database: pathlib.Path, table: str) -> int:
+    """Return how many rows a table holds."""
+    connection = sqlite3.connect(database)
+    try:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    finally:
+        connection.close()
 
 
 @pytest.fixture

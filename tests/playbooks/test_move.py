@@ -12,20 +12,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from .conftest import Host, fingerprint
+from .conftest import Host, fingerprint, rows
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterator
-
-
-def rows(database: pathlib.Path, table: str) -> int:
-    """Return how many rows a table holds."""
-    connection = sqlite3.connect(database)
-    try:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-    finally:
-        connection.close()
 
 
 def test_the_whole_way_and_back(host: Host) -> None:

@@ -19,7 +19,7 @@ import time
 
 import pytest
 
-from .conftest import ROOT, Host, fingerprint
+from .conftest import ROOT, Host, fingerprint, rows
 
 HOLD = """
 from ansible_collections.dsa110.contimg.plugins.module_utils._container_hold import FoundContainer, Memory, write_memory
@@ -163,6 +163,33 @@ def test_a_move_that_went_back_before_its_split_begins_again_with_the_same_or_ot
     moved = host.play("migrate", contimg_state_dest=str(dest))
     assert moved.returncode == 0, moved.stdout
     assert (host.record()["phase"], host.record()["move"]["dest"]) == ("done", str(dest))
+
+
+def test_a_decision_is_about_what_stood_at_the_destination_before_the_move(host: Host) -> None:
+    """The destination lacks the database, so it is copied; what the application adds after a way back is copied, too."""
+    host.variables["contimg_database_decisions"] = {"products": "keep_dest"}
+    assert host.play("migrate").returncode == 0
+    assert host.record()["facts"]["decisions"] == {}
+    back = host.play("rollback")
+    assert back.returncode == 0, back.stdout
+    assert "was kept by contimg_database_decisions" not in " ".join(back.stdout.split())
+    with contextlib.closing(sqlite3.connect(host.src / "db" / "products.sqlite3")) as products:
+        products.execute("INSERT INTO ms_index (path) VALUES ('/stage/dsa110-contimg/ms/new.ms')")
+        products.execute("DELETE FROM hdf5_file_index WHERE rowid = 1")
+        products.commit()
+    again = host.play("migrate")
+    assert again.returncode == 0, again.stdout
+    assert rows(host.dest / "products.sqlite3", "ms_index WHERE path LIKE '%/new.ms'") == 1
+    assert rows(host.dest / "hdf5.sqlite3", "hdf5_file_index") == 199
+
+
+def test_a_host_is_moved_under_a_strategy_that_lets_no_host_wait_for_another(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_STRATEGY", "free")
+    moved = host.play("migrate", contimg_watch_still_seconds=2)
+    assert moved.returncode == 0, moved.stdout
+    assert host.record()["phase"] == "done"
 
 
 def test_a_late_writer_to_the_old_state_is_named_and_stops_the_move_once(host: Host) -> None:

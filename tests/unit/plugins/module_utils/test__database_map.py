@@ -131,7 +131,7 @@ def test_both_sides_are_shown(base: Path) -> None:
         ("ahead", "take_source", False, "replace"),
         ("absent", "take_source", False, "copy"),
         ("ahead", None, True, "replace"),
-        ("ahead", "keep_dest", True, "keep"),
+        ("ours", "keep_dest", True, "replace"),
     ],
 )
 def test_the_operator_decides(relation: str, decision: str | None, *, ours: bool, action: str) -> None:
@@ -179,6 +179,17 @@ def test_what_an_earlier_run_has_placed_is_its_own_only_as_long_as_nobody_writes
     assert (actions(found)["products"], found["undecided"]) == (("other_schema", "undecided"), ["products"])
     decided = look(base, **ours, decisions={"products": "keep_dest"})
     assert decided["sync_decisions"] == {"products.sqlite3": "keep"}
+    assert decided["decided"] == {"products": "keep_dest"}
+
+
+def test_a_decision_says_nothing_about_what_this_move_puts_there_or_has_put_there(base: Path) -> None:
+    placed = base / "dest" / "products.sqlite3"
+    decisions = {"products": "keep_dest"}
+    lacking = look(base, decisions=decisions)
+    assert (actions(lacking)["products"], lacking["decided"]) == (("absent", "copy"), {})
+    write(placed, range(2))
+    again = look(base, decisions=decisions, ours=["products"], left=left_of(placed))
+    assert (actions(again)["products"], again["decided"]) == (("ours", "replace"), {})
 
 
 @pytest.fixture(name="split_made")
@@ -200,6 +211,7 @@ def test_what_a_split_has_made_is_removed_only_as_it_was_made(base: Path, split_
     found = look(base, **ours)
     assert (actions(found)["hdf5"], found["undecided"]) == (("ours", "remove"), [])
     assert found["databases"][2]["checksum"] == content_checksum(str(split_made))
+    assert actions(look(base, **ours, decisions={"hdf5": "keep_dest"}))["hdf5"] == ("ours", "remove")
     assert (found["sync_decisions"], found["rename"]) == ({}, {"db/products.sqlite3": "products.sqlite3"})
     assert snapshot(base) == before
     with contextlib.closing(sqlite3.connect(split_made)) as connection:
