@@ -177,3 +177,13 @@ def test_no_moment_is_taken_by_the_clock_of_the_controller() -> None:
     files = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*") if path.is_file()]
     assert any(path.suffix == ".j2" for path in files)
     assert [str(path) for path in files if clocks.search(path.read_text())] == []
+
+
+def test_no_task_is_run_for_several_hosts_at_once() -> None:
+    """Such a task fails under the strategies ``free`` and ``host_pinned``, and one host decides for all."""
+    named = re.compile(
+        r"^\s*(?:- )?(?:ansible\.builtin\.)?(pause|add_host|group_by|run_once|any_errors_fatal):", re.MULTILINE
+    )
+    files = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
+    assert len(files) > 50
+    assert [(str(path), found) for path in files for found in named.findall(path.read_text())] == []
