@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import lock_exclusively
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, sidecars
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import sidecars
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name, proves_itself
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (

@@ -37,9 +37,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_rejected impo
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
 
 if TYPE_CHECKING:
     import sqlite3

@@ -31,8 +31,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import
     SCHEMA,
     table_with,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import read_header
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 
 if TYPE_CHECKING:

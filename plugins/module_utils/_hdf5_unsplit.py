@@ -40,8 +40,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
 
 if TYPE_CHECKING:
     import sqlite3

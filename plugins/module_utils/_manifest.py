@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import LARGE, read_optional, read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES, stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
     entry_at,
@@ -45,7 +46,6 @@ __all__ = [
 _NAMED = 100  # paths that a report lists of each kind
 _CHUNK = 1 << 20
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
-_SIDECARS = (b"-wal", b"-shm", b"-journal")
 _ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 
 
@@ -87,8 +87,7 @@ def _is_kept(name: bytes, kept: frozenset[bytes]) -> bool:
     """Tell whether a path, the database that it is a sidecar of, or a directory above it was kept."""
     parts = name.split(b"/")
     above = (b"/".join(parts[:count]) for count in range(1, len(parts) + 1))
-    stems = (name[: -len(suffix)] for suffix in _SIDECARS if name.endswith(suffix))
-    return any(one in kept for one in (*above, *stems))
+    return any(one in kept for one in (*above, stem_of(name)))
 
 
 def parse_manifest(content: bytes, *, path: str | None = None) -> dict[bytes, str]:
@@ -140,7 +139,7 @@ def hash_file(root: int, path: bytes, *, from_device: bool = False) -> str:
 
 def moved(path: bytes, rename: Mapping[bytes, bytes]) -> bytes:
     """Return where a path goes: a renamed database takes its sidecars along."""
-    for suffix in (b"", *_SIDECARS):
+    for suffix in (b"", *SIDECAR_SUFFIXES):
         stem = path[: len(path) - len(suffix)]
         if path.endswith(suffix) and stem in rename:
             return rename[stem] + suffix
@@ -154,7 +153,7 @@ def is_shared_memory(path: bytes, databases: Container[bytes]) -> bool:
 
 def _excluded_too(root: int, missing: Iterable[bytes], rename: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Yield the files of a manifest that stand there though a glob matches them: a file may be renamed to such a name."""
-    elsewhere = {moved(old + suffix, rename) for old in rename for suffix in (b"", *_SIDECARS)}
+    elsewhere = {moved(old + suffix, rename) for old in rename for suffix in (b"", *SIDECAR_SUFFIXES)}
     return ((path, path) for path in missing if path not in elsewhere and _is_file(root, path))
 
 

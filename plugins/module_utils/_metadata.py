@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = [
+    "LOSSES",
     "Handle",
     "Wishes",
     "copy_extended_attributes",
@@ -36,6 +37,8 @@ __all__ = [
 
 #: A descriptor of a file or folder; for anything else the path in /proc of a descriptor that only stands for it.
 Handle = Union[int, str]
+#: What a destination may be unable to hold, and what an operator may allow it to lose.
+LOSSES = ("acl", "hardlink", "mode", "nanoseconds", "owner", "special", "symlink", "time", "xattr")
 
 _UNSUPPORTED = (
     errno.ENOTSUP,

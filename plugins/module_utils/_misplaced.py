@@ -15,9 +15,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal i
     users_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import select_rows, table_names
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database, open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, open_readonly
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import select_rows, table_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import clear_backups
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     is_directory,

@@ -29,8 +29,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
     real_path,
     require_own_place,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_link
 
 if TYPE_CHECKING:

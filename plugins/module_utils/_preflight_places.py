@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, room_at, shortages
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import directory_obstacle, replacing_obstacle
 

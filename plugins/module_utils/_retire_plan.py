@@ -16,8 +16,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, moved, read_manifest
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import mount_number
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import Proof, Sides, stem_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import Proof, Sides
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles, may_be_shown
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._glob import name_expression
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import read_header, snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import INTERNAL
@@ -35,9 +36,8 @@ if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
-__all__ = ["Proof", "Sides", "rows_in", "stem_of"]
+__all__ = ["Proof", "Sides", "rows_in"]
 
-_SIDECARS = (b"-wal", b"-shm", b"-journal")
 _HOLDS_ROWS = (b"-wal", b"-journal")
 _NOTHING = hashlib.sha256().hexdigest()
 _SKEW_NS = 60_000_000_000  # by which the clock of a file server may be ahead
@@ -58,11 +58,6 @@ class Sides:
     new: int
     here: Mapping[bytes, Entry]
     there: Mapping[bytes, Entry]
-
-
-def stem_of(name: bytes) -> bytes:
-    """Return the name of the database that a name would belong to if it were a sidecar, empty where it ends like none."""
-    return next((name[: -len(suffix)] for suffix in _SIDECARS if name.endswith(suffix)), b"")
 
 
 class Proof:

@@ -28,9 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import
     chunk_digests,
     chunk_ranges,
     encoded,
-    quoted,
     row_key,
-    select_rows,
     table_names,
     table_of,
 )
@@ -40,17 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = [
-    "Content",
-    "content_checksum",
-    "content_of",
-    "describe",
-    "describe_all",
-    "quoted",
-    "row_key",
-    "select_rows",
-    "table_names",
-]
+__all__ = ["Content", "content_checksum", "content_of", "describe", "describe_all"]
 
 ALGORITHM = "contimg1:sha256:"
 _SMALL_BYTES = 4 << 20  # below this, starting a process costs more than it saves

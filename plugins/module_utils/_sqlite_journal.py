@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
     READ_WRITE,
     Place,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINISH_TRANSACTION",
-    "JOURNAL",
     "is_hot",
     "open_beside",
     "refuse_foreign_super_journal",
@@ -52,7 +52,6 @@ __all__ = [
     "writable",
 ]
 
-JOURNAL = "-journal"
 
 _WRITE_VERSION = 18  # byte of the database that is 2 in WAL mode
 _MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"

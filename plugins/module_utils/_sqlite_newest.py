@@ -13,9 +13,12 @@ import re
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import quoted, table_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import stand_in_for_collations
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
+    quoted,
+    stand_in_for_collations,
+    table_names,
+)
 
 if TYPE_CHECKING:
     import sqlite3

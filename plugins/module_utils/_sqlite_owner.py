@@ -19,6 +19,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import private_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Owner", "acting_for", "owner_of"]
 
-_SIDECARS = ("", "-wal", "-shm", "-journal")
 _WRITE_AND_ENTER = 0o300
 _ANYBODY = 0o003
 
@@ -49,7 +49,7 @@ def owner_of(path: str) -> Owner | None:
         return None
     try:
         status, folder = os.stat(path), os.stat(os.path.dirname(path))
-        users = {os.lstat(path + suffix).st_uid for suffix in _SIDECARS if is_there(path + suffix)}
+        users = {os.lstat(path + suffix).st_uid for suffix in ("", *SIDECARS) if is_there(path + suffix)}
         sorts = os.stat(private_place())  # where SQLite makes its temporary files
     except OSError:
         return None

@@ -29,6 +29,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory 
     private_place,
     remove_abandoned_once,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL, SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
     IMMUTABLE,
     READ_WRITE,
@@ -37,7 +38,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
     real_path,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
-    JOURNAL,
     is_hot,
     open_beside,
     refuse_foreign_super_journal,
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import Connection
 
 __all__ = [
-    "SIDECARS",
     "Header",
     "Snapshot",
     "Text",
@@ -73,8 +72,6 @@ __all__ = [
     "snapshot",
     "super_journal_of",
 ]
-
-SIDECARS = ("-wal", "-shm", JOURNAL)
 
 _MAGIC = b"SQLite format 3\x00"
 _WAL_HEADER_BYTES = 32

@@ -9,8 +9,9 @@ import os
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe_all
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, target_exists
 

@@ -16,12 +16,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ens
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
+    LOSSES,
     Wishes,
     copy_metadata,
     open_handle,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import LOSSES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left, temporary_folder
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     create_name,

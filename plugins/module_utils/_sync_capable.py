@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
     from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
-__all__ = ["LOSSES", "Ground", "require_capable"]
-
-LOSSES = ("acl", "hardlink", "mode", "nanoseconds", "owner", "special", "symlink", "time", "xattr")
+__all__ = ["Ground", "require_capable"]
 
 _UNSUPPORTED = (
     errno.EPERM,

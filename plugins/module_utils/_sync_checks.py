@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL, SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
     FINISH_TRANSACTION,
-    JOURNAL,
     is_hot,
     super_journal_named_by,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import is_being_written
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import backup_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, open_below, parent_of

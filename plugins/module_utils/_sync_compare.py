@@ -19,7 +19,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_as_wished
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS, is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
     TreeDigest,
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 
-__all__ = ["SIDECAR_SUFFIXES", "Asked", "Trees", "ancestors", "compare"]
+__all__ = ["Asked", "Trees", "ancestors", "compare"]
 
-SIDECAR_SUFFIXES = tuple(os.fsencode(suffix) for suffix in SIDECARS)
 _SMALLEST_PAGE = 512  # bytes; a database is a multiple of it
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_metadata
 from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import PRIVATE_NAME, private_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import (
     copy_in,
     holds_bytes,
@@ -29,7 +30,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import
     super_journal_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import NO_DIGEST, Known
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (

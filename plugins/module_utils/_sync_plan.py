@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import is_shared_memory, moved
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_as_wished
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import SIDECAR_SUFFIXES, ancestors
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import ancestors
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import parent_of
 

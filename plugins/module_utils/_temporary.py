@@ -28,6 +28,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name, open_name
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ _PREFIX = ".contimg-"
 _NAME = re.compile(rb"\.contimg-([0-9a-f]{16})-([0-9a-f]{16})(?:-wal|-shm|-journal)?")
 _STEM_BYTES = 42  # of a name, without what SQLite appends to it
 _KIND = b"temporary"
-_SIDECARS = (b"-wal", b"-shm", b"-journal")  # what SQLite makes beside a database that is built under such a name
 _MACHINE = "/etc/machine-id"
 _CANNOT_LOCK = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _ATTEMPTS = 20
@@ -233,7 +233,7 @@ def _is_private(folder: int) -> bool:
 def sidecars_of(folder: int, name: bytes) -> list[bytes]:
     """Return the names of what SQLite has made, and has not removed, beside a file of a directory. Raises OSError."""
     present = {os.fsencode(one) for one in os.listdir(folder)}
-    return [name + suffix for suffix in _SIDECARS if name + suffix in present]
+    return [name + suffix for suffix in SIDECAR_SUFFIXES if name + suffix in present]
 
 
 def _remove_folder(parent: int, name: bytes, descriptor: int) -> None:
@@ -245,6 +245,6 @@ def _remove_folder(parent: int, name: bytes, descriptor: int) -> None:
 
 def _remove(folder: int, name: bytes, *, errors: tuple[type[OSError], ...]) -> None:
     """Remove a file, what SQLite has made beside it first: it stands for them."""
-    for suffix in (*_SIDECARS, b""):
+    for suffix in (*SIDECAR_SUFFIXES, b""):
         with contextlib.suppress(*errors):
             os.unlink(name + suffix, dir_fd=folder)

@@ -204,8 +204,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import LOSSES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import LOSSES
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import SIDECARS
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.tests.support import flushes
 from ansible_collections.dsa110.contimg.tests.support.module_run import BEGIN, PLUGINS, run_module
 from ansible_collections.dsa110.contimg.tests.support.traced import (

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import stem_of
 from ansible_collections.dsa110.contimg.tests.support.moved_state import ROWS, Moved, insert
 
 if TYPE_CHECKING:
@@ -190,13 +189,3 @@ def test_a_table_that_the_split_has_moved_is_not_missed(moved: Moved) -> None:
     lost(moved, f"products.sqlite3 (has fewer rows than at the move: t 0 of {ROWS})")
     moved.baseline = {"products": moved.rows_of("products.sqlite3")}
     assert moved.retire()["changed_since"] == 1
-
-
-def test_a_name_that_ends_like_that_of_a_sidecar_is_one_only_beside_a_database() -> None:
-    assert [stem_of(name) for name in (b"a-wal", b"a-shm", b"a/b-journal", b"a", b"wal")] == [
-        b"a",
-        b"a",
-        b"a/b",
-        b"",
-        b"",
-    ]
