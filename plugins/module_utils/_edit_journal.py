@@ -19,6 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     replace_file,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:
     import contextlib
@@ -43,6 +44,11 @@ class EditJournal:
         ensure_private_directory(self.folder)
         text = json.dumps({"version": 1, "edits": [*self._entries(), entry]}, indent=2) + "\n"
         replace_file(self.path, text.encode(), mode=0o600)
+
+    def require_usable(self) -> None:
+        """Check, without writing, that an edit can be noted. Raises ContimgError."""
+        self._entries()
+        require_replaceable(self.path, made=self.folder)
 
     def edits_of(self, path: str) -> list[dict[str, Any]]:
         """Return the entries of one file. Raises ContimgError when the journal cannot be read or is none."""

@@ -36,6 +36,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._git_index import t
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import group_id, user_id
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,11 +170,16 @@ def _settle(
     """Bring a file to a content and an ownership, unless they are there or this is a check; and report."""
     changed = found.status is None or after != found.content or ownership != found.ownership
     backup = ""
+    journal = None if backup_dir is None else Journal(backup_dir)
+    if changed:
+        require_replaceable(found.path)
+        if journal is not None:
+            journal.require_usable()
     if changed and not check:
-        if backup_dir is not None:
-            backup = back_up(found.path, backup_dir) if found.status is not None else ""
+        if journal is not None:
+            backup = back_up(found.path, journal.folder) if found.status is not None else ""
             written = State(after, ownership.numbers)
-            Journal(backup_dir).note(found.path, backup, before=found.state, after=written)
+            journal.note(found.path, backup, before=found.state, after=written)
         require_unchanged(found.path, found.status)
         replace_file(
             found.path,

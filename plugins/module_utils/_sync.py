@@ -47,7 +47,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import
     require_owner,
     require_quiet,
     require_readable,
-    require_replaceable,
     require_space,
     require_writable,
 )
@@ -86,6 +85,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     open_root,
     require_folder,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -135,7 +135,8 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
     started, started_ns = time.monotonic(), time.time_ns()
     require_folder(options.src, "source")
     _require_apart(options, "Nothing was touched.")
-    require_replaceable(options.progress_file)
+    if options.progress_file is not None:
+        require_replaceable(options.progress_file)
     if options.require_quiesced:
         require_quiet(options.src, options.dest)
     with open_root(options.src) as source, open_target(options.dest, check=check) as target:

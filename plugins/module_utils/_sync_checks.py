@@ -44,7 +44,6 @@ __all__ = [
     "require_owner",
     "require_quiet",
     "require_readable",
-    "require_replaceable",
     "require_space",
     "require_writable",
 ]
@@ -136,13 +135,6 @@ def require_space(dest: str, plan: Plan, trees: Trees, *, backup_dir: str | None
     needs += [Need(backup_dir, "what is replaced", backups)] if backup_dir and backups else []
     needs += [Need(place, "what follows", wanted) for place, wanted in reserve.items()]
     require_room(needs, hint=f"{_UNTOUCHED} Make room and run again.")
-
-
-def require_replaceable(path: str | None) -> None:
-    """Check that a file, which may not exist yet, can be written. Raises ContimgError naming what is in the way."""
-    if path is not None:
-        for what in files_obstacles([path]):
-            raise ContimgError(f"cannot be written: {what}", path=path, hint=f"{_UNTOUCHED} Make it writable.")
 
 
 def require_writable(

@@ -32,6 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._line_alignment imp
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,12 +75,16 @@ def repoint_file(path: str, moves: Moves, *, backup_dir: str | None, check: bool
     """
     found = _read(safe_target(path), f"{_UNTOUCHED} Name an existing file.")
     text = replaced(found.text, moves)
+    journal = None if backup_dir is None else EditJournal(backup_dir, _JOURNAL)
+    if text != found.text:
+        require_replaceable(found.path)
+        if journal is not None:
+            journal.require_usable()
     if not check and text == found.text:
         clear_left(found.path)
     elif not check:
-        if backup_dir is not None:
-            backup = back_up(found.path, backup_dir)
-            EditJournal(backup_dir, _JOURNAL).add(found.path, backup, moves=[list(move) for move in moves])
+        if journal is not None:
+            journal.add(found.path, back_up(found.path, journal.folder), moves=[list(move) for move in moves])
         require_unchanged(found.path, found.status)
         _write(found.path, text, like=found)
     return _result(found.path, found.text, text)
@@ -101,12 +106,15 @@ def restore_file(path: str, folder: str, *, check: bool) -> dict[str, Any]:
         found = _read(target, _UNTOUCHED)
         before = found.text
         after, kept = _undone(before, journal, edits)
+        if after != before:
+            require_replaceable(target)
         if after != before and not check:
             require_unchanged(target, found.status)
             _write(target, after, like=found)
     else:
         found = _read(os.path.join(folder, os.path.basename(edits[0]["backup"])), _UNTOUCHED)
         before, after = "", found.text
+        require_replaceable(target)
         if not check:
             require_unchanged(target, None)
             _write(target, after, like=found)

@@ -17,7 +17,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within, mounts_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, open_name
 
@@ -32,6 +32,7 @@ __all__ = [
     "folds_case",
     "opened_obstacle",
     "replacing_obstacle",
+    "require_replaceable",
 ]
 
 _GETFLAGS = 0x80086601  # FS_IOC_GETFLAGS where a long has 8 bytes
@@ -129,6 +130,16 @@ def files_obstacles(paths: Iterable[str], *, made: str | None = None) -> list[st
         what = replacing_obstacle(path, follow=False)
         found += [f"{display(path)} {what}"] if what else []
     return list(dict.fromkeys(found))
+
+
+def require_replaceable(path: str, *, made: str | None = None) -> None:
+    """Check, without writing, that a file, which may not exist yet, can be written.
+
+    :param made: a directory that is made before, with all above it.
+    :raises ContimgError: naming what is in the way.
+    """
+    for what in files_obstacles([path], made=made):
+        raise ContimgError(f"cannot be written: {what}", path=path, hint="Nothing was touched. Make it writable.")
 
 
 def _blocked(path: str) -> tuple[str, str]:

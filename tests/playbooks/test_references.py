@@ -174,3 +174,14 @@ def test_a_further_file_that_is_missing_stops_the_move_before_it_begins(host: Ho
         assert stopped.returncode == 2, stopped.stdout
         assert f"{code}/none" in stopped.stdout
         assert not host.run_dir.exists()
+
+
+def test_a_unit_file_that_others_can_redirect_stops_the_move_before_it_begins(host: Host, code: pathlib.Path) -> None:
+    shared = host.root / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "x.service").symlink_to(code / "x.service")
+    stopped = host.play("migrate", contimg_unit_files=[str(shared / "x.service")])
+    assert stopped.returncode == 2, stopped.stdout
+    assert f"{shared}/x.service: is a link, and others may write to {shared}. Nothing was touched." in stopped.stdout
+    assert not host.run_dir.exists()

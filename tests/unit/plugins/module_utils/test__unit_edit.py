@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,6 +129,49 @@ def test_what_cannot_be_edited_is_refused(unit: Path, backups: str) -> None:
         with pytest.raises(ContimgError, match=r"is not a journal of edits|could not read the backup"):
             call(unit, restore_from=backups)
     assert unit.read_bytes() == MOVED
+
+
+def spoil(unit: Path, how: str) -> None:
+    """Let something be in the way of an edit."""
+    backups = unit.parent / "backups"
+    if how == "a backup place that is a file":
+        backups.write_text("")
+    elif how == "a journal that is none":
+        backups.mkdir()
+        (backups / "unit-edits.json").write_text("{")
+    elif how == "a journal that is a directory":
+        (backups / "unit-edits.json").mkdir(parents=True)
+    else:
+        subprocess.run(["chattr", "+i", str(unit)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        (
+            "a backup place that is a file",
+            "{backups}/unit-edits.json: could not read the journal of edits: Not a directory",
+        ),
+        ("a journal that is none", "{backups}/unit-edits.json: is not a journal of edits"),
+        ("a journal that is a directory", "{backups}/unit-edits.json: is not a regular file"),
+        ("an immutable file", "{unit}: cannot be written: {unit} is immutable (chattr +i). Nothing was touched."),
+    ],
+)
+def test_what_would_stop_an_edit_is_found_by_its_preview(unit: Path, backups: str, how: str, says: str) -> None:
+    spoil(unit, how)
+    before = sorted(map(str, unit.parent.rglob("*")))
+    said = []
+    try:
+        for check in (True, False):
+            with pytest.raises(ContimgError) as caught:
+                call(unit, repoint=MOVES, backup_dir=backups, check=check)
+            said.append(caught.value.message)
+    finally:
+        subprocess.run(["chattr", "-i", str(unit)], check=True)
+    assert said[0] == said[1]
+    assert said[0].startswith(says.format(unit=unit, backups=backups))
+    assert sorted(map(str, unit.parent.rglob("*"))) == before
+    assert unit.read_bytes() == CONTENT
 
 
 LINES = st.lists(st.sampled_from(["A=/stage/x", "B=1", "C=/stage", "", "# note", "A=/stage/x"]), max_size=8)
