@@ -125,9 +125,9 @@ def hold(
     memory = read_memory(hold_file)
     if not names and not memory.containers:
         return _result({}, changed=False)
-    now = containers_of_host()[0]
+    now, unasked = containers_of_host()
     found = {
-        **{name: _found(name, now, leaving) for name in names if name not in memory.containers},
+        **{name: _found(name, now, leaving, unasked=unasked) for name in names if name not in memory.containers},
         **memory.containers,
     }
     stop = [name for name in reversed(list(found)) if name in now and now[name].running]
@@ -142,12 +142,14 @@ def hold(
     return _result(found, changed=changed, stopped=stop, stopped_at=moment)
 
 
-def _found(name: str, now: Mapping[str, Container], leaving: Sequence[str]) -> FoundContainer:
+def _found(
+    name: str, now: Mapping[str, Container], leaving: Sequence[str], *, unasked: Mapping[str, str]
+) -> FoundContainer:
     container = now.get(name)
     if container is None:
-        raise ContimgError(
-            "no engine of this host knows this container", path=name, hint="Nothing was touched. Correct its name."
-        )
+        why = "".join(f", and {engine} could not be asked: {what}" for engine, what in unasked.items())
+        hint = f"Nothing was touched. Correct {'the cause, or ' if why else ''}its name."
+        raise ContimgError(f"no engine of this host knows this container{why}", path=name, hint=hint)
     obstacle = obstacle_of(container, leaving)
     if obstacle:
         hint = "Nothing was touched. Stop it yourself, and start it yourself when the move is done."
@@ -164,9 +166,15 @@ def _stop(container: Container, timeout: float) -> None:
     said = run(
         [container.engine, "stop", "-t", str(int(timeout)), container.id], timeout=timeout + 30, late=_LATE
     ).stderr
-    now = containers_of_host()[0].get(container.name)
+    hint = "What was stopped before it stays stopped. Stop it yourself and run again, or release the hold."
+    found, unasked = containers_of_host()
+    if container.engine in unasked:
+        what = (
+            f"was told to stop, and {container.engine} could not be asked whether it has: {unasked[container.engine]}"
+        )
+        raise ContimgError(what, path=container.name, hint=hint)
+    now = found.get(container.name)
     if now is not None and now.running:
-        hint = "What was stopped before it stays stopped. Stop it yourself and run again, or release the hold."
         raise ContimgError(
             f"did not stop: it is {now.status}; {container.engine} says: {said.strip()}", path=container.name, hint=hint
         )
@@ -202,9 +210,9 @@ def release(
     :raises ContimgError: when one does not come back; the hold file then stays, for the next run.
     """
     memory = read_memory(hold_file)
-    now = containers_of_host()[0] if names or memory.containers else {}
+    now, unasked = containers_of_host() if names or memory.containers else ({}, {})
     if check and after_hold and not memory.containers:
-        memory = Memory({name: _found(name, now, leaving) for name in names})
+        memory = Memory({name: _found(name, now, leaving, unasked=unasked) for name in names})
         now = {name: replace(one, status="exited") for name, one in now.items()}
     plan = plan_release(memory, now, leaving)
     moment = None

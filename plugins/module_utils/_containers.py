@@ -120,7 +120,7 @@ def containers_of_host() -> tuple[dict[str, Container], dict[str, str]]:
         try:
             listed = _listed(program) if _may_have_any(program) else []
         except ContimgError as error:
-            unasked[program] = error.what
+            unasked[program] = ": ".join(filter(None, (error.path, error.what)))
             continue
         known = {container.id for container in found.values()}
         for container in (one for one in listed if one.id not in known):

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _podman_storage
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._podman_storage import has_podman_storage
 from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_podman
 from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
@@ -92,6 +93,11 @@ def test_what_cannot_be_read_is_not_taken_for_no_container(engine: pathlib.Path)
     os.truncate(engine / "storage.conf", 65 << 20)
     found, unasked = containers_of_host()
     assert (found, list(unasked)) == ({}, ["podman"])
+    hold = {"names": ["web"], "state": "held", "hold_file": "/nowhere/hold.json"}
+    with pytest.raises(
+        ContimgError, match=f"web: no engine .*, and podman could not be asked: {engine}/storage.conf: has"
+    ):
+        run_module("container_hold", hold, check=True)
     assert not (engine / "storage").exists()
 
 
