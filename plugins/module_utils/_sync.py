@@ -61,6 +61,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     Known,
     Ledger,
     is_racy,
+    losses_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import make_plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
@@ -374,6 +375,7 @@ class _Pass:
         digest = self.plan.equal.get(path) or (known.sha256.hex() if known else "")
         flags = PLACED | (RACY if is_racy(source, self.started_ns) else 0)
         flags |= DATABASE if source.path in self.trees.databases else 0
+        flags |= losses_of(self.options.decisions.wishes.losses)
         with failing("read the copy back", path):
             if self.options.verify:
                 self._prove(path, digest)

@@ -30,6 +30,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     VERIFIED,
     Known,
     is_racy,
+    losses_of,
     portions,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
@@ -230,12 +231,15 @@ class Applier:
         entry = self.entries.get(source)
         now = entry_at(self.context.source, source)
         racy = RACY if is_racy(now, self.context.started_ns) else 0
-        return Known((entry or now).identity, b"", NO_DIGEST, PLACED | VERIFIED | racy)
+        return Known(
+            (entry or now).identity, b"", NO_DIGEST, PLACED | VERIFIED | racy | losses_of(self.context.wishes.losses)
+        )
 
     def _note_placed(self, action: Action, status: os.stat_result) -> None:
         there = entry_of(action.path, status)
         known = self._noted_of(action.path) if there.is_file else self._known(action.source)
         if known is not None:
+            known = known.with_losses(self.context.wishes.losses)
             self._note(action.path, known._replace(target=there.identity))
 
     def _note(self, path: bytes, known: Known) -> None:

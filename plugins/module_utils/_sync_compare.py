@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import losses_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
     TreeDigest,
@@ -114,6 +115,7 @@ class _Comparison:
     def __init__(self, source: int, target: int | None, trees: Trees, asked: Asked) -> None:
         self.source, self.target, self.trees, self.ledger = source, target, trees, trees.ledger
         self.exclude, self.rename, self.asked = asked.exclude, trees.links.rename, asked
+        self.accepted = losses_of(asked.wishes.losses)
         self.moving = _with_sidecars(self.rename)
         self.goals = _goals(self.rename.values())
         self.shown: set[bytes] = set()  # goals that a glob matches, and folders of which nothing but goals is seen
@@ -185,7 +187,7 @@ class _Comparison:
             return False
         if entry.target != there.target:
             return False
-        settled = self.ledger.settles(entry, there, verified=self.asked.verified)
+        settled = self.ledger.settles(entry, there, verified=self.asked.verified, accepted=self.accepted)
         return settled and is_as_wished(entry, there, self.asked.wishes)
 
     def _extra(self, entry: Entry) -> None:

@@ -46,6 +46,7 @@ __all__ = [
     "Ledger",
     "is_racy",
     "is_same_content",
+    "losses_of",
     "portions",
 ]
 
@@ -59,6 +60,8 @@ RACY = 4
 DATABASE = 8
 #: The number of a run, no file. What has a temporary name with this number is that run's.
 _RUN = 16
+_LOSSES = {"acl": 32, "xattr": 64}  # of attributes, which a status does not show: they were accepted, and perhaps lost
+_ATTRIBUTES = sum(_LOSSES.values())
 #: The digest of what has no content.
 NO_DIGEST = bytes(32)
 
@@ -81,13 +84,17 @@ class Known(NamedTuple):
     :ivar source: the source's identity when it was read, see :attr:`Entry.identity`.
     :ivar target: the destination's when it was placed; zeros where it could not hold such a thing.
     :ivar sha256: the digest of what was read from the source.
-    :ivar flags: of ``PLACED``, ``VERIFIED``, ``RACY`` and ``DATABASE``.
+    :ivar flags: of ``PLACED``, ``VERIFIED``, ``RACY`` and ``DATABASE``, and those of :func:`losses_of`.
     """
 
     source: bytes
     target: bytes
     sha256: bytes
     flags: int
+
+    def keeps_attributes(self, accepted: int) -> bool:
+        """Tell whether no attributes are lost but those that the operator accepts. A later change of any shows in a ctime."""
+        return not self.flags & _ATTRIBUTES & ~accepted
 
     def is_current(self, source: Entry, target: Entry) -> bool:
         """Tell whether both sides are certainly what they were."""
@@ -96,6 +103,10 @@ class Known(NamedTuple):
     def describes(self, source: Entry, target: Entry) -> bool:
         """Tell whether both sides look like what they were; where this is racy, only their content proves it."""
         return bool(self.flags & PLACED) and self.source == source.identity and self.target == target.identity
+
+    def with_losses(self, accepted: Iterable[str]) -> Known:
+        """Return it as what has got its attributes now, with these losses accepted."""
+        return self._replace(flags=self.flags & ~_ATTRIBUTES | losses_of(accepted))
 
     def intended(self, *, times_of: Entry | None = None) -> Known:
         """Return it as what is about to be put there.
@@ -126,6 +137,11 @@ def is_same_content(one: Entry, other: Entry) -> bool:
 def is_racy(source: Entry, started_ns: int) -> bool:
     """Tell whether a source changed so shortly before a pass, or in it, that a later change might not show."""
     return source.status.ctime_ns >= started_ns - _RACY_NANOSECONDS
+
+
+def losses_of(accepted: Iterable[str]) -> int:
+    """Return the flags for losses that the operator accepts: what was put there so is compared anew once he does not."""
+    return sum(_LOSSES.get(loss, 0) for loss in accepted)
 
 
 def portions(values: Iterable[_Value]) -> Iterator[list[_Value]]:
@@ -213,16 +229,19 @@ class Ledger:
             return None
         return Known(record[:IDENTITY], record[IDENTITY:_DIGEST], record[_DIGEST:_FLAGS], record[_FLAGS])
 
-    def settles(self, source: Entry, target: Entry, *, verified: bool) -> bool:
+    def settles(self, source: Entry, target: Entry, *, verified: bool, accepted: int) -> bool:
         """Tell whether both sides are certainly what they were. This is asked for every name of a tree.
 
         :param verified: whether it must have been read back.
+        :param accepted: the losses that are accepted now, see :func:`losses_of`.
         """
         record = self._records.get(target.path)
         here, there = source.facts, target.facts
         if record is None or record[:_DIGEST] != here[:IDENTITY] + there[:IDENTITY]:
             return False
         flags = record[_FLAGS]
+        if flags & _ATTRIBUTES & ~accepted:
+            return False
         return bool(flags & PLACED) and not flags & _UNTRUSTED and (not verified or bool(flags & VERIFIED))
 
     def append(self, known: Iterable[tuple[bytes, Known]]) -> None:

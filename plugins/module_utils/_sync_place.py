@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     Known,
     is_racy,
     is_same_content,
+    losses_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     Entry,
@@ -91,7 +92,8 @@ class Placing:
         verified = VERIFIED if self.context.verify else 0
         racy = RACY if is_racy(one.source, self.context.started_ns) else 0
         database = DATABASE if one.action.source in self.context.databases else 0
-        return Known(one.source.identity, target.identity, one.sha256, placed | verified | racy | database)
+        lost = losses_of(self.context.wishes.losses)
+        return Known(one.source.identity, target.identity, one.sha256, placed | verified | racy | database | lost)
 
 
 def place(context: Context, written: Sequence[Written]) -> None:

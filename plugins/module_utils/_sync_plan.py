@@ -12,6 +12,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import is
 from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_as_wished
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import ancestors
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import losses_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import parent_of
 
@@ -125,9 +126,15 @@ class _Planner:
         there = self.trees.target.get(path)
         if there is None or there.kind != entry.kind:
             return []
-        if self._same_metadata(entry, there) and self.ask.same_attributes(entry.path, path):
+        if self._same_metadata(entry, there) and self._same_attributes(path, entry, there):
             return []
         return [Action("metadata", path, "owner, mode, times or attributes", entry.path)]
+
+    def _same_attributes(self, path: bytes, entry: Entry, there: Entry) -> bool:
+        known = self.trees.ledger.get(path)
+        if known is not None and known.is_current(entry, there) and known.keeps_attributes(losses_of(self.losses)):
+            return True
+        return self.ask.same_attributes(entry.path, path)
 
     def _special(self, path: bytes, entry: Entry) -> list[Action]:
         there = self.trees.target.get(path)
@@ -145,7 +152,9 @@ class _Planner:
 
     def _was_lost(self, path: bytes, entry: Entry) -> bool:
         """Tell whether an earlier pass found that the destination cannot hold this, which the operator accepts."""
-        known = self.trees.ledger.get(path)
+        known, loss = self.trees.ledger.get(path), "symlink" if entry.target else "special"
+        if loss not in self.losses:
+            return False
         return known is not None and known.source == entry.identity and not known.target.strip(b"\0")
 
     def _link(self, path: bytes, first: bytes, entry: Entry) -> list[Action]:
@@ -161,7 +170,7 @@ class _Planner:
             known = self.trees.ledger.get(path)
             if there is not None and known is not None and "hardlink" in self.losses and known.is_current(entry, there):
                 self.unchanged[path] = self.targets[path]
-                return [] if self._same_metadata(entry, there) else self._metadata(path, entry)
+                return self._metadata(path, entry)
             return [action]
         if there.kind == entry.kind and (not entry.is_file or self._is_equal(path, self.targets[path], there)):
             return [action]
@@ -184,8 +193,7 @@ class _Planner:
             self.unchanged[path] = entry.path
             if there.links > 1:
                 self.kept_for[there.inode] = entry.inode
-            attributes_hold = current and self._same_metadata(entry, there)  # a ctime shows their change
-            return [] if attributes_hold else self._metadata(path, entry)
+            return self._metadata(path, entry)
         self.rewritten.add(path)
         backup = verdict == "replace" and database == path
         action = Action("copy", path, reason, entry.path, backup=backup, database=member)

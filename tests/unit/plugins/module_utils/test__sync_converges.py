@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import audit
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.tests.support.mounts import run_on_ramfs
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
 if TYPE_CHECKING:
@@ -188,3 +191,53 @@ def test_a_manifest_that_is_gone_is_in_the_diff(base: Path) -> None:
     converge(base)
     (base / "dest.sha256").unlink()
     assert converge(base)["diff"]["after"] == f"manifest {base}/dest.sha256 (is written anew)\n"
+
+
+LATER = """
+import json, sys
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+values = json.loads(sys.argv[1])
+def run(check, *allowed):
+    try:
+        return synchronize(options_from({**values, "allow_loss": allowed}), check=check)["changed"]
+    except ContimgError as error:
+        return error.result()["msg"]
+accepted = [run(False, "xattr", "acl"), run(False, "acl", "xattr")]
+print(json.dumps([*accepted, run(True, "xattr"), run(False, "xattr"), run(True), run(False)]))
+"""
+
+
+def test_a_loss_that_is_no_longer_accepted_is_refused(base: Path) -> None:
+    os.setxattr(base / "src" / "alone", "user.note", b"1")
+    subprocess.run(["setfacl", "-m", "u:1:r", str(base / "src" / "sub")], check=True)
+    (base / "old").mkdir()
+    values = sync_values(base, dest=str(base / "old" / "dest"), rename={"sub/file": "new/file"})
+    time.sleep(0.1)  # what has changed as shortly before a pass is compared by content once more
+    first, again, *refused = json.loads(run_on_ramfs(base / "old", LATER, json.dumps(values)))
+    assert (first, again) == (True, False)
+    for message, lost in zip(refused, ("acl", "acl", "xattr, acl", "xattr, acl")):
+        assert f"Accept the loss with allow_loss: [{lost}]" in str(message)
+
+
+def test_a_loss_that_did_not_happen_leaves_nothing_to_do(base: Path) -> None:
+    os.setxattr(base / "src" / "alone", "user.note", b"1")
+    converge(base, allow_loss=["xattr", "acl", "special", "symlink"])
+    assert not converge(base)["changed"]
+    os.removexattr(base / "dest" / "alone", "user.note")
+    assert converge(base)["changed"]
+    assert os.getxattr(base / "dest" / "alone", "user.note") == b"1"
+
+
+def test_a_special_file_that_was_lost_is_made_once_its_loss_is_not_accepted(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: Any, **_names: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mknod", refused)
+        converge(base, allow_loss=["special"])
+    assert not os.path.lexists(base / "dest" / "sub" / "fifo")
+    assert converge(base)["changed"]
+    assert os.path.lexists(base / "dest" / "sub" / "fifo")
