@@ -164,6 +164,12 @@ def edited(path: pathlib.Path, edits: list[tuple[Any, ...]], numbers: bool) -> N
             connection.execute(statement, [key(name, numbers), *values][:count])
 
 
+def contents(path: pathlib.Path) -> list[str]:
+    """Return the rows in an order of their own, each with its types."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return sorted(map(repr, connection.execute("SELECT id, typeof(id), a, typeof(a), b, typeof(b) FROM t")))
+
+
 def said(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, errors="replace").stdout
 
@@ -191,8 +197,9 @@ def test_sqldiff_and_sha3sum_judge_the_same(
         hashes = [said("sqlite3", str(path), ".sha3sum") for path in (one, two)]
         hashes_with_schema = [said("sqlite3", str(path), ".sha3sum --schema") for path in (one, two)]
         differences = said("sqldiff", str(one), str(two))
+        reordered = contents(one) == contents(two)  # the judges see it; to a relation the order of rows is nothing
     assert (checksums[0] == checksums[1]) == (hashes_with_schema[0] == hashes_with_schema[1])
     if kind != "other_schema" and (hashes[0] == hashes[1]) == (not differences):
-        assert (kind == "identical") == (not differences)
+        assert (kind == "identical") == (not differences or reordered)
     if checksums[0] == checksums[1]:
         assert kind == "identical"
