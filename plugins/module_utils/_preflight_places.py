@@ -52,10 +52,11 @@ class DatabaseSizes(NamedTuple):
 
 
 def place_obstacles(places: Iterable[Place], src: str) -> list[str]:
-    """Return what is wrong with where a move writes: not writable, or in the source, which is never changed."""
+    """Return what is wrong with where a move writes: not writable, in the source, which is never changed, or a file named twice."""
     root = os.path.realpath(src)
-    found = []
-    for place in places:
+    listed = list(places)
+    found = _named_twice([place for place in listed if place.replaced])
+    for place in listed:
         shown = f"{place.variable}: {display(place.path)}"
         if place.apart and is_within(os.path.realpath(place.path), root):
             found.append(f"{shown} lies in contimg_state_src, which a move never changes. Name another place.")
@@ -63,6 +64,18 @@ def place_obstacles(places: Iterable[Place], src: str) -> list[str]:
         what = replacing_obstacle(place.path) if place.replaced else directory_obstacle(place.path)
         found += [f"{shown} {what}."] if what else []
     return found
+
+
+def _named_twice(files: Iterable[Place]) -> list[str]:
+    """Return which files are to be edited twice: the second preview would be made of a file that the first edit changes."""
+    by_file: dict[str, list[Place]] = {}
+    for file in files:
+        by_file.setdefault(os.path.realpath(file.path), []).append(file)
+    return [
+        f"{', '.join(dict.fromkeys(file.variable for file in named))}: {display(path)} is named {len(named)} times. Name it once."
+        for path, named in by_file.items()
+        if len(named) > 1
+    ]
 
 
 def sizes_of(src: str, dest: str, databases: Iterable[Mapping[str, object]]) -> list[DatabaseSizes]:

@@ -49,6 +49,21 @@ def test_what_lies_in_the_source_or_cannot_be_written_is_named(tmp_path: pathlib
     ]
 
 
+def test_a_file_that_would_be_edited_twice_is_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a").touch()
+    (tmp_path / "link").symlink_to("a")
+    places = [
+        Place("contimg_run_dir", f"{tmp_path}"),
+        Place("contimg_env_files", f"{tmp_path}/a", replaced=True),
+        Place("contimg_unit_files", f"{tmp_path}/link", replaced=True),
+        Place("contimg_unit_files", f"{tmp_path}/a", replaced=True),
+        Place("contimg_unit_files", f"{tmp_path}/b", replaced=True),
+    ]
+    assert place_obstacles(places, f"{tmp_path}/src") == [
+        f"contimg_env_files, contimg_unit_files: {tmp_path}/a is named 3 times. Name it once."
+    ]
+
+
 def test_databases_are_measured_where_they_stand(tmp_path: pathlib.Path) -> None:
     (tmp_path / "src" / "db").mkdir(parents=True)
     (tmp_path / "dest").mkdir()
