@@ -11,13 +11,13 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors, forked
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import compositions
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_kinds import DEAD, language_of, line_kind
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Shown
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import LINE_END, parsed
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_rewrite import Rewriting, rewriting
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_tree import File, Trees, text_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._workers import available_processors, forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -20,7 +20,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     failing,
     is_of_application,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors, forked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot, read_header, snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
     CHUNK_ROWS,
@@ -33,6 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import
     table_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._workers import available_processors, forked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._forked import forked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import attach, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
     CHUNK_ROWS,
@@ -27,6 +26,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import
     exact_rows,
     quoted,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._workers import forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._forked import available_processors, forked
+from ansible_collections.dsa110.contimg.plugins.module_utils._workers import available_processors, forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
