@@ -22,13 +22,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers import 
     containers_of_host,
     obstacle_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, raise_all
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     decoding,
     expected,
     read_json,
     read_optional,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, raise_all
 from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
     diff_of,
     forget,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, require_folder, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import is_split_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_direct
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate
@@ -19,7 +20,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_newest impo
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import Relation, relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import changed_tables
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, require_folder, target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -19,20 +19,20 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import lock_exclusively
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import sidecars
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name, proves_itself
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import back_up_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name, proves_itself
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     is_directory,
     is_there,
     open_below,
     open_name,
     open_root,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import lock_exclusively
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -29,7 +29,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     failing,
     is_of_application,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import PRIVATE_NAME, private_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
+    PRIVATE_NAME,
+    private_directory,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
     READ_WRITE,
     Place,
@@ -39,7 +43,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

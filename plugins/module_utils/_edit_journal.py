@@ -9,7 +9,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     decoding,
     ensure_private_directory,
     expected,
@@ -18,7 +19,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     read_regular,
     replace_file,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_link, is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_link, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

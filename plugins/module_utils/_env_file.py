@@ -10,13 +10,6 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
-    back_up,
-    clear_left,
-    read_with_status,
-    replace_file,
-    sync_directory,
-)
 from ansible_collections.dsa110.contimg.plugins.module_utils._edit_target import (
     moves_of,
     require_unchanged,
@@ -32,10 +25,17 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_undo import Journal, State, undo
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
+    back_up,
+    clear_left,
+    read_with_status,
+    replace_file,
+    sync_directory,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import group_id, user_id
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._git_index import tracking_checkout
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import group_id, user_id
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:

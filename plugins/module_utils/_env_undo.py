@@ -15,11 +15,11 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import expected
 from ansible_collections.dsa110.contimg.plugins.module_utils._edit_journal import EditJournal
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, effective, unproved
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import parse
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import expected
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

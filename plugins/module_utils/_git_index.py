@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
 
 __all__ = ["tracking_checkout"]
 

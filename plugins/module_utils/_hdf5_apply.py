@@ -14,8 +14,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import ROW, VALUES, source, source_row
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     attached,

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Optional, Tuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, mjd_of, parsed, source
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import columns_of, reading, text_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, REQUIRED
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import (
     DERIVED,
     FILLED,
@@ -33,7 +34,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import read_header
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

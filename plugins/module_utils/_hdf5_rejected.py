@@ -15,18 +15,18 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     ensure_private_directory,
     open_regular,
     replace_file,
     with_ending,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import source
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import sqlite_failing, text_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
 
 if TYPE_CHECKING:
     import sqlite3

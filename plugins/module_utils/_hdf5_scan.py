@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import mjd_of, parsed
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_header import read_headers
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (

@@ -11,6 +11,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
+    PRIVATE_NAME,
+    private_directory,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+    is_directory,
+    is_file,
+    is_there,
+    target_exists,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_apply import apply_split, vacuum
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     SplitOptions,
@@ -21,14 +32,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     shown_columns,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
-from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import PRIVATE_NAME, private_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, sidecars
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_file, is_there, target_exists
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,9 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import decided
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     attached,
@@ -38,7 +39,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan 
     pairs,
     schema_after_unsplit,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable

@@ -19,7 +19,8 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     clear_left,
     decoding,
     ensure_private_directory,
@@ -30,10 +31,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     replace_file,
     sync_directory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.reserve import replace_with_reserve, with_reserve
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, matching
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_place import lasting_place, open_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._reserve import replace_with_reserve, with_reserve
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, matching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,9 +12,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_optional
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_optional
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import read_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import record_file

@@ -15,16 +15,21 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._glob import require_globs
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+    is_excluded,
+    open_root,
+    parent_of,
+    read_folder,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_excluded, open_root, parent_of, read_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
 
 __all__ = ["Links", "StateLink", "links_into", "require_direct"]
 

@@ -11,8 +11,8 @@ import re
 from typing import IO, TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, log_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import SMALL, open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import SMALL, open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal_from
 

@@ -15,12 +15,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal i
     users_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, open_readonly
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import select_rows, table_names
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import clear_backups
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import clear_backups
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     is_directory,
     is_file,
     is_link,
@@ -28,6 +24,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     matching,
     target_exists,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import select_rows, table_names
 
 if TYPE_CHECKING:
     from typing import Any

@@ -10,8 +10,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_link
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import mjd_of, parsed
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     attached,
@@ -31,7 +32,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_link
 
 if TYPE_CHECKING:
     import sqlite3

@@ -10,9 +10,9 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import sidecars_of, temporary_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import sidecars_of, temporary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ __all__ = ["new_database"]
 def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
     """Give the path of an empty file (mode 0600) beside ``place``; at the end it is flushed and stands at ``place``.
 
-    What a killed run has left of such a file is removed, see ``_temporary.py``.
+    What a killed run has left of such a file is removed, see ``_fs/temporary.py``.
 
     :param like: the file whose owner and group it has, and whose mode it gets in the end; without one it stays private.
     :param state: what state things are in if this fails, as a sentence.

@@ -13,7 +13,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     decoding,
     ensure_private_directory,
     read_json,
@@ -21,9 +22,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     read_regular,
     replace_file,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, kind_of, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import folder_of, kind_of, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

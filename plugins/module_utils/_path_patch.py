@@ -11,7 +11,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

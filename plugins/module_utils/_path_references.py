@@ -9,20 +9,20 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     ensure_private_directory,
     read_optional,
     replace_file,
     sync_directory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_backups import Backups, rewrite
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory import take_inventory
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle, shortened
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_patch import patch_root, unified
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variable, Variables
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,10 +10,10 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._glob import name_expression
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import name_expression
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,9 +13,9 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, is_file, matching
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_file, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._access import shut_out
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import private_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import existing_parent
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
 from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import compiled
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
@@ -33,10 +36,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units im
     judge_limits,
     judge_names,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import private_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._space import existing_parent
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_directory, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import survey_hold
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_limits import LIMIT_PROPERTIES, limits_of

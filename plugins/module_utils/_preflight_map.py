@@ -11,8 +11,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._glob import require_globs
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import entry_at, is_directory, is_excluded, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+    entry_at,
+    is_directory,
+    is_excluded,
+    open_root,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

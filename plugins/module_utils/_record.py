@@ -14,14 +14,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     decoding,
     expected,
     read_json,
     read_optional,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._reserve import keep_reserve, replace_with_reserve
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.reserve import keep_reserve, replace_with_reserve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,9 +17,16 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import clear_left, sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._glob import require_globs
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import clear_left, sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+    folder_of,
+    kind_of,
+    open_below,
+    open_root,
+    parent_of,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
     advance,
     keep,
@@ -57,13 +64,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof impor
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_room import require_archive_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate, require_unmounted
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import UNNAMED
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
-    folder_of,
-    kind_of,
-    open_below,
-    open_root,
-    parent_of,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,16 +14,16 @@ import tarfile
 import zlib
 from typing import IO, TYPE_CHECKING, cast
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     open_directory,
     open_regular,
     sync_directory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import extended_attributes
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import temporary_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_below, open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import has_program
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import temporary_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

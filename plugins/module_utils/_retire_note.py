@@ -15,7 +15,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     decoding,
     ensure_private_directory,
     expected,
@@ -23,7 +24,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
     read_optional,
     replace_file,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,14 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, moved, read_manifest
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import mount_number
-from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import Proof, Sides
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles, may_be_shown
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file, moved, read_manifest
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
     Status,
     entry_of,
@@ -29,6 +23,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     parent_of,
     scan,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import mount_number
+from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import Proof, Sides
+from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles, may_be_shown
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,21 +20,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._glob import name_expression
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import name_expression
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import folder_of, open_below
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import read_header, snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import INTERNAL
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import DATABASE
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import folder_of, open_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
-    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = ["Proof", "Sides", "rows_in"]
 

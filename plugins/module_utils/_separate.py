@@ -14,6 +14,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of, is_excluded, kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
     Mount,
     Place,
@@ -21,12 +22,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
     mount_number,
     mounts_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import entry_of, is_excluded, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
 
 __all__ = ["SharedFiles", "may_be_shown", "require_separate", "require_unmounted"]
 

@@ -20,8 +20,8 @@ import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_link
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_owner import acting_for, owner_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_link
 
 if TYPE_CHECKING:
     from typing import Any

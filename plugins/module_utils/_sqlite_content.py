@@ -13,13 +13,14 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     ContimgError,
     display,
     failing,
     is_of_application,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot, read_header, snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
     CHUNK_ROWS,
@@ -31,7 +32,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import
     table_names,
     table_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import available_processors, forked
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
     READ_WRITE,
@@ -36,7 +37,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks impor
     PAUSE_SECONDS,
     is_being_written,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,9 +15,9 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

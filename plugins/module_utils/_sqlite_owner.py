@@ -18,9 +18,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import private_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import private_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
     PRIVATE_NAME,
     private_directory,
     private_place,
     remove_abandoned_once,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of, status_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL, SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
     IMMUTABLE,
@@ -51,7 +52,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks impor
     is_being_written,
     writers_kept_away,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import attach
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_difference import (
@@ -22,7 +23,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_difference 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted, table_names, table_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import available_processors
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, open_root, scan, tree_digest
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, open_root, scan, tree_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,8 +10,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file, matching
 from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
     Mount,
     Place,
@@ -22,7 +23,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, owner_of, process_ids
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_file, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

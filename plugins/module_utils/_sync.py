@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._glob import require_globs
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import back_up_file, clear_backups
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import replace_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import (
     hash_file,
     kept_file,
     kept_list,
@@ -24,13 +24,22 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import (
     moved,
     read_kept,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
     Wishes,
     extended_attributes,
     group_id,
     open_handle,
     user_id,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import new_run
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+    Entry,
+    entry_at,
+    folder_of,
+    open_root,
+    require_folder,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import (
     SharedFiles,
     may_be_shown,
@@ -39,7 +48,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._separate import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import back_up_file, clear_backups
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import Ground, require_capable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import (
@@ -77,14 +85,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_target import
     made_target,
     nearest_directory,
     open_target,
-)
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import new_run
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
-    Entry,
-    entry_at,
-    folder_of,
-    open_root,
-    require_folder,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 

@@ -12,9 +12,16 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
     copy_metadata,
     open_handle,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+    Entry,
+    create_special,
+    entry_at,
+    entry_of,
+    folder_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import (
     Context,
@@ -34,13 +41,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     portions,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
-    Entry,
-    create_special,
-    entry_at,
-    entry_of,
-    folder_of,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

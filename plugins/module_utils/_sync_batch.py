@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes, copy_metadata
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import name_for
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes, copy_metadata
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import name_for
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
     create_name,
     entry_of,

@@ -22,15 +22,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import extended_attributes, is_far, open_handle
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name, folder_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
+    extended_attributes,
+    is_far,
+    open_handle,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import create_name, folder_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import folds_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
-    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
 
 __all__ = ["Ground", "require_capable"]
 

@@ -12,18 +12,18 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import backup_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, open_below, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL, SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
     FINISH_TRANSACTION,
     is_hot,
     super_journal_named_by,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import is_being_written
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_backup import backup_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, open_below, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import (
     directory_obstacle,
     entry_obstacle,
@@ -34,10 +34,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._writable import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Plan
-    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = [
     "require_finished",

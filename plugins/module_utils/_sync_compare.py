@@ -15,14 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import moved
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_as_wished
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import losses_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import is_as_wished
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
     TreeDigest,
     entry_of,
@@ -31,11 +26,16 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     parent_of,
     read_folder,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
+from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import losses_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 
 __all__ = ["Asked", "Trees", "ancestors", "compare"]

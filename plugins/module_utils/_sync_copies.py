@@ -13,19 +13,19 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import run_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_below, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, prepare, unpacked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_database import replace_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, pack, unpack
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import run_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_below, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Packed
-    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = ["Work", "divide", "make_copies"]
 

@@ -20,8 +20,19 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_metadata
-from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import PRIVATE_NAME, private_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import copy_metadata
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
+    PRIVATE_NAME,
+    private_directory,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+    create_name,
+    entry_of,
+    name_of,
+    open_below,
+    open_name,
+    parent_of,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import (
     copy_in,
@@ -32,14 +43,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import NO_DIGEST, Known
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
-    create_name,
-    entry_of,
-    name_of,
-    open_below,
-    open_name,
-    parent_of,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

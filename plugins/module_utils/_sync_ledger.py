@@ -22,15 +22,15 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     LARGE,
     read_optional,
     replace_file,
     sync_directory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import run_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import IDENTITY, Entry, name_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import run_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import IDENTITY, Entry, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence

@@ -13,6 +13,13 @@ import os
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+    Entry,
+    entry_of,
+    name_of,
+    open_below,
+    parent_of,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
     DATABASE,
     PLACED,
@@ -22,13 +29,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     is_racy,
     is_same_content,
     losses_of,
-)
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
-    Entry,
-    entry_of,
-    name_of,
-    open_below,
-    parent_of,
 )
 
 if TYPE_CHECKING:

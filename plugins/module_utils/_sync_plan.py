@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import is_shared_memory, moved
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import is_as_wished
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import is_shared_memory, moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import is_as_wished
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import ancestors
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import losses_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import parent_of
 
 if TYPE_CHECKING:
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Decisions, Questions
-    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
 
 __all__ = ["make_plan"]
 

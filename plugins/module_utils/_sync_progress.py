@@ -10,7 +10,7 @@ import mmap
 import os
 import time
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import replace_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import replace_file
 
 __all__ = ["Progress"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_link, is_there, kind_of, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_link, is_there, kind_of, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

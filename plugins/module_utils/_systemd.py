@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

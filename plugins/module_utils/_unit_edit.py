@@ -14,13 +14,6 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
-    back_up,
-    clear_left,
-    expected,
-    read_with_status,
-    replace_file,
-)
 from ansible_collections.dsa110.contimg.plugins.module_utils._edit_journal import EditJournal
 from ansible_collections.dsa110.contimg.plugins.module_utils._edit_target import (
     moves_of,
@@ -28,10 +21,17 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._edit_target import
     safe_target,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
+    back_up,
+    clear_left,
+    expected,
+    read_with_status,
+    replace_file,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._line_alignment import aligned
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:

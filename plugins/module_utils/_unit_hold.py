@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, raise_all
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
     Found,
     Memory,
@@ -32,7 +33,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, run, show, systemctl
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
     is_template,

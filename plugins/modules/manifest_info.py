@@ -120,7 +120,7 @@ matches:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import audit
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
 
 
 def main() -> None:

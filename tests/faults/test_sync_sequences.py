@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _sync_apply, _sync_ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import name_of, parent_of
 from ansible_collections.dsa110.contimg.tests.support.sync_sequences import SEQUENCES, Sequence
 from ansible_collections.dsa110.contimg.tests.support.traced import sample
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hold the limits that no linter knows: functions of at most 40 lines, a module's ``main`` of at most 45.
 
-And no question to ``os.path`` whether something is there, which it answers with no where it could not look: ``_tree`` has
+And no question to ``os.path`` whether something is there, which it answers with no where it could not look: ``_fs/tree`` has
 functions that raise then.
 """
 

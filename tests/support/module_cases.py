@@ -27,7 +27,7 @@ __all__ = ["CASES"]
 _UTILS = "ansible_collections.dsa110.contimg.plugins.module_utils"
 #: A mutant: it writes to what is there.
 _IN_PLACE = f"""
-import {_UTILS}._durable as durable
+import {_UTILS}._fs.durable as durable
 def replace_file(path, content, **_options):
     with open(path, "wb", buffering=0) as file:
         content = content if isinstance(content, bytes) else b"".join(content)
@@ -192,7 +192,7 @@ class Misplaced(Case):
     alone = True
     mutant = f"""
 import os
-import {_UTILS}._sync_backup as backup
+import {_UTILS}._fs.backup as backup
 back_up_file = backup.back_up_file
 def after_removal(root, path, backup_dir):
     content = open(f"/proc/self/fd/{{root}}/" + os.fsdecode(path), "rb").read()
@@ -312,7 +312,7 @@ class Released(Held):
     asked = "released"
     mutant = f"""
 import {_UTILS}._hold_memory as memory
-import {_UTILS}._durable as durable
+import {_UTILS}._fs.durable as durable
 import os
 memory.write_memory = lambda *_arguments: None
 remove = memory.remove_drop_in

@@ -14,9 +14,9 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file, read_manifest
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file, read_manifest
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_root, scan, tree_digest
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root, scan, tree_digest
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 

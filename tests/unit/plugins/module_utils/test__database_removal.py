@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _database_removal, _sync_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils import _database_removal
 from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal import (
     put_back,
     remove_database,
@@ -22,8 +22,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal i
     require_unused,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs import backup as sync_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import dump, file_row, make_products, snapshot
 
 _USER = """
@@ -180,7 +181,7 @@ def test_a_place_that_becomes_a_link_is_not_followed_either(
 
 
 def test_without_its_copy_nothing_is_removed(database: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sync_backup, "hash_file", lambda *_values, **named: str(named))
+    monkeypatch.setattr(sync_backup, "hash_file", lambda *_values, **named: str(named))
     before = snapshot(database.parent)
     with pytest.raises(ContimgError, match="the backup differs from the original"):
         removed(database)

@@ -17,8 +17,8 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _misplaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._misplaced import misplaced
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import dump, file_row, make_products, snapshot
 
 

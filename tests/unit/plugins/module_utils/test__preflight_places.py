@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need
 from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_places import (
     DatabaseSizes,
     Place,
@@ -18,7 +19,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_places i
     sizes_of,
     space_obstacles,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._space import Need
 
 if TYPE_CHECKING:
     import pathlib

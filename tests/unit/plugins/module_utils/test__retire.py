@@ -18,11 +18,11 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _retire, _retire_archive, _retire_note
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, read_record
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_archive import archive_path, require_archived
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_note import DONE, REMOVING
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import proven_name
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
 from ansible_collections.dsa110.contimg.tests.support.moved_state import FILES, Moved
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd

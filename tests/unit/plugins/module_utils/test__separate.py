@@ -12,9 +12,9 @@ import pathlib
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import entry_of
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 

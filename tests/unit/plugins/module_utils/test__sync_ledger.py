@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import name_for, new_run
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry, entry_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
     NO_DIGEST,
     PLACED,
@@ -19,8 +21,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     Known,
     Ledger,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import name_for, new_run
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry, entry_of
 
 if TYPE_CHECKING:
     import pathlib

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import Wishes
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import new_run
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, prepare, unpacked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import new_run
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root
 
 if TYPE_CHECKING:
     from pathlib import Path

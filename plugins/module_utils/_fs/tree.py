@@ -17,7 +17,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._glob import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import (
     name_expression,
     path_expression,
     require_globs,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     is_directory,
     is_file,
     is_link,

@@ -15,9 +15,9 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import copy_extended_attributes
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left, temporary_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import copy_extended_attributes
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left, temporary_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -183,7 +183,7 @@ def replace_file(
     """Put ``content`` at ``path``: temp file beside it, fsync, rename, fsync of the folder.
 
     The temp file is made ``O_EXCL`` with mode 0600 and gets its owner and mode before the rename, so that
-    no other user ever reads a secret through it. What a killed run has left of such a file is removed, see ``_temporary.py``.
+    no other user ever reads a secret through it. What a killed run has left of such a file is removed, see ``_fs/temporary.py``.
 
     :param content: as a whole, or in parts where it may be large.
     :param owner: numeric user id, -1 leaves the process's own.

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _temporary
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import open_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs import temporary
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import (
     name_for,
     new_run,
     proven_name,
@@ -25,7 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import (
     temporary_file,
     temporary_folder,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import create_name
 
 if TYPE_CHECKING:
     import pathlib
@@ -99,7 +99,7 @@ def test_names_of_others_stay(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_name_of_another_host_stays(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_temporary, "_host", lambda: b"another host")
+    monkeypatch.setattr(temporary, "_host", lambda: b"another host")
     planted(tmp_path).touch()
     monkeypatch.undo()
     assert len(clear(tmp_path)) == 1
@@ -176,7 +176,7 @@ def test_a_file_that_is_taken_for_a_dead_one_at_once_is_made_again(
             os.unlink(name, dir_fd=folder)
         return descriptor
 
-    monkeypatch.setattr(_temporary, "create_name", removed_at_first)
+    monkeypatch.setattr(temporary, "create_name", removed_at_first)
     with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as folder, temporary_file(folder) as (
         name,
         _file,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _private_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._private_directory import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs import private_directory as private_directory_module
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
     PRIVATE_NAME,
     private_directory,
     remove_abandoned,
@@ -164,7 +164,7 @@ def test_one_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
     scratch: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[pathlib.Path] = []
-    lock = _private_directory._locked
+    lock = private_directory_module._locked
 
     def rival(descriptor: int) -> bool | None:
         if not made:
@@ -172,7 +172,7 @@ def test_one_that_is_taken_for_abandoned_before_it_is_locked_is_made_again(
             made[0].rmdir()
         return lock(descriptor)
 
-    monkeypatch.setattr(_private_directory, "_locked", rival)
+    monkeypatch.setattr(private_directory_module, "_locked", rival)
     with private_directory(state="Nothing was changed.") as path:
         assert [str(found) for found in scratch.iterdir()] == [path]
         assert path != str(made[0])

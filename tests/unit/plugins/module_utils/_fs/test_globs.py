@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._glob import name_expression, require_globs
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_root, scan
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import name_expression, require_globs
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_root, scan
 
 if TYPE_CHECKING:
     from pathlib import Path

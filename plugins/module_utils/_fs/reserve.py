@@ -10,13 +10,13 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     ensure_private_directory,
     replace_file,
     sync_directory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,18 +12,17 @@ import shutil
 import stat
 import time
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import ensure_private_directory, open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import hash_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._metadata import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import ensure_private_directory, open_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
     LOSSES,
     Wishes,
     copy_metadata,
     open_handle,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left, temporary_folder
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left, temporary_folder
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     create_name,
     create_special,
     entry_of,
@@ -31,6 +30,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     name_of,
     open_below,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 
 __all__ = ["back_up_file", "backup_place", "clear_backups"]
 

@@ -28,8 +28,8 @@ import secrets
 import stat
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import create_name, open_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import create_name, open_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,7 +19,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._temporary import remove_left
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,12 +14,12 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._tree import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
 
 __all__ = [
     "LOSSES",

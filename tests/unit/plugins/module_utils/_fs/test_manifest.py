@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._manifest import audit, parse_manifest, read_manifest
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit, parse_manifest, read_manifest
 
 if TYPE_CHECKING:
     import pathlib

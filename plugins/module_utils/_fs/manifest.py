@@ -11,10 +11,9 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._durable import LARGE, read_optional, read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES, stem_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import LARGE, read_optional, read_regular
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
     entry_at,
     open_below,
@@ -23,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._tree import (
     scan,
     tree_digest,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES, stem_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
