@@ -9,12 +9,12 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, require_folder, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import is_split_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import lost_access
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import require_separate
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_direct
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_newest import newest_row
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database

@@ -28,7 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     open_name,
     open_root,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import lock_exclusively

@@ -19,7 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     read_regular,
     replace_file,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import require_replaceable
 
 if TYPE_CHECKING:
     import contextlib

@@ -34,9 +34,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import group_id, user_id
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_there
-from ansible_collections.dsa110.contimg.plugins.module_utils._git_index import tracking_checkout
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.git_index import tracking_checkout
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import require_replaceable
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
-from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

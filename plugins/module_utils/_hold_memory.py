@@ -33,7 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.reserve import replace_with_reserve, with_reserve
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, matching
-from ansible_collections.dsa110.contimg.plugins.module_utils._host_place import lasting_place, open_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import lasting_place, open_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_optional
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import read_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
-from ansible_collections.dsa110.contimg.plugins.module_utils._processes import read_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import record_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
 

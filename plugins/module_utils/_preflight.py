@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._access import shut_out
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import private_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import existing_parent
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import shut_out
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import compiled
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_map import excluded_databases, map_obstacles
 from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_places import (
     Place,

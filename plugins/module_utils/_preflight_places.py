@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, room_at, shortages
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import (
+    directory_obstacle,
+    replacing_obstacle,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._writable import directory_obstacle, replacing_obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

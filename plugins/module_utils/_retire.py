@@ -27,6 +27,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     open_root,
     parent_of,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import require_separate, require_unmounted
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
     advance,
     keep,
@@ -62,7 +63,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import rows_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_room import require_archive_room
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate, require_unmounted
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import UNNAMED
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, open_below, open_root, parent_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._writable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import (
     entry_obstacle,
     files_obstacles,
     opened_obstacle,

@@ -23,10 +23,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     parent_of,
     scan,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import mount_number
-from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import mount_number
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles, may_be_shown
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import Proof, Sides
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles, may_be_shown
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file, matching
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import (
     Mount,
     Place,
     is_within,
     mounts_of,
     places_of,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, owner_of, process_ids
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
-from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, owner_of, process_ids
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 
 if TYPE_CHECKING:

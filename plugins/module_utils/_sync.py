@@ -39,13 +39,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     open_root,
     require_folder,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import (
     SharedFiles,
     may_be_shown,
     require_separate,
     require_unmounted,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import require_replaceable
+from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
@@ -86,7 +87,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_target import
     nearest_directory,
     open_target,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

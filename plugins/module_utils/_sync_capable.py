@@ -28,7 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import
     open_handle,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import create_name, folder_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._writable import folds_case
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import folds_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -15,7 +15,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import backup_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, open_below, parent_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import (
+    directory_obstacle,
+    entry_obstacle,
+    files_obstacles,
+    opened_obstacle,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL, SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
     FINISH_TRANSACTION,
@@ -24,12 +30,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal imp
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import is_being_written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
-from ansible_collections.dsa110.contimg.plugins.module_utils._writable import (
-    directory_obstacle,
-    entry_obstacle,
-    files_obstacles,
-    opened_obstacle,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

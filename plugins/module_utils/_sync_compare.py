@@ -26,8 +26,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     parent_of,
     read_folder,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import losses_of

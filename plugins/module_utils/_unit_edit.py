@@ -29,10 +29,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     replace_file,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import require_replaceable
 from ansible_collections.dsa110.contimg.plugins.module_utils._line_alignment import aligned
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
-from ansible_collections.dsa110.contimg.plugins.module_utils._writable import require_replaceable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

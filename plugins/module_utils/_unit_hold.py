@@ -31,7 +31,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
     remove_drop_in,
     write_memory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, processes_of_unit
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, run, show, systemctl
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (

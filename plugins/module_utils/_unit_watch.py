@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
     ContainerTail,
     FileTail,
@@ -22,8 +24,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
     compiled,
     matching,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._processes import processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, show, utc_seconds
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units

@@ -161,7 +161,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import exposed_secrets, run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
 
 def main() -> None:

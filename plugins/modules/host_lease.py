@@ -80,7 +80,7 @@ held_by:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._lease import run_lease
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import run_lease
 
 
 def main() -> None:

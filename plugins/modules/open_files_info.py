@@ -70,7 +70,7 @@ complete:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree_watch import watch_trees
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.watch import watch_trees
 
 
 def main() -> None:

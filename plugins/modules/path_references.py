@@ -181,7 +181,7 @@ kept_files:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_references import run
 
 

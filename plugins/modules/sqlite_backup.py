@@ -49,7 +49,7 @@ checksum:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
 
 

@@ -80,7 +80,7 @@ logs:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import run_hold
 
 

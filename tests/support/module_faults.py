@@ -103,7 +103,7 @@ class Case:
 
     def constants(self) -> dict[str, Any]:
         """Return values for constants of ``module_utils``, see :func:`run_module`: this machine keeps nothing of a trial."""
-        return {f"_host_place:_{name}": [str(self.places / name)] * 2 for name in ("VOLATILE", "LASTING")}
+        return {f"_host.place:_{name}": [str(self.places / name)] * 2 for name in ("VOLATILE", "LASTING")}
 
     def variables(self) -> dict[str, str]:
         """Return further variables of the environment."""

@@ -200,9 +200,9 @@ def test_a_value_of_another_type_is_none_that_a_run_has_written(value: object, k
 #: Files that a path alone leads to: of the kernel, of the system, and in a directory of this process alone.
 _BY_PATH = {
     "_hdf5_header.py": "'/proc/self/statm'",
-    "_mounts.py": "/proc/",
-    "_open_files.py": "f'",
-    "_processes.py": "path",
+    "mounts.py": "/proc/",
+    "open_files.py": "f'",
+    "processes.py": "path",
     "_sqlite_read.py": "target",
     "_sync_database.py": "folded",
     "temporary.py": "_MACHINE",

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 BEGIN = """
 import json, os, subprocess, sys
-from ansible_collections.dsa110.contimg.plugins.module_utils import _container_hold, _hold_memory, _host_place
+from ansible_collections.dsa110.contimg.plugins.module_utils import _container_hold, _hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._host import place as host_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, read_record
 folder = sys.argv[1]
 run_dir = folder + "/run"
-_host_place._LASTING = (folder + "/lasting",) * 2
+host_place._LASTING = (folder + "/lasting",) * 2
 
 def limit(options):
     subprocess.run(["mount", "-o", "remount," + options, folder], check=True)

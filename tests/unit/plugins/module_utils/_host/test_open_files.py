@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import Holder, find_holders
-from ansible_collections.dsa110.contimg.plugins.module_utils._tree_watch import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import Holder, find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.watch import (
     tree_changes,
     tree_moment,
     watch_trees,
@@ -158,7 +158,7 @@ def test_what_is_mounted_below_counts(file: pathlib.Path, kind: str) -> None:
     }[kind]
     code = (
         "import subprocess, sys\n"
-        "from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders\n"
+        "from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders\n"
         f"prelude = {PRELUDE!r}\n"
         "open_or_map = ('held = open(path, \"r+\")', 'mapped(\"r+\", 3, 1)')\n"
         "for number, action in enumerate(open_or_map + tuple(one + '; os.unlink(path)' for one in open_or_map)):\n"
@@ -203,7 +203,7 @@ def test_names_that_are_no_text_are_shown_so_that_they_can_be_told_apart(tmp_pat
 def test_who_may_not_look_at_others_does_not_claim_to_have_seen_them(file: pathlib.Path) -> None:
     code = (
         "import os, sys; sys.path[:0] = sys.argv[2:];"
-        "from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import find_holders;"
+        "from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders;"
         "print(find_holders([sys.argv[1]]).complete);"
         "os.setuid(65534); print(find_holders([sys.argv[1]]).complete)"
     )

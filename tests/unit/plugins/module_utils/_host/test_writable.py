@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
-from ansible_collections.dsa110.contimg.plugins.module_utils._writable import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import (
     directory_obstacle,
     flags_obstacle,
     replacing_obstacle,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only, run_within
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
@@ -84,7 +84,7 @@ def test_attributes_of_inodes_count(tmp_path: pathlib.Path) -> None:
 
 def test_a_read_only_mount_and_a_mounted_file_are_named(tmp_path: pathlib.Path) -> None:
     script = (
-        "import sys; from ansible_collections.dsa110.contimg.plugins.module_utils._writable import *; "
+        "import sys; from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import *; "
         "print(repr(directory_obstacle(sys.argv[1])), repr(replacing_obstacle(sys.argv[2])), sep='\\n')"
     )
     for name in ("file", "over"):

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import SharedFiles
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
@@ -21,7 +21,7 @@ from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_v
 CHECK = """
 import sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._separate import require_separate, require_unmounted
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import require_separate, require_unmounted
 
 src, dest, *exclude = sys.argv[1:]
 try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, open_name
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import is_within, mounts_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within, mounts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

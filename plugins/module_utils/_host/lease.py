@@ -29,7 +29,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     read_optional,
     replace_file,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._host_place import open_place, volatile_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import open_place, volatile_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

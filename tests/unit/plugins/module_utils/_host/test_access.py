@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._access import lost_access, shut_out
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import lost_access, shut_out
 
 
 @pytest.fixture(name="sides")

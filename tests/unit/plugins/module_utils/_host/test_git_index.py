@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._git_index import tracking_checkout
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.git_index import tracking_checkout
 
 if TYPE_CHECKING:
     import pathlib

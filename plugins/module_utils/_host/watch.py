@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._open_files import Holders, find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import Holders, find_holders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

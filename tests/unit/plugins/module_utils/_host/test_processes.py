@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._processes import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import (
     Owner,
     command_of,
     owner_in,

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _host_place, _lease
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._host_place import volatile_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased, release, require_owned, take
+from ansible_collections.dsa110.contimg.plugins.module_utils._host import lease
+from ansible_collections.dsa110.contimg.plugins.module_utils._host import place as host_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased, release, require_owned, take
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import volatile_place
 
 if TYPE_CHECKING:
     import pathlib
@@ -29,9 +30,9 @@ BOB = {"user": "bob", "host": "desk", "pid": "99"}
 STEP = """
 import os, sys
 sys.path[:0] = [{path!r}]
-from ansible_collections.dsa110.contimg.plugins.module_utils import _host_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._lease import leased
-_host_place._VOLATILE = ({place!r}, {place!r})
+from ansible_collections.dsa110.contimg.plugins.module_utils._host import place as host_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
+host_place._VOLATILE = ({place!r}, {place!r})
 with leased({run_id!r}, "state_sync"):
     if {forks!r} and os.fork() == 0:
         sys.stdin.read()
@@ -169,7 +170,7 @@ def test_a_contender_waits_for_a_step_that_ends_soon(step: list[subprocess.Popen
 def test_of_many_contenders_one_gets_the_host() -> None:
     script = STEP.partition("with leased")[0] + (
         "from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError\n"
-        "from ansible_collections.dsa110.contimg.plugins.module_utils._lease import take\n"
+        "from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import take\n"
         "sys.stdin.read()\n"
         "try:\n    print(take('migrate', {{}}, take_over='', check=False).run_id)\n"
         "except ContimgError:\n    print('refused')\n"
@@ -183,7 +184,7 @@ def test_of_many_contenders_one_gets_the_host() -> None:
     os.close(opener)
     told = [run.communicate()[0].strip() for run in runs]
     assert told.count("refused") == len(runs) - 1
-    assert _lease._read() is not None
+    assert lease._read() is not None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"run_id": "a", "since": 1.0, "controller": {"pid": 1}}'])
@@ -220,4 +221,4 @@ def test_a_place_that_others_could_write_to_is_refused() -> None:
     os.chmod(volatile_place(), 0o777)
     with pytest.raises(ContimgError, match="is writable by others"):
         taken()
-    assert _host_place.volatile_place() == volatile_place()
+    assert host_place.volatile_place() == volatile_place()

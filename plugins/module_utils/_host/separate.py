@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of, is_excluded, kind_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import (
     Mount,
     Place,
     is_within,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._host_place import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import (
     lasting_place,
     open_place,
     volatile_place,

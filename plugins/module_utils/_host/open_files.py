@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import (
     Mount,
     Place,
     is_within,
@@ -22,7 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._mounts import (
     mounts_of,
     places_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._processes import command_of, owner_of, process_ids
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, owner_of, process_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
