@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import effective
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_optional
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import read_text

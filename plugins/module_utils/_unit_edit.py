@@ -14,8 +14,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._edit_journal import EditJournal
-from ansible_collections.dsa110.contimg.plugins.module_utils._edit_target import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.journal import EditJournal
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.target import (
     moves_of,
     require_unchanged,
     safe_target,

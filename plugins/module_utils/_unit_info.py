@@ -14,8 +14,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, effective
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import Veil, is_secret
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit, effective
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.report import Veil, is_secret
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path, replaced

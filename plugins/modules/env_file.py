@@ -159,7 +159,7 @@ kept_names:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import exposed_secrets, run
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.file import exposed_secrets, run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 

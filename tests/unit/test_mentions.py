@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _env_file, _path_references, _unit_edit
+from ansible_collections.dsa110.contimg.plugins.module_utils import _path_references, _unit_edit
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Compose, Container, _naming, uses_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import Moves, paths_in
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import effective
+from ansible_collections.dsa110.contimg.plugins.module_utils._env import file as env_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import _Unread, cron_entries
 from ansible_collections.dsa110.contimg.tests.support.mentions import MENTIONS, NEW, OLD, OTHERS, SPELLINGS
 
@@ -87,11 +88,11 @@ def test_a_value_of_an_environment_is_repointed(language: str, line: str, tmp_pa
         "absent": [],
         "repoint": [],
     }
-    _env_file.run({**defaults, "values": {"A": line}}, check=False)
-    result = _env_file.run({**defaults, "repoint": MOVES}, check=False)
+    env_file.run({**defaults, "values": {"A": line}}, check=False)
+    result = env_file.run({**defaults, "repoint": MOVES}, check=False)
     assert result["changed"] is (language != "other")
     assert (effective(path.read_bytes())[b"A"].decode() == line) is (language == "other")
-    assert not _env_file.run({**defaults, "repoint": MOVES}, check=False)["changed"]
+    assert not env_file.run({**defaults, "repoint": MOVES}, check=False)["changed"]
 
 
 def test_every_line_of_a_crontab_is_named(tmp_path: pathlib.Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import (
     Edit,
     edited,
     effective,

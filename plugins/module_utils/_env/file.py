@@ -10,20 +10,20 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._edit_target import (
-    moves_of,
-    require_unchanged,
-    safe_target,
-)
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, settled, unproved
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import is_name, is_text
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit, edited, settled, unproved
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import is_name, is_text
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.report import (
     Veil,
     difference,
     is_secret,
     warnings_about,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_undo import Journal, State, undo
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.target import (
+    moves_of,
+    require_unchanged,
+    safe_target,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.undo import Journal, State, undo
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     back_up,

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import Assignment, format_value, parse
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import Assignment, format_value, parse
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import is_below, replaced
 

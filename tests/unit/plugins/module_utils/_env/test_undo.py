@@ -11,8 +11,8 @@ import tempfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, effective, unproved
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_undo import Journal, State, undo
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit, edited, effective, unproved
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.undo import Journal, State, undo
 
 NAMES = st.sampled_from([b"A", b"B", b"C", b"D", b"E"])
 VALUES = st.sampled_from([b"1", b"/stage/x", b"two words", b"it's", b"", b"a\\b"])

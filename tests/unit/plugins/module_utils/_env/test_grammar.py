@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import format_value, is_text, parse
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import format_value, is_text, parse
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_report import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.report import (
     Veil,
     difference,
     is_secret,

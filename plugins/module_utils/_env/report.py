@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import REFERENCE, Edit, effective
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import Assignment, is_text, parse
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import REFERENCE, Edit, effective
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import Assignment, is_text, parse
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import MASK, is_secret_name, redacted
 

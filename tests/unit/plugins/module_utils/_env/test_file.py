@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _env_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_file import exposed_secrets, run
+from ansible_collections.dsa110.contimg.plugins.module_utils._env import file as env_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.file import exposed_secrets, run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 MASK = "********"
@@ -313,14 +313,14 @@ def test_an_edit_by_somebody_else_meanwhile_is_not_lost(
     path = tmp_path / "contimg.env"
     if existed:
         path.write_bytes(CONTENT)
-    read = _env_file._read
+    read = env_file._read
 
     def read_and_be_overtaken(*arguments: Any, **options: Any) -> Any:
         found = read(*arguments, **options)
         path.write_bytes(b"OTHER=1\n")
         return found
 
-    monkeypatch.setattr(_env_file, "_read", read_and_be_overtaken)
+    monkeypatch.setattr(env_file, "_read", read_and_be_overtaken)
     with pytest.raises(ContimgError, match="was changed by somebody else meanwhile"):
         run(parameters(path, values={"STATE": "/data"}, create=True), check=False)
     assert path.read_bytes() == b"OTHER=1\n"

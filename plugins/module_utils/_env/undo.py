@@ -15,9 +15,9 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._edit_journal import EditJournal
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_edit import Edit, edited, effective, unproved
-from ansible_collections.dsa110.contimg.plugins.module_utils._env_grammar import parse
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit, edited, effective, unproved
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import parse
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.journal import EditJournal
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import expected
 
