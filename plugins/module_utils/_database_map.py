@@ -15,10 +15,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import require_separate
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_direct
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_newest import newest_row
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import Relation, relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.newest import newest_row
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import Relation, relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import changed_tables
 
 if TYPE_CHECKING:

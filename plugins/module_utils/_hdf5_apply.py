@@ -35,17 +35,17 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_prove import prove, proving_rows, require_sound
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_rejected import export_rejected
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
-from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import real_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.create import new_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import Connection, Place
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import Connection, Place
 
 __all__ = ["apply_split", "vacuum"]
 

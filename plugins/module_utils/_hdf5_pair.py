@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, cause_of, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import register
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import attach, connect
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text, snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import attach, connect
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Text, snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import Connection, Place
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import Connection, Place
 
 __all__ = ["attached", "columns_of", "connected", "number", "reading", "sqlite_failing", "text_of"]
 

@@ -32,8 +32,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import
     SCHEMA,
     table_with,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import read_header
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import read_header
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -26,8 +26,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     target_wins,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import IMMUTABLE, Place
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import IMMUTABLE, Place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import snapshot
 
 if TYPE_CHECKING:
     import sqlite3

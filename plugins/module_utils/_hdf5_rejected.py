@@ -25,8 +25,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import source
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import sqlite_failing, text_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Text
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:
     import sqlite3

@@ -24,8 +24,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     text_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, INDEX
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import real_path, require_own_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import real_path, require_own_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

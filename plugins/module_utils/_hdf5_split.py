@@ -32,11 +32,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     shown_columns,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import require_own_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, sidecars
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup import back_up_database, plan_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import require_own_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database, sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

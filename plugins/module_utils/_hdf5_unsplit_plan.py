@@ -29,7 +29,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import
     REQUIRED,
     products_table_with,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:
     import sqlite3

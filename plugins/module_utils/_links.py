@@ -23,7 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     parent_of,
     read_folder,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -8,12 +8,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_removal import (
-    put_back,
-    remove_database,
-    require_unused,
-    users_of,
-)
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import clear_backups
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
@@ -25,9 +19,15 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     target_exists,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, open_readonly
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import select_rows, table_names
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database, open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.removal import (
+    put_back,
+    remove_database,
+    require_unused,
+    users_of,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import select_rows, table_names
 
 if TYPE_CHECKING:
     from typing import Any

@@ -23,15 +23,15 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     sqlite_failing,
     text_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_backup import back_up_database, plan_backup
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup import back_up_database, plan_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import (
     IMMUTABLE,
     Place,
     real_path,
     require_own_place,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name, writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, open_root, scan, tree_digest
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

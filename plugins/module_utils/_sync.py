@@ -47,7 +47,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate impo
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import require_replaceable
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import relate
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import Ground, require_capable

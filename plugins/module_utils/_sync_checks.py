@@ -23,12 +23,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable impo
     opened_obstacle,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL, SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import (
     FINISH_TRANSACTION,
     is_hot,
     super_journal_named_by,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import is_being_written
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.locks import is_being_written
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import losses_of
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     parent_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import (
     copy_in,
     holds_bytes,
     settle,

@@ -117,7 +117,7 @@ differences:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_report import report
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.report import report
 
 
 def main() -> None:

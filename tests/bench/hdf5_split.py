@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT / ".build" / "collections")]
 from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_split
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import SplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.tests.support import sample_state
 
 

@@ -68,7 +68,7 @@ def test_a_success_survives_a_power_loss(tmp_path: pathlib.Path, kind: type[Case
 #: A mutant that flushes nothing.
 UNFLUSHED = """
 import os
-import ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection as connection
+import ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection as connection
 os.fsync = lambda _file: None
 execute = connection.Connection.execute
 def unflushed(self, sql, *arguments):

@@ -37,7 +37,7 @@ durable.replace_file = replace_file
 """
 #: A mutant: it writes row by row, without a transaction.
 _ROW_BY_ROW = f"""
-import {_UTILS}._sqlite_connection as connection
+import {_UTILS}._sqlite.connection as connection
 execute = connection.Connection.execute
 def without_transactions(self, sql, *arguments):
     words = sql.split()[:1]
@@ -169,7 +169,7 @@ class Backup(Case):
     module = "sqlite_backup"
     mutant = f"""
 import contextlib
-import {_UTILS}._new_database as new
+import {_UTILS}._sqlite.create as new
 @contextlib.contextmanager
 def new_database(place, **_options):
     open(place, "wb").close()

@@ -12,9 +12,9 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _path_references, _unit_edit
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Compose, Container, _naming, uses_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import Moves, paths_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._env import file as env_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import effective
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import _Unread, cron_entries
 from ansible_collections.dsa110.contimg.tests.support.mentions import MENTIONS, NEW, OLD, OTHERS, SPELLINGS
 

@@ -20,7 +20,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._database_map impor
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     file_row,
     insert_rows,

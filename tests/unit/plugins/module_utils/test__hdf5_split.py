@@ -19,13 +19,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_apply, _hdf5_split, _sqlite_connection
+from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_apply, _hdf5_split
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, SCHEMA
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import connection as sqlite_connection
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     OLD_COLUMNS,
     dump,
@@ -573,7 +574,7 @@ def test_a_read_only_products_database_is_told_as_such_before_any_change(
 def test_a_locked_database_is_told_as_such_and_previewed_all_the_same(
     tmp_path: pathlib.Path, hdf5: pathlib.Path, journal_mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sqlite_connection, "_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_connection, "_BUSY_SECONDS", 0.1)
     products = make_products(tmp_path / "products.sqlite3", [file_row(0)], journal_mode=journal_mode)
     user = sqlite3.connect(str(products), isolation_level=None)
     user.execute("BEGIN IMMEDIATE")

@@ -13,12 +13,13 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_unsplit, _sqlite_connection
+from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_groups import groups_report
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import connection as sqlite_connection
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     OLD_COLUMNS,
     dump,
@@ -301,7 +302,7 @@ def test_the_backup_is_the_products_database_as_it_was(tmp_path: pathlib.Path, p
 def test_no_process_writes_to_either_meanwhile(
     products: pathlib.Path, locked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sqlite_connection, "_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_connection, "_BUSY_SECONDS", 0.1)
     before = dump(products)
     with contextlib.closing(sqlite3.connect(products.with_name(locked), isolation_level=None)) as user:
         user.execute("BEGIN IMMEDIATE")

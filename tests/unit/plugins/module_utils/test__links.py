@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_rewrite import run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split, split_options
@@ -21,8 +20,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._links import (
     require_direct,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import require_own_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import require_own_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rewrite import run
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 

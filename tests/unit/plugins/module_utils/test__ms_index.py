@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _ms_index, _sqlite_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils import _ms_index
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import backup as sqlite_backup
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import rows_of, snapshot
 
 SETS = 10
@@ -176,7 +177,7 @@ def test_what_changes_after_the_copy_was_made_is_not_removed(
 ) -> None:
     gone = root / "day" / "2025-10-02T00:03:00.ms"
     shutil.rmtree(gone)
-    back_up = _sqlite_backup.back_up_database
+    back_up = sqlite_backup.back_up_database
 
     def backed_up(plan: Any) -> str:
         path = back_up(plan)

@@ -13,7 +13,7 @@ import tempfile
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import forked
 from ansible_collections.dsa110.contimg.tests.support import sqlite_damage
 from ansible_collections.dsa110.contimg.tests.support.sqlite_flips import flip_and_judge

@@ -203,7 +203,7 @@ _BY_PATH = {
     "mounts.py": "/proc/",
     "open_files.py": "f'",
     "processes.py": "path",
-    "_sqlite_read.py": "target",
+    "readonly.py": "target",
     "_sync_database.py": "folded",
     "temporary.py": "_MACHINE",
 }

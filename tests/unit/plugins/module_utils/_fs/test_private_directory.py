@@ -22,7 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directo
     remove_abandoned,
     remove_abandoned_once,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.tests.support.hot_journals import interrupt, make_pair
 from ansible_collections.dsa110.contimg.tests.support.traced import (
     Call,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _HOLD = """
 import os, sys, time
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import snapshot
 with snapshot(sys.argv[1]) as state:
     if os.fork():  # a worker outlives the module for a moment
         print(state.opened, flush=True)

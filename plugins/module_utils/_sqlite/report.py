@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe_all
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import describe_all
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import relate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

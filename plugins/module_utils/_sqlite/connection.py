@@ -5,7 +5,7 @@
 
 Nothing that a schema calls is trusted, no value may be larger than the file it is read from, and no statement runs for
 ever: see "Defense Against The Dark Arts" in SQLite's documentation. What a rollback journal can do when a database is
-opened is judged before, by ``_sqlite_journal``.
+opened is judged before, by ``_sqlite/journal``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_link
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_owner import acting_for, owner_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.owner import acting_for, owner_of
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_owner import Owner
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.owner import Owner
 
 __all__ = ["IMMUTABLE", "READ_WRITE", "Connection", "Place", "attach", "connect", "real_path", "require_own_place"]
 
@@ -102,7 +102,7 @@ class Connection(sqlite3.Connection):
 
     Processor time and no hours of the day: a slow device or a stopped process costs none.
 
-    What it does to a database that it may write is done with the rights of the database's owner, see ``_sqlite_owner``.
+    What it does to a database that it may write is done with the rights of the database's owner, see ``_sqlite/owner``.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:

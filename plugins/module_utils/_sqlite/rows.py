@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Text
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

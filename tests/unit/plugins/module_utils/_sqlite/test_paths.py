@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import Moves, paths_in
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_rewrite import rewrite, run
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rewrite import rewrite, run
 
 if TYPE_CHECKING:
     import pathlib

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sqlite_journal
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import connect
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import journal as sqlite_journal
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import connect
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import (
     is_hot,
     strip_super_journal,
     super_journal_named_by,
     writable,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import open_readonly
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import snapshot
 from ansible_collections.dsa110.contimg.tests.support.hot_journals import (
     content,
@@ -229,7 +229,7 @@ def test_a_link_to_a_database_is_judged_where_it_leads(tmp_path: pathlib.Path) -
 
 
 def test_a_writer_at_work_is_waited_for_and_not_judged(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sqlite_journal, "ATTEMPTS", 2)
+    monkeypatch.setattr(sqlite_journal, "ATTEMPTS", 2)
     make_pair(tmp_path)
     with contextlib.closing(Writer(tmp_path / "a.db")) as writer:
         writer("BEGIN IMMEDIATE")

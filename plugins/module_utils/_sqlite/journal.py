@@ -26,13 +26,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import (
     READ_WRITE,
     Place,
     real_path,
     require_own_place,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.locks import (
     ATTEMPTS,
     PAUSE_SECONDS,
     is_being_written,

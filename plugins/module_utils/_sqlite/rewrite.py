@@ -16,13 +16,6 @@ import sqlite3
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_paths import (
-    Column,
-    Moves,
-    columns_with_paths,
-    encoding_of,
-    paths_in,
-)
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     ContimgError,
     display,
@@ -34,15 +27,22 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directo
     private_directory,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, target_exists
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import (
     READ_WRITE,
     Place,
     connect,
     require_own_place,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import require_short_name, writable
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name, writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import (
+    Column,
+    Moves,
+    columns_with_paths,
+    encoding_of,
+    paths_in,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sqlite_locks
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import is_database, open_readonly, sidecars
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import locks as sqlite_locks
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import (
+    is_database,
+    open_readonly,
+    sidecars,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import relate
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import Writer, make
 from ansible_collections.dsa110.contimg.tests.support.traced import environment
@@ -187,7 +191,7 @@ def test_a_read_only_mount_is_read(tmp_path: pathlib.Path) -> None:
     path = hot_wal(tmp_path)
     checksum = content_checksum(str(path))
     program = (
-        "import sys; from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum;"
+        "import sys; from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum;"
         "print(content_checksum(sys.argv[1]))"
     )
     assert run_read_only(tmp_path, program, path) == checksum
@@ -196,7 +200,7 @@ def test_a_read_only_mount_is_read(tmp_path: pathlib.Path) -> None:
 def test_a_locked_database_is_an_error_after_a_while(
     tmp_path: pathlib.Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sqlite_locks, "ATTEMPTS", 3)
+    monkeypatch.setattr(sqlite_locks, "ATTEMPTS", 3)
     writer("BEGIN EXCLUSIVE")
     with pytest.raises(ContimgError, match="is locked by a writer"):
         content_checksum(str(tmp_path / "state" / "a.db"))
@@ -232,7 +236,7 @@ def test_private_copies_are_removed(tmp_path: pathlib.Path, monkeypatch: pytest.
 READ = """
 import sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import open_readonly
 try:
     with open_readonly(sys.argv[1]) as connection:
         print(connection.execute("SELECT count(*) FROM plain").fetchone()[0])

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import ensure_private_directory, with_ending
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import READ_WRITE, Place, connect
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import READ_WRITE, Place, connect
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.create import new_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import open_readonly
 
 __all__ = ["BackupPlan", "back_up_database", "plan_backup"]
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sqlite_rows
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import rows as sqlite_rows
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import (
     CHUNK_ROWS,
     chunk_digests,
     chunk_ranges,
@@ -37,7 +37,7 @@ VALUES = st.one_of(
 
 @given(st.lists(VALUES, max_size=8).map(tuple))
 def test_marshal_writes_what_the_document_says(row: tuple[Any, ...]) -> None:
-    assert encoded(row) == _sqlite_rows._written(row)
+    assert encoded(row) == sqlite_rows._written(row)
 
 
 @given(st.lists(VALUES, max_size=4).map(tuple), st.lists(VALUES, max_size=4).map(tuple))

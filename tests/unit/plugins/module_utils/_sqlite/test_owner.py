@@ -22,9 +22,9 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
 from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import READ_WRITE, Place, connect
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import writable
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_owner import Owner, acting_for, owner_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import READ_WRITE, Place, connect
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import writable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.owner import Owner, acting_for, owner_of
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     file_row,
     make_products,
@@ -43,10 +43,10 @@ SERVICE = Owner(65534, 65534)
 _STOPPED = re.compile(r"^(\d+) +--- stopped by SIGSTOP ---", re.MULTILINE)
 _AS_ROOT = """
 import ctypes
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sqlite_connection
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import connection as sqlite_connection
 def owner_of(path):
     ctypes.CDLL(None).setfsuid(0)  # where the trial is stopped
-_sqlite_connection.owner_of = owner_of
+sqlite_connection.owner_of = owner_of
 """
 
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_relation import relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import relate
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, with_connection
 
 SCHEMA = (

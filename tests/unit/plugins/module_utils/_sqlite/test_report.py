@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_report import find_databases, report
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.report import find_databases, report
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, with_connection
 
 if TYPE_CHECKING:

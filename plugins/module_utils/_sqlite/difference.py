@@ -17,8 +17,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import attach, connect
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import attach, connect
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import (
     CHUNK_ROWS,
     Table,
     chunk_ranges,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import Connection
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import Connection
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Snapshot
 
     Found = tuple[bytes, int, int]  # digest of a row, 1 here or -1 there, rowid or position
 

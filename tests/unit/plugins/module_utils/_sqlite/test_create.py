@@ -12,7 +12,7 @@ import sqlite3
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._new_database import new_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.create import new_database
 
 
 def test_a_database_gets_its_place_when_it_is_whole(tmp_path: pathlib.Path) -> None:

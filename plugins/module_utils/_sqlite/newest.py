@@ -13,8 +13,8 @@ import re
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import (
     quoted,
     stand_in_for_collations,
     table_names,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of ``_sqlite_newest`` over the forms in which the deployed schemas write moments."""
+"""Tests of ``_sqlite/newest`` over the forms in which the deployed schemas write moments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_newest import newest_row
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.newest import newest_row
 
 if TYPE_CHECKING:
     import pathlib

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sqlite_content
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum, describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import checksum as sqlite_content
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, reference_checksum, with_connection
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def test_findings_of_the_check_are_an_error_that_tells_them(tmp_path: pathlib.Pa
 
 _MEMORY = """
 import resource, sys
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import describe
 own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 describe(sys.argv[1], integrity="quick", workers=int(sys.argv[2]))
 most = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -243,6 +243,6 @@ def test_a_page_that_cannot_be_read_is_no_damage(
 ) -> None:
     """The fault suite of the modules lets SQLite itself say this; here is what is said about it."""
     make(tmp_path / "a.db")
-    monkeypatch.setitem(_sqlite_content._INTEGRITY, "quick", f"SELECT '{finding}'")
+    monkeypatch.setitem(sqlite_content._INTEGRITY, "quick", f"SELECT '{finding}'")
     with pytest.raises(ContimgError, match=words):
         describe(str(tmp_path / "a.db"), integrity="quick")

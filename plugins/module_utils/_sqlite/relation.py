@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import attach
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_difference import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import attach
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.difference import (
     Differences,
     joined,
     row_at,
     scanned,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted, table_names, table_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted, table_names, table_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import available_processors
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import Table
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Snapshot
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import Table
 
 __all__ = ["Relation", "TableDifference", "relate"]
 

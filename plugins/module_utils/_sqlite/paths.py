@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import PathText, is_below
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import open_readonly
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import quoted, stand_in_for_collations
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted, stand_in_for_collations
 
 if TYPE_CHECKING:
     import sqlite3

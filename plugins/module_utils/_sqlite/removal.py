@@ -30,9 +30,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import lock_exclusively
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import sidecars
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.locks import lock_exclusively
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

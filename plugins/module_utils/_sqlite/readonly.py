@@ -6,7 +6,7 @@
 Why not simply ``mode=ro``: SQLite then makes a ``-shm`` and a ``-wal`` and leaves them; with ``readonly_shm`` it still
 calls ``fchown`` on the ``-wal`` when it runs as root, which changes its ctime. So a database whose truth lies partly in
 a ``-wal`` or a hot ``-journal`` is read from a private copy, taken while a lock keeps checkpoints away. The copy of a
-journal names no super-journal: what SQLite would do by that name is judged before (``_sqlite_journal``).
+journal names no super-journal: what SQLite would do by that name is judged before (``_sqlite/journal``).
 
 As SQLite does, a symbolic link is resolved first: the sidecars are those beside the real file.
 """
@@ -31,21 +31,21 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directo
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of, status_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL, SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import (
     IMMUTABLE,
     READ_WRITE,
     Place,
     connect,
     real_path,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_journal import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import (
     is_hot,
     open_beside,
     refuse_foreign_super_journal,
     strip_super_journal,
     super_journal_named_by,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.locks import (
     ATTEMPTS,
     PAUSE_SECONDS,
     checkpoints_kept_away,
@@ -56,7 +56,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_locks impor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import Connection
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import Connection
 
 __all__ = [
     "Header",

@@ -21,8 +21,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_read import Snapshot, read_header, snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_rows import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Snapshot, read_header, snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import (
     CHUNK_ROWS,
     Table,
     chunk_digests,

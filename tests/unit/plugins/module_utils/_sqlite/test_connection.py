@@ -14,10 +14,11 @@ import threading
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sqlite_connection
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import connection as sqlite_connection
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import (
     IMMUTABLE,
     READ_WRITE,
     Place,
@@ -25,10 +26,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_connection 
     connect,
     real_path,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite_content import content_checksum
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, with_connection
 
-PLUGINS = pathlib.Path(__file__).parents[4] / "plugins"
+PLUGINS = pathlib.Path(__file__).parents[5] / "plugins"
 _ENDLESS = "WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g) SELECT i AS path FROM g WHERE i < 0"
 
 
@@ -43,7 +43,7 @@ def test_nothing_else_opens_a_database() -> None:
         and (node.value.id, node.attr) in {("sqlite3", "connect"), ("sqlite3", "dbapi2")}
     ]
     assert len(found) == 1
-    assert found[0].startswith("_sqlite_connection.py")
+    assert found[0].startswith("connection.py")
 
 
 @pytest.mark.parametrize("place", [":memory:", "", "file"])
@@ -91,7 +91,7 @@ def test_values_and_statements_are_limited_by_the_size_of_the_databases(tmp_path
 
 
 def test_a_statement_that_does_not_end_is_ended(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sqlite_connection, "_LEAST_SECONDS", 0.2)
+    monkeypatch.setattr(sqlite_connection, "_LEAST_SECONDS", 0.2)
     (tmp_path / "sets").mkdir()
     path = make(tmp_path / "a.db", f"CREATE VIEW ms_index AS {_ENDLESS}")
     with pytest.raises(ContimgError) as caught:
@@ -103,20 +103,20 @@ def test_a_statement_that_does_not_end_is_ended(tmp_path: pathlib.Path, monkeypa
 
 
 def test_time_that_other_work_takes_does_not_count(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sqlite_connection, "_LEAST_SECONDS", 0.5)
-    monkeypatch.setattr(_sqlite_connection, "_OPCODES", 1)
+    monkeypatch.setattr(sqlite_connection, "_LEAST_SECONDS", 0.5)
+    monkeypatch.setattr(sqlite_connection, "_OPCODES", 1)
     with contextlib.closing(connect()) as connection:
         threading.Event().wait(0.6)
         assert connection.execute("SELECT count(*) FROM (VALUES (1), (2), (3))").fetchone() == (3,)
 
 
 def test_a_large_database_is_given_more_time(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sqlite_connection, "_LEAST_SECONDS", 0)
-    monkeypatch.setattr(_sqlite_connection, "_BYTES_A_SECOND", 4096)
+    monkeypatch.setattr(sqlite_connection, "_LEAST_SECONDS", 0)
+    monkeypatch.setattr(sqlite_connection, "_BYTES_A_SECOND", 4096)
     path = make(tmp_path / "a.db")
     assert content_checksum(str(path))
-    monkeypatch.setattr(_sqlite_connection, "_BYTES_A_SECOND", 1 << 60)
-    monkeypatch.setattr(_sqlite_connection, "_OPCODES", 1)
+    monkeypatch.setattr(sqlite_connection, "_BYTES_A_SECOND", 1 << 60)
+    monkeypatch.setattr(sqlite_connection, "_OPCODES", 1)
     with pytest.raises(ContimgError, match="interrupted"):
         content_checksum(str(path))
 
