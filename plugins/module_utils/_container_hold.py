@@ -37,7 +37,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
     run_of,
     stopped_at,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

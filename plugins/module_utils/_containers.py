@@ -21,7 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._podman_storage import has_podman_storage
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import has_program, run
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import has_program, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

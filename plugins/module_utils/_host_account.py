@@ -18,7 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import read_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import record_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

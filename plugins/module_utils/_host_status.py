@@ -19,7 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_account import account
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import read_record, record_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import show
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import UP, is_up, known_units
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import SMALL, open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import journal_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -36,10 +36,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units im
     judge_limits,
     judge_names,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import show
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import show
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import LIMIT_PROPERTIES, limits_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import logs_of_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import survey_hold
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_limits import LIMIT_PROPERTIES, limits_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
 from ansible_collections.dsa110.contimg.plugins.module_utils._health import url_fault
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_limits import start_limit, stop_limit
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import start_limit, stop_limit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._health import Answer
-    from ansible_collections.dsa110.contimg.plugins.module_utils._unit_limits import Limits
+    from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import Limits
 
 __all__ = [
     "Judged",

@@ -23,7 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import extended_attributes
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import temporary_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_below, open_root
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import has_program
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import has_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -32,21 +32,21 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
     write_memory,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, processes_of_unit
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, run, show, systemctl
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import journal, run, show, systemctl
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.names import (
     is_template,
     resolved_units,
     templates_of,
     units_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_obstacles import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.obstacles import (
     OBSTACLE_PROPERTIES,
     UnitObstacle,
     refuse,
     unit_obstacles,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_order import in_order, starting_groups
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.order import in_order, starting_groups
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import logs_of_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

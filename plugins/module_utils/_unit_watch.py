@@ -25,8 +25,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
     matching,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import journal, show, utc_seconds
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import logs_of_units
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import journal, show, utc_seconds
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import logs_of_units
 
 if TYPE_CHECKING:
     import re

@@ -75,7 +75,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_edit import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.edit import run
 
 
 def main() -> None:

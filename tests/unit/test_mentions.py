@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _path_references, _unit_edit
+from ansible_collections.dsa110.contimg.plugins.module_utils import _path_references
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Compose, Container, _naming, uses_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._env import file as env_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import _Unread, cron_entries
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import edit as unit_edit
 from ansible_collections.dsa110.contimg.tests.support.mentions import MENTIONS, NEW, OLD, OTHERS, SPELLINGS
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def test_an_audit_finds_every_line_and_no_other(tree: pathlib.Path) -> None:
 def test_a_repointed_file_is_clean_and_other_paths_stay(tree: pathlib.Path) -> None:
     for number, (language, line) in enumerate(LINES + OTHER_LINES):
         path = tree / str(number) / FILES[language]
-        result = _unit_edit.run(
+        result = unit_edit.run(
             {"path": str(path), "repoint": MOVES, "backup_dir": None, "restore_from": None}, check=False
         )
         assert result["changed"] is (number < len(LINES)), line

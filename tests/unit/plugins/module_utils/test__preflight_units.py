@@ -21,7 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units im
     judge_limits,
     judge_names,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_limits import Limits
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import Limits
 
 STATES = {
     "up.service": State("up.service", "active (running)", watched=True),

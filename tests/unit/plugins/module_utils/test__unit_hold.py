@@ -22,8 +22,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
     remove_drop_in,
     write_memory,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.order import in_order, starting_groups
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import _PROPERTIES, plan_hold, run_hold
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_order import in_order, starting_groups
 
 if TYPE_CHECKING:
     import pathlib

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _systemd
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
     FileTail,
@@ -17,6 +16,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
     compiled,
     matching,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import client as systemd
 from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import (
     Seen,
     not_open,
@@ -226,7 +226,7 @@ def test_a_log_alone_can_be_followed(tmp_path: pathlib.Path) -> None:
     assert error.value.details["matches"] == [{"source": str(path), "line": "no such table"}]
     assert watch(from_start, check=True)["matches"]
     assert watch(watch_options(NOTHING), check=False) == {"units": {}, "containers": {}, "matches": []}
-    assert _systemd.show([], ("Id",)) == {}
+    assert systemd.show([], ("Id",)) == {}
 
 
 def test_a_log_that_is_not_watched_is_a_warning(tmp_path: pathlib.Path) -> None:

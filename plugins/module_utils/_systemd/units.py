@@ -20,26 +20,26 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path, replaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import (
     next_elapse,
     show,
     uptime,
     utc_seconds,
     version,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_file import (
-    logs_of,
-    parse_unit_files,
-    specifiers_expanded,
-)
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.names import (
     all_units,
     installed_templates,
     resolved_units,
     units_of,
     with_instance,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment, first_run, seconds_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.timers import TimerMoment, first_run, seconds_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.unit_files import (
+    logs_of,
+    parse_unit_files,
+    specifiers_expanded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ import math
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_limits import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import (
     LIMIT_PROPERTIES,
     Limits,
     limits_of,

@@ -30,9 +30,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import require_replaceable
-from ansible_collections.dsa110.contimg.plugins.module_utils._line_alignment import aligned
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.line_alignment import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_file import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.unit_files import (
     logs_of,
     parse_unit_files,
     specifiers_expanded,

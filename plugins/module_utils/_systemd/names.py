@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import systemctl
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import systemctl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment, first_run, seconds_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.timers import TimerMoment, first_run, seconds_of
 
 if TYPE_CHECKING:
     from typing import Any

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_names import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.names import (
     installed_templates,
     is_pattern,
     resolved_units,

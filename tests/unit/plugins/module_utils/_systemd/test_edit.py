@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_edit import run, undone_lines
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.edit import run, undone_lines
 
 if TYPE_CHECKING:
     from pathlib import Path

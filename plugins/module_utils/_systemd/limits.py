@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_order import in_order, starting_groups
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import seconds_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.order import in_order, starting_groups
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.timers import seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

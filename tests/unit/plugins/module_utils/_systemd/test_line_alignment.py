@@ -8,7 +8,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._line_alignment import aligned
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.line_alignment import aligned
 
 LINES = st.lists(st.sampled_from("abc"), max_size=12)
 

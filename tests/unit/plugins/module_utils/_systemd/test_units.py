@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_edit import repoint_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_file import parse_unit_files
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_info import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.edit import repoint_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.timers import TimerMoment
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.unit_files import parse_unit_files
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import (
     _PROPERTIES,
     Unit,
     describe_units,
     facts_of,
     uses_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_timer import TimerMoment
 
 if TYPE_CHECKING:
     import pathlib
