@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import (
     ENGINES,
     Compose,
     Container,

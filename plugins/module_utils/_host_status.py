@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _container_hold, _hold_memory
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_account import account
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import read_record, record_file

@@ -10,7 +10,7 @@ import os
 import re
 from typing import IO, TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, log_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import Container, log_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import SMALL, open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted

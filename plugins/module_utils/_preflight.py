@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import private_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import existing_parent

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Container, containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import Container, containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders

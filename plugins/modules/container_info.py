@@ -64,7 +64,7 @@ unasked:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import describe_containers
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import describe_containers
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 
 

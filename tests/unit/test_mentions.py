@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils import _path_references
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import Compose, Container, _naming, uses_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import (
+    Compose,
+    Container,
+    _naming,
+    uses_of,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._env import file as env_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in

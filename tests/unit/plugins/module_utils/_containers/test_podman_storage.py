@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _podman_storage
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers import podman_storage
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.podman_storage import has_podman_storage
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._podman_storage import has_podman_storage
 from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_podman
 from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
 
@@ -131,8 +131,8 @@ def test_a_storage_is_found_where_it_is_configured(
 ) -> None:
     base = engine.parent
     monkeypatch.delenv("CONTAINERS_STORAGE_CONF")
-    monkeypatch.setattr(_podman_storage, "_SYSTEM", (str(base / "usr"), str(base / "etc")))
-    monkeypatch.setattr(_podman_storage, "_OF_ROOT", str(base / "root"))
+    monkeypatch.setattr(podman_storage, "_SYSTEM", (str(base / "usr"), str(base / "etc")))
+    monkeypatch.setattr(podman_storage, "_OF_ROOT", str(base / "root"))
     monkeypatch.setattr(os, "geteuid", lambda: user)
     path = base / file
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,12 +15,12 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.podman_storage import has_podman_storage
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
-from ansible_collections.dsa110.contimg.plugins.module_utils._podman_storage import has_podman_storage
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import has_program, run
 
 if TYPE_CHECKING:

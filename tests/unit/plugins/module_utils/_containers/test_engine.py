@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _containers
 from ansible_collections.dsa110.contimg.plugins.module_utils._container_hold import (
     FoundContainer,
     Memory,
@@ -20,7 +19,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._container_hold imp
     read_memory,
     write_memory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers import engine as containers
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import (
     Compose,
     Container,
     bound_to,
@@ -147,7 +147,7 @@ def test_an_obstacle_is_told(
 ) -> None:
     (tmp_path / "compose.yml").touch()
     compose = replace(COMPOSE, files=(str(tmp_path / "compose.yml"),))
-    monkeypatch.setattr(_containers, "compose_program", lambda _engine: programs)
+    monkeypatch.setattr(containers, "compose_program", lambda _engine: programs)
     container = replace(Container("podman", "1", "a", "running", compose=compose, mounts={"/s": OLD}), **changes)
     told = obstacle_of(container, [OLD])
     assert bool(told) == bool(obstacle)
@@ -171,7 +171,7 @@ def test_the_files_of_a_project_that_name_a_path_are_told(
     (tmp_path / ".env").write_text(f"STATE={OLD}-of-the-art\n")
     compose = Compose("dash", str(tmp_path), (str(tmp_path / "compose.yml"),), (), "web")
     container = Container("podman", "1", "a", "running", compose=compose)
-    monkeypatch.setattr(_containers, "containers_of_host", lambda: ({"a": container}, {"docker": "is down"}))
+    monkeypatch.setattr(containers, "containers_of_host", lambda: ({"a": container}, {"docker": "is down"}))
     told = describe_containers(["a", "b"], [NEW], [OLD])
     assert told["containers"]["a"]["named_in"] == [str(tmp_path / "compose.yml"), str(tmp_path / "web.env")]
     assert told["containers"]["b"] == {"status": "not-found"}
