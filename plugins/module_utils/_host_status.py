@@ -14,13 +14,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _container_hold, _hold_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_account import account
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import read_record, record_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers as container_hold
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import UP, is_up, known_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import show
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import UP, is_up, known_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,14 +58,14 @@ class Hold:
 
 def holds_of_host() -> list[Hold]:
     """Return every hold of this host. Raises ContimgError when one cannot be read."""
-    return [_read_hold(path) for path in sorted(_hold_memory.hold_files())]
+    return [_read_hold(path) for path in sorted(hold_memory.hold_files())]
 
 
 def _read_hold(path: str) -> Hold:
     try:
-        units = _hold_memory.read_memory(path)
+        units = hold_memory.read_memory(path)
     except ContimgError:
-        containers = _container_hold.read_memory(path)
+        containers = container_hold.read_memory(path)
         ran = tuple(name for name, one in containers.containers.items() if one.was_running)
         return Hold(path, containers.stopped_at, containers.run_id, containers=tuple(containers.containers), ran=ran)
     ran = tuple(name for name, found in units.units.items() if found.was_active and not found.was_failing)
@@ -163,7 +164,7 @@ def _units(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return how units are, and all that a hold of them would stop too. Without names systemd is not asked."""
     if not names:
         return {}
-    held = _hold_memory.holders()
+    held = hold_memory.holders()
     return {
         name: {"up": is_up(facts), "state": _state_of(facts, held.get(name, ""))}
         for name, facts in show(known_units(list(dict.fromkeys(names))), UP).items()

@@ -13,10 +13,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import private_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import existing_parent
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, target_exists
-from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import shut_out
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
-from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import compiled
 from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_map import excluded_databases, map_obstacles
 from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_places import (
     Place,
@@ -36,16 +34,18 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units im
     judge_limits,
     judge_names,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.health import ask
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import survey_hold
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.log_tail import compiled
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import show
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import LIMIT_PROPERTIES, limits_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import logs_of_units
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import survey_hold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import HoldSurvey
+    from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import HoldSurvey
 
 __all__ = ["look", "pattern_obstacles"]
 

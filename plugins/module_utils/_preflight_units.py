@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._health import url_fault
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.health import url_fault
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import start_limit, stop_limit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._health import Answer
+    from ansible_collections.dsa110.contimg.plugins.module_utils._services.health import Answer
     from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import Limits
 
 __all__ = [

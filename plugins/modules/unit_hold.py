@@ -81,7 +81,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import run_hold
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import run_hold
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.target import moves_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import asked_for, read_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import asked_for, read_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import describe_units
 
 

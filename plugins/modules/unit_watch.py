@@ -107,7 +107,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import DEFAULT_PATTERNS, watch, watch_options
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.watch import (
+    DEFAULT_PATTERNS,
+    watch,
+    watch_options,
+)
 
 
 def main() -> None:

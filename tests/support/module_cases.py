@@ -300,7 +300,7 @@ class Held(Case):
         }
 
     def constants(self) -> dict[str, Any]:
-        return {**super().constants(), "_hold_memory:_RUNTIME": str(self.host / "drop-ins")}
+        return {**super().constants(), "_services.hold_file:_RUNTIME": str(self.host / "drop-ins")}
 
     def variables(self) -> dict[str, str]:
         return {**super().variables(), "PATH": str(self.host / "systemd"), "STUB_DROP_INS": str(self.host / "drop-ins")}
@@ -311,7 +311,7 @@ class Released(Held):
 
     asked = "released"
     mutant = f"""
-import {_UTILS}._hold_memory as memory
+import {_UTILS}._services.hold_file as memory
 import {_UTILS}._fs.durable as durable
 import os
 memory.write_memory = lambda *_arguments: None
@@ -368,7 +368,7 @@ class ContainersReleased(ContainersHeld):
     asked = "released"
     mutant = f"""
 import os
-import {_UTILS}._container_hold as hold
+import {_UTILS}._services.hold_containers as hold
 apply = hold._apply_release
 def first_forget(plan, memory, timeout):
     import glob

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _container_hold, _hold_memory
-from ansible_collections.dsa110.contimg.plugins.module_utils._container_hold import FoundContainer
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import Found, Memory, forget, write_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._host_status import foreign_holds, holds_of_host, look
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers as container_hold
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import FoundContainer
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
+    Found,
+    Memory,
+    forget,
+    write_memory,
+)
 
 if TYPE_CHECKING:
     import pathlib
@@ -29,7 +35,7 @@ HELD = Memory(
 
 @pytest.fixture(autouse=True)
 def _runtime(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_hold_memory, "_RUNTIME", str(tmp_path / "system"))
+    monkeypatch.setattr(hold_memory, "_RUNTIME", str(tmp_path / "system"))
 
 
 def asked(run_dir: pathlib.Path, **more: Any) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def held_in(run_dir: pathlib.Path) -> str:
     """Hold units with a run directory and return the hold file."""
     hold_file = str(run_dir / "hold.json")
     write_memory(hold_file, HELD)
-    _hold_memory.place_drop_in("a.service", hold_file, HELD)
+    hold_memory.place_drop_in("a.service", hold_file, HELD)
     return hold_file
 
 
@@ -54,22 +60,22 @@ def test_a_hold_is_known_by_its_file_in_any_run_directory_and_by_its_drop_ins(tm
     assert (hold.hold_file, hold.since, hold.run_id) == (hold_file, HELD.stopped_at, HELD.run_id)
     assert (hold.units, hold.ran) == (("a.service", "b.service", "c.service"), ("a.service",))
 
-    _hold_memory.remove_drop_in("a.service")  # as a reboot does
+    hold_memory.remove_drop_in("a.service")  # as a reboot does
     assert holds_of_host() == [hold]
 
-    _hold_memory.place_drop_in("a.service", hold_file, HELD)
+    hold_memory.place_drop_in("a.service", hold_file, HELD)
     forget(hold_file)  # removed by mistake
     (kept,) = holds_of_host()
     assert (kept.units, kept.since, kept.run_id) == (("a.service",), hold.since, hold.run_id)
 
-    _hold_memory.remove_drop_in("a.service")
+    hold_memory.remove_drop_in("a.service")
     assert holds_of_host() == []
 
 
 def test_a_hold_of_containers_is_known(tmp_path: pathlib.Path) -> None:
     hold_file = str(tmp_path / "run" / "containers.json")
     found = {"web": FoundContainer("podman", was_running=True), "old": FoundContainer("podman", was_running=False)}
-    _container_hold.write_memory(hold_file, _container_hold.Memory(found, 5.0, "rollback-x"))
+    container_hold.write_memory(hold_file, container_hold.Memory(found, 5.0, "rollback-x"))
     (hold,) = holds_of_host()
     assert (hold.containers, hold.ran, hold.since, hold.run_id) == (("web", "old"), ("web",), 5.0, "rollback-x")
     shutil.rmtree(tmp_path / "run")

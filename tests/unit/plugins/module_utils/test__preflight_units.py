@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._health import Answer
 from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units import (
     Judged,
     State,
@@ -21,6 +20,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units im
     judge_limits,
     judge_names,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.health import Answer
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import Limits
 
 STATES = {

@@ -12,13 +12,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._container_hold import (
-    FoundContainer,
-    Memory,
-    plan_release,
-    read_memory,
-    write_memory,
-)
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers import engine as containers
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import (
     Compose,
@@ -31,6 +24,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine 
     uses_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import (
+    FoundContainer,
+    Memory,
+    plan_release,
+    read_memory,
+    write_memory,
+)
 
 OLD, NEW = "/stage/state", "/data/state"
 COMPOSE = Compose("dash", "/srv/dash", ("/srv/dash/compose.yml",), (), "web")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._container_hold import read_memory as read_containers
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     back_up,
@@ -24,9 +23,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     replace_file,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import read_manifest
-from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import read_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._path_backups import Backups
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import read_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import (
+    read_memory as read_containers,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import read_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
 

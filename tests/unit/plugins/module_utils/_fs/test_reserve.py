@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 BEGIN = """
 import json, os, subprocess, sys
-from ansible_collections.dsa110.contimg.plugins.module_utils import _container_hold, _hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers as container_hold
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._host import place as host_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, read_record
@@ -64,10 +65,10 @@ HOLDS = """
 limit("size=3m")
 to("presynced")
 fill()
-_hold_memory.write_memory(run_dir + "/hold.json", _hold_memory.Memory(stopped_at=1.0))
-_container_hold.write_memory(run_dir + "/containers.json", _container_hold.Memory(stopped_at=2.0))
-moments = [_hold_memory.read_memory(run_dir + "/hold.json").stopped_at]
-moments.append(_container_hold.read_memory(run_dir + "/containers.json").stopped_at)
+hold_memory.write_memory(run_dir + "/hold.json", hold_memory.Memory(stopped_at=1.0))
+container_hold.write_memory(run_dir + "/containers.json", container_hold.Memory(stopped_at=2.0))
+moments = [hold_memory.read_memory(run_dir + "/hold.json").stopped_at]
+moments.append(container_hold.read_memory(run_dir + "/containers.json").stopped_at)
 print(json.dumps(moments))
 """
 

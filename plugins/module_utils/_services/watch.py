@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import Container, containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._health import ask
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import processes_of_unit
-from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.health import ask
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.log_tail import (
     ContainerTail,
     FileTail,
     JournalTail,
     compiled,
     matching,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import journal, show, utc_seconds
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import logs_of_units
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, raise_all
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, target_exists
-from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, processes_of_unit
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
     Found,
     Memory,
     asked_for,
@@ -31,7 +32,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
     remove_drop_in,
     write_memory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import journal, run, show, systemctl
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.names import (
     is_template,

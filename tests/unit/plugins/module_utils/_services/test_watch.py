@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._log_tail import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.log_tail import (
     FileTail,
     JournalTail,
     compiled,
     matching,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import client as systemd
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.watch import (
     Seen,
     not_open,
     troubles,
@@ -25,6 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._unit_watch import 
     watch,
     watch_options,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import client as systemd
 from ansible_collections.dsa110.contimg.tests.support.health_server import health_server
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
 

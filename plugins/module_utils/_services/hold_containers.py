@@ -29,7 +29,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     read_json,
     read_optional,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
     diff_of,
     forget,
     keep_hold_file,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _hold_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
     Found,
     Memory,
     forget,
@@ -22,8 +22,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hold_memory import
     remove_drop_in,
     write_memory,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import (
+    _PROPERTIES,
+    plan_hold,
+    run_hold,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.order import in_order, starting_groups
-from ansible_collections.dsa110.contimg.plugins.module_utils._unit_hold import _PROPERTIES, plan_hold, run_hold
 
 if TYPE_CHECKING:
     import pathlib
@@ -210,7 +214,7 @@ def test_sockets_listen_before_their_service_runs_and_timers_come_last() -> None
 @pytest.fixture
 def runtime(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """Return a folder that stands for /run/systemd/system."""
-    monkeypatch.setattr(_hold_memory, "_RUNTIME", str(tmp_path / "system"))
+    monkeypatch.setattr(hold_memory, "_RUNTIME", str(tmp_path / "system"))
     return tmp_path / "system"
 
 
