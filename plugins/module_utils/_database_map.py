@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, require_folder, target_exists
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import is_split_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import is_split_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import require_separate
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import require_direct

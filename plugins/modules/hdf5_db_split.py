@@ -109,7 +109,7 @@ checksums:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split, split_options
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split, split_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
 

@@ -74,8 +74,8 @@ checksums:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit import unsplit
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
 

@@ -92,7 +92,7 @@ unfiltered:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_groups import groups_report
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.groups import groups_report
 
 
 def main() -> None:

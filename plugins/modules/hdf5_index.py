@@ -77,7 +77,7 @@ coordinates:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
 

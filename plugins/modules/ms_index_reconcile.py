@@ -85,8 +85,8 @@ backup_file:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.measurement_sets import reconcile
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
 
 
 def main() -> None:

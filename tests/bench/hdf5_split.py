@@ -28,9 +28,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = 100_000
 sys.path[:0] = [str(ROOT / ".build" / "collections")]
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_split
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import SplitOptions
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import split as hdf5_split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import SplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.tests.support import sample_state
 
@@ -75,7 +75,7 @@ class Bench:
         """Split as the module does, up to its report."""
         places = {"products": str(self.products), "hdf5": str(self.hdf5)}
         options = SplitOptions(**places, keep_source=False, on_conflict="fail", backup_dir=None, vacuum=False)
-        _hdf5_split.carry_out(options, check=False)
+        hdf5_split.carry_out(options, check=False)
 
     def measure(self) -> dict[str, float]:
         """Measure each piece of work once."""

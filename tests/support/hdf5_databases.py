@@ -9,8 +9,8 @@ import pathlib
 import sqlite3
 from typing import Any, Dict, Iterable, Mapping, Sequence
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import SplitOptions
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import SCHEMA
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import SplitOptions
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import SCHEMA
 
 __all__ = [
     "OLD_COLUMNS",

@@ -12,9 +12,9 @@ import sqlite3
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit import unsplit
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     dump,
     file_row,

@@ -17,7 +17,7 @@ _NAMED = re.compile(
 #: A qualified name, a subquery that a function of ours gives, or the clause DO UPDATE SET.
 _QUALIFIED = re.compile(r"(main|temp|src|dst|kept|there|\{(schema|alias)\})\.|\{source(_row)?\Z|SET\Z")
 #: Statements that a diff shows and that never run, by file.
-_SHOWN = {("_hdf5_plan.py", "{INDEX}"), ("_hdf5_unsplit_plan.py", "{INDEX}")}
+_SHOWN = {("plan.py", "{INDEX}"), ("unsplit_plan.py", "{INDEX}")}
 
 
 def _texts(path: pathlib.Path) -> Iterator[tuple[int, str]]:

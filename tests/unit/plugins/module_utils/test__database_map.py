@@ -19,7 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._database_map impor
     report,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     file_row,

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split, split_options
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.measurement_sets import reconcile
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split, split_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._links import (
     links_into,
     require_direct,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rewrite import run

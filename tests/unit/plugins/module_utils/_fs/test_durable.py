@@ -201,7 +201,7 @@ def test_a_value_of_another_type_is_none_that_a_run_has_written(value: object, k
 
 #: Files that a path alone leads to: of the kernel, of the system, and in a directory of this process alone.
 _BY_PATH = {
-    "_hdf5_header.py": "'/proc/self/statm'",
+    "header.py": "'/proc/self/statm'",
     "mounts.py": "/proc/",
     "open_files.py": "f'",
     "processes.py": "path",

@@ -15,7 +15,7 @@ import threading
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.measurement_sets import reconcile
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import connection as sqlite_connection
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import (

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
-from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.measurement_sets import reconcile
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import READ_WRITE, Place, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.owner import Owner, acting_for, owner_of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import (
     DERIVED,
     FILLED,
     ONCE,
@@ -23,8 +23,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import
     rejected,
     source,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import columns_of, number, reading, text_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import columns_of, number, reading, text_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import (
     COLUMNS,
     INDEX,
     LOCATIONS,

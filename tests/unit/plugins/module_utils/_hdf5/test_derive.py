@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import (
     DERIVED,
     WAS_DERIVED,
     parsed,

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, decided
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import columns_of, number, reading, text_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import DERIVED, decided
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import columns_of, number, reading, text_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     differing,
     equal,
     target_wins,
     without_index,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import (
     COLUMNS,
     INDEX,
     PRODUCTS_COLUMNS,

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _ms_index
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._ms_index import reconcile
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import measurement_sets as ms_index
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.measurement_sets import reconcile
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import backup as sqlite_backup
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import rows_of, snapshot
 
@@ -190,7 +190,7 @@ def test_what_changes_after_the_copy_was_made_is_not_removed(
             connection.close()
         return path
 
-    monkeypatch.setattr(_ms_index, "back_up_database", backed_up)
+    monkeypatch.setattr(ms_index, "back_up_database", backed_up)
     with pytest.raises(ContimgError, match=r"changed meanwhile.*It is as it was\. Run again"):
         reconciled(products, root)
     assert str(gone) in {row["path"] for row in rows_of(products, "ms_index")}

@@ -10,22 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, NEEDED, ROW, decided, source
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import DERIVED, NEEDED, ROW, decided, source
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import (
     attached,
     connected,
     number,
     sqlite_failing,
     text_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     SplitOptions,
     SplitPlan,
     equal,
     fitting,
     target_wins,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import IMMUTABLE, Place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import snapshot
 

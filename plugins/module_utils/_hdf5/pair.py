@@ -10,7 +10,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, cause_of, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import register
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import register
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import attach, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Text, snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted

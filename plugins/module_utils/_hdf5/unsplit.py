@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import decided
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import decided
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import (
     attached,
     connected,
     number,
     sqlite_failing,
     text_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     exists,
     shown_columns,
     target_wins,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import refuse_places
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import refuse_places
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import (
     UnsplitOptions,
     UnsplitPlan,
     make_unsplit_plan,

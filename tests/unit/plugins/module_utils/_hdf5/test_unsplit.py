@@ -13,12 +13,12 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_groups import groups_report
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import unsplit as hdf5_unsplit
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.groups import groups_report
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit import unsplit
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import connection as sqlite_connection
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     OLD_COLUMNS,
@@ -317,7 +317,7 @@ def test_no_process_writes_to_either_meanwhile(
                 writer.execute("DELETE FROM storage_locations")
             tried.append(str(caught.value))
 
-    monkeypatch.setattr(_hdf5_unsplit, "_prove", write)
+    monkeypatch.setattr(hdf5_unsplit, "_prove", write)
     back(products)
     assert tried
 
@@ -329,7 +329,7 @@ def test_rows_that_come_after_the_plan_are_noticed_or_kept(
 ) -> None:
     """What is written between the plan and the lock is part of the result, or stops the run; nothing is lost in silence."""
     execute(products, f"CREATE TABLE {INDEX} (path TEXT PRIMARY KEY, filename TEXT, group_id TEXT, subband_code TEXT)")
-    write = _hdf5_unsplit._apply
+    write = hdf5_unsplit._apply
 
     def late(*values: Any) -> None:
         if table == INDEX:
@@ -343,7 +343,7 @@ def test_rows_that_come_after_the_plan_are_noticed_or_kept(
             execute(products.with_name(where), "DELETE FROM storage_locations")
         write(*values)
 
-    monkeypatch.setattr(_hdf5_unsplit, "_apply", late)
+    monkeypatch.setattr(hdf5_unsplit, "_apply", late)
     if table == INDEX:
         with pytest.raises(ContimgError, match="The products database is as it was"):
             back(products)
@@ -357,9 +357,9 @@ def test_a_row_that_is_not_what_it_was_is_found_before_the_commit(
     products: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dump(products)
-    values = _hdf5_unsplit._values
+    values = hdf5_unsplit._values
     wrong = {'"file_size_bytes"': "s.file_size_bytes + (s.path GLOB '*sb03*')"}
-    monkeypatch.setattr(_hdf5_unsplit, "_values", lambda plan: {**values(plan), **wrong})
+    monkeypatch.setattr(hdf5_unsplit, "_values", lambda plan: {**values(plan), **wrong})
     with pytest.raises(ContimgError, match=r"would not hold what the HDF5 database does: 3 rows.*as it was"):
         back(products)
     assert dump(products) == before

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import ROW, VALUES, source, source_row
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import ROW, VALUES, source, source_row
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import (
     attached,
     connected,
     sqlite_failing,
     text_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     ACTIVE_HDF5_LOCATION,
     SplitOptions,
     SplitPlan,
@@ -32,9 +32,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     further,
     target_wins,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_prove import prove, proving_rows, require_sound
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_rejected import export_rejected
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prove import prove, proving_rows, require_sound
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.rejected import export_rejected
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import real_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.create import new_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import writable

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import mjd_of, parsed
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_header import read_headers
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import mjd_of, parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.header import read_headers
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import (
     attached,
     columns_of,
     connected,
@@ -23,7 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
     sqlite_failing,
     text_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, INDEX
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import COLUMNS, INDEX
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import real_path, require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name, writable
 

@@ -13,7 +13,7 @@ import datetime
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, INDEX, REQUIRED
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import COLUMNS, INDEX, REQUIRED
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:

@@ -19,12 +19,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_apply, _hdf5_split
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import COLUMNS, SCHEMA
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit import unsplit
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_unsplit_plan import UnsplitOptions
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import apply as hdf5_apply
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import split as hdf5_split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import COLUMNS, SCHEMA
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit import unsplit
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import connection as sqlite_connection
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
@@ -254,7 +255,7 @@ def test_an_index_that_both_sides_have_built_is_settled_by_a_decision(
 def test_a_large_merge_rebuilds_the_indexes_and_keeps_those_of_others(
     tmp_path: pathlib.Path, hdf5: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_hdf5_apply, "_MANY_ROWS", 3)
+    monkeypatch.setattr(hdf5_apply, "_MANY_ROWS", 3)
     make_hdf5(hdf5, [new_row(number) for number in range(100, 110)])
     connection = sqlite3.connect(str(hdf5))
     connection.execute(f"CREATE UNIQUE INDEX mine ON {INDEX}(filename) WHERE stored = 1")
@@ -440,7 +441,7 @@ def test_a_deployed_schema_that_needs_the_number_of_a_subband_rejects_rows_witho
 def test_a_row_that_comes_after_the_plan_is_not_lost_by_a_decision(
     odd: pathlib.Path, hdf5: pathlib.Path, decision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply_split = _hdf5_apply.apply_split
+    apply_split = hdf5_apply.apply_split
     late = file_row(77, group_id="later", timestamp_iso=None, timestamp_mjd=None)
 
     def rivalled(*arguments: Any) -> str:
@@ -449,7 +450,7 @@ def test_a_row_that_comes_after_the_plan_is_not_lost_by_a_decision(
             user.commit()
         return apply_split(*arguments)
 
-    monkeypatch.setattr(_hdf5_split, "apply_split", rivalled)
+    monkeypatch.setattr(hdf5_split, "apply_split", rivalled)
     options = options_for(odd, hdf5, rejected=decision, backup_dir=str(odd.parent / "backups"))
     with contextlib.suppress(ContimgError):
         split(options, check=False)
@@ -558,7 +559,7 @@ def test_a_read_only_products_database_is_told_as_such_before_any_change(
     program = (
         "import sys; from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import options_for;"
         "from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError;"
-        "from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_split import split\n"
+        "from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split\n"
         "try: split(options_for(sys.argv[1], sys.argv[2]), check=False)\n"
         "except ContimgError as error: print(error.message)"
     )
@@ -600,13 +601,13 @@ def _insert_late(products: pathlib.Path) -> None:
 def test_a_row_that_comes_after_the_plan_stops_the_split_and_is_not_lost(
     products: pathlib.Path, hdf5: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply_split = _hdf5_apply.apply_split
+    apply_split = hdf5_apply.apply_split
 
     def late(*arguments: Any) -> None:
         _insert_late(products)
         apply_split(*arguments)
 
-    monkeypatch.setattr(_hdf5_split, "apply_split", late)
+    monkeypatch.setattr(hdf5_split, "apply_split", late)
     with pytest.raises(ContimgError, match=r"41 rows were about to be written instead of the 40.*No row was removed"):
         split(options_for(products, hdf5), check=False)
     assert not hdf5.exists()
@@ -634,7 +635,7 @@ def test_nobody_writes_to_products_between_the_first_row_and_the_removal(
         return rival
 
     for name in ("_write_rows", "_make_indexes", "require_sound", "_remove"):
-        monkeypatch.setattr(_hdf5_apply, name, rivalled(getattr(_hdf5_apply, name)))
+        monkeypatch.setattr(hdf5_apply, name, rivalled(getattr(hdf5_apply, name)))
     assert split(options_for(products, hdf5), check=False)["changed"]
     assert refused == ["_write_rows", "_make_indexes", "require_sound", "_remove"]
 
@@ -649,13 +650,13 @@ def test_nobody_writes_to_products_between_the_first_row_and_the_removal(
 def test_a_row_that_is_not_written_as_read_stops_the_split(
     products: pathlib.Path, hdf5: pathlib.Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_rows = _hdf5_apply._write_rows
+    write_rows = hdf5_apply._write_rows
 
     def damaged(connection: sqlite3.Connection, *arguments: Any) -> None:
         write_rows(connection, *arguments)
         connection.execute(damage)
 
-    monkeypatch.setattr(_hdf5_apply, "_write_rows", damaged)
+    monkeypatch.setattr(hdf5_apply, "_write_rows", damaged)
     before = rows_of(products)
     with pytest.raises(ContimgError, match=r"1 rows are missing or differ.*No row was removed"):
         split(options_for(products, hdf5), check=False)
@@ -741,10 +742,10 @@ def test_a_preview_reads_where_the_databases_stand_before_they_move(
         "vacuum": False,
         "rejected": "fail",
     }
-    previewed = split(_hdf5_split.split_options(values, check=True), check=True)
+    previewed = split(hdf5_split.split_options(values, check=True), check=True)
     assert counts(previewed)[0] == 40
     with pytest.raises(ContimgError, match="does not exist"):
-        split(_hdf5_split.split_options(values, check=False), check=False)
+        split(hdf5_split.split_options(values, check=False), check=False)
 
 
 # Random databases: what a preview counts is what a run does, and no row is ever nowhere.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_link
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import mjd_of, parsed
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import mjd_of, parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import (
     attached,
     columns_of,
     connected,

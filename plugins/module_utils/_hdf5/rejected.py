@@ -23,8 +23,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     with_ending,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import source
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import sqlite_failing, text_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import source
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import sqlite_failing, text_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Text
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import SplitOptions, SplitPlan
+    from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import SplitOptions, SplitPlan
 
 __all__ = ["export_rejected"]
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Optional, Tuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_derive import DERIVED, mjd_of, parsed, source
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_pair import columns_of, reading, text_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, REQUIRED
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import DERIVED, mjd_of, parsed, source
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import columns_of, reading, text_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     make_hdf5,
     make_products,

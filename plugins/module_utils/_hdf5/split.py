@@ -22,8 +22,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     is_there,
     target_exists,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_apply import apply_split, vacuum
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.apply import apply_split, vacuum
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     SplitOptions,
     SplitPlan,
     exists,
@@ -31,7 +31,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_plan import (
     schema_after,
     shown_columns,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_schema import INDEX, LOCATIONS
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import require_own_place

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of ``_sidereal`` against published values."""
+"""Tests of ``_hdf5/sidereal`` against published values."""
 
 from __future__ import annotations
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidereal import apparent_sidereal_time
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.sidereal import apparent_sidereal_time
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _hdf5_header
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_header import Coordinates, read_headers
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5_scan import index_files
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import header as hdf5_header
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.header import Coordinates, read_headers
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import make_hdf5, rows_of
 
 H5PY: Any = importlib.import_module("h5py")
@@ -62,7 +62,7 @@ BAD: dict[str, tuple[Callable[[Any, str], None], str]] = {
 def test_a_file_that_costs_too_much_costs_its_own_coordinates(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, value: Callable[[Any, str], None], problem: str
 ) -> None:
-    monkeypatch.setattr(_hdf5_header, "_SECONDS", 1.0)
+    monkeypatch.setattr(hdf5_header, "_SECONDS", 1.0)
     paths = [make_file(tmp_path / "1"), make_file(tmp_path / "2", phase_center_app_ra=value), make_file(tmp_path / "3")]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, time.monotonic()
     first, bad, last = read_headers(H5PY, paths)

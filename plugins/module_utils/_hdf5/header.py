@@ -19,7 +19,7 @@ import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidereal import apparent_sidereal_time
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.sidereal import apparent_sidereal_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
