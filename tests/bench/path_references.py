@@ -24,9 +24,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".build" / "collections"))
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory import take_inventory
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variables
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.inventory import take_inventory
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.search import Needle
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.variables import Variables
 
 OLD = "/stage/dsa110-contimg/state"
 ENDS = [".py"] * 5 + [".sh", ".md", ".yml", ".json", ".ts"]

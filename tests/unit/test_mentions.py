@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _path_references
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import (
     Compose,
     Container,
@@ -19,6 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._env import file as env_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import effective
+from ansible_collections.dsa110.contimg.plugins.module_utils._references import run as path_references
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import _Unread, cron_entries
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import edit as unit_edit
@@ -61,7 +61,7 @@ def audited(tree: pathlib.Path) -> dict[int, bool]:
         "restore_from": None,
         "state": "audited",
     }
-    result = _path_references.run({**defaults, "paths": [str(tree)], "prefix": OLD}, check=False)
+    result = path_references.run({**defaults, "paths": [str(tree)], "prefix": OLD}, check=False)
     return {int(one["file"].split("/")[-2]): one["live"] for one in result["references"]}
 
 

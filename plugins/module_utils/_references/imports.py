@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import Literal, Source
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import Literal, Source
 
 __all__ = ["Imports", "os_for"]
 

@@ -11,22 +11,22 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import compositions
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_kinds import DEAD, language_of, line_kind
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Shown
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import LINE_END, parsed
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_rewrite import Rewriting, rewriting
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_tree import File, Trees, text_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.composed import compositions
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.kinds import DEAD, language_of, line_kind
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import LINE_END, parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.rewrite import Rewriting, rewriting
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.search import Shown
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.walk import File, Trees, text_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import available_processors, forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import Composition
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import Source
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variables
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.composed import Composition
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import Source
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.search import Needle
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.variables import Variables
 
 __all__ = ["Change", "Inventory", "Reference", "take_inventory"]
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import compositions
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import Source, parsed
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_rewrite import Rewriting, rewriting
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variable, Variables
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.composed import compositions
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import Source, parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.rewrite import Rewriting, rewriting
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.search import Needle
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.variables import Variable, Variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

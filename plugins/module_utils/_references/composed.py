@@ -15,13 +15,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import children
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import Source
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import Source
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.search import Needle
 
 __all__ = ["Composition", "Value", "compositions", "dotted", "is_environment_default"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle, Shown
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.search import Needle, Shown
 
 STATE = "/stage/dsa110-contimg/state"
 USES = [

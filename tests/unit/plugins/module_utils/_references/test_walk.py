@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_tree import Trees, text_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.walk import Trees, text_of
 
 if TYPE_CHECKING:
     import pathlib

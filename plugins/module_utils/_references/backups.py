@@ -28,7 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import fol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory import Change
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.inventory import Change
 
 __all__ = ["Backups", "Return", "rewrite"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_kinds import KINDS, language_of, line_kind
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.kinds import KINDS, language_of, line_kind
 
 LANGUAGES = {
     "a.py": "python",

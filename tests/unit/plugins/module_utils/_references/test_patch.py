@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_patch import patch_root, unified
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.patch import patch_root, unified
 
 if TYPE_CHECKING:
     import pathlib

@@ -17,18 +17,18 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     sync_directory,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_backups import Backups, rewrite
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory import take_inventory
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle, shortened
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_patch import patch_root, unified
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variable, Variables
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.backups import Backups, rewrite
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.inventory import take_inventory
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.patch import patch_root, unified
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.search import Needle, shortened
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.variables import Variable, Variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_inventory import Change, Inventory
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.inventory import Change, Inventory
 
 __all__ = ["run"]
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import compositions
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.composed import compositions
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.search import Needle
 
 STATE = "/stage/dsa110-contimg/state"
 NEEDLE = Needle(STATE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Target, Variable, Variables
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.variables import Target, Variable, Variables
 
 VARIABLES = Variables(
     [Variable("/old", "DIR", "/new"), Variable("/old/db/p", "P", "/new/p"), Variable("/old/cat", "CAT", "/new/cat")],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_references import run
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.run import run
 
 if TYPE_CHECKING:
     import pathlib

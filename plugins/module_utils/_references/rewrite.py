@@ -12,18 +12,18 @@ import tokenize
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import dotted, is_environment_default
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_imports import Imports, os_for
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import parsed
-from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Target
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.composed import dotted, is_environment_default
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.imports import Imports, os_for
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import parsed
+from ansible_collections.dsa110.contimg.plugins.module_utils._references.variables import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_composed import Composition
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_match import Needle
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_python import Literal, Source
-    from ansible_collections.dsa110.contimg.plugins.module_utils._path_variables import Variables
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.composed import Composition
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import Literal, Source
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.search import Needle
+    from ansible_collections.dsa110.contimg.plugins.module_utils._references.variables import Variables
 
 __all__ = ["Rewriting", "rewriting"]
 
