@@ -28,7 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files im
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles, may_be_shown
 from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import Proof, Sides
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

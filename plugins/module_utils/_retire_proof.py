@@ -27,14 +27,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import st
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import read_header, snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import INTERNAL
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import DATABASE
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 
 __all__ = ["Proof", "Sides", "rows_in"]
 

@@ -57,7 +57,7 @@ unread:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import links_into
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import links_into
 
 
 def main() -> None:

@@ -205,7 +205,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import LOSSES
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ SMALL_FILES = 20_000
 SMALL_BYTES = 12_500
 OURS = f"""
 import json, pathlib, resource, sys
-from {UTILS}.plugins.module_utils._sync import options_from, synchronize
+from {UTILS}.plugins.module_utils._sync.run import options_from, synchronize
 from {UTILS}.tests.support.sync_options import sync_values
 done = synchronize(options_from(sync_values(pathlib.Path(sys.argv[1]), **json.loads(sys.argv[2]))), check=False)
 print([resource.getrusage(whose).ru_maxrss for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)], done["stats"])

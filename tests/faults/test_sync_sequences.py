@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sync_apply, _sync_ledger
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, parent_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Written
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import apply as sync_apply
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import ledger as sync_ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import Placing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Written
 from ansible_collections.dsa110.contimg.tests.support.sync_sequences import SEQUENCES, Sequence
 from ansible_collections.dsa110.contimg.tests.support.traced import sample
 
@@ -55,7 +56,7 @@ def try_sequences(count: int) -> dict[str, int]:
 @pytest.fixture(autouse=True)
 def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is noted together be little: the tree is small, and a copy is to be killed between two portions, too."""
-    for module in (_sync_ledger, _sync_apply):
+    for module in (sync_ledger, sync_apply):
         monkeypatch.setattr(module, "PORTION", 2)
 
 

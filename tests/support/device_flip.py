@@ -18,7 +18,7 @@ from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call
 __all__ = ["copy_to_flipped", "main"]
 
 _UNNOTED = """
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 Ledger.begin = lambda _ledger, _run: None
 """
 _MARK = b"what the device changes"

@@ -17,7 +17,7 @@ FUNCTION_LINES = 40
 MAIN_LINES = 45
 UNSURE = ("exists", "lexists", "isdir", "isfile", "islink")
 #: Where the answer decides about nothing but words, or what cannot be looked at is told from the rest.
-MAY_BE_UNSURE = ("git_index.py", "_links.py", "open_files.py", "separate.py", "client.py")
+MAY_BE_UNSURE = ("git_index.py", "links.py", "open_files.py", "separate.py", "client.py")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file, read_manifest
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_root, scan, tree_digest
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 
 if TYPE_CHECKING:
     import pathlib

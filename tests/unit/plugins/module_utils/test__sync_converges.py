@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_on_ramfs
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
@@ -196,7 +196,7 @@ def test_a_manifest_that_is_gone_is_in_the_diff(base: Path) -> None:
 LATER = """
 import json, sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 values = json.loads(sys.argv[1])
 def run(check, *allowed):
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 from ansible_collections.dsa110.contimg.tests.support.trees import TREES, build, differences
 

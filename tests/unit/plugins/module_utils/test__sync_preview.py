@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_within
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BOTH = """
 import json, sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 for check in (True, False):
     try:
         print(synchronize(options_from(json.loads(sys.argv[1])), check=check)["actions_digest"])

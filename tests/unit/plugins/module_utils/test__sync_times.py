@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.moved_state import Moved
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 

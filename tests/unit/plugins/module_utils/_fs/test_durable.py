@@ -29,7 +29,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_cont
     read_memory as read_containers,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import read_memory
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ _BY_PATH = {
     "open_files.py": "f'",
     "processes.py": "path",
     "readonly.py": "target",
-    "_sync_database.py": "folded",
+    "database.py": "folded",
     "temporary.py": "_MACHINE",
 }
 

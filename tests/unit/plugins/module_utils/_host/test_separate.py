@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
@@ -33,17 +33,17 @@ except ContimgError as error:
 """
 SYNC = """
 import json, os, sys
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sync
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import run as sync
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 if sys.argv[2] == "late":  # a mount that comes while the copy is made
-    real = _sync.Applier.apply
+    real = sync.Applier.apply
     def apply(*arguments):
         real(*arguments)
         assert os.system(f"mount --bind {sys.argv[3]}") == 0
-    _sync.Applier.apply = apply
+    sync.Applier.apply = apply
 try:
-    result = _sync.synchronize(_sync.options_from(json.loads(sys.argv[1])), check=sys.argv[2] == "check")
+    result = sync.synchronize(sync.options_from(json.loads(sys.argv[1])), check=sys.argv[2] == "check")
     print("copied", result["stats"]["files"])
 except ContimgError as error:
     print(error.message)

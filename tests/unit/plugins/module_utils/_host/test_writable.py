@@ -18,7 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable impo
     flags_obstacle,
     replacing_obstacle,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only, run_within
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 

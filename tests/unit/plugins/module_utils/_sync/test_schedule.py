@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sync_copies
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import schedule as sync_copies
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy
 from ansible_collections.dsa110.contimg.tests.support.traced import environment
 from ansible_collections.dsa110.contimg.tests.support.traced_copy import command_of
@@ -84,7 +84,7 @@ def test_a_batch_whose_answer_comes_after_a_failure_leaves_nothing_either(
         yield 0, answers[0]
         raise ContimgError("failed")
 
-    monkeypatch.setattr(_sync_copies, "forked", failing)
+    monkeypatch.setattr(sync_copies, "forked", failing)
     with pytest.raises(ContimgError, match="failed"):
         copy(base)
     assert debris(base) == []

@@ -20,7 +20,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     open_below,
     parent_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import (
     DATABASE,
     PLACED,
     RACY,
@@ -34,7 +34,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context, Written
 
 __all__ = ["Placing", "place"]
 

@@ -46,23 +46,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate impo
     require_unmounted,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import require_replaceable
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import relate
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_apply import Applier
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_capable import Ground, require_capable
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_checks import (
-    require_finished,
-    require_owner,
-    require_quiet,
-    require_readable,
-    require_space,
-    require_writable,
-)
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Asked, Trees, compare
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import divide
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.apply import Applier
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.capable import Ground, require_capable
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.compare import Asked, Trees, compare
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.content import DataCopier
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import (
     DATABASE,
     PLACED,
     RACY,
@@ -72,20 +61,31 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     is_racy,
     losses_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_plan import make_plan
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import Links
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.lock import (
+    made_target,
+    nearest_directory,
+    open_target,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.plan import make_plan
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.preconditions import (
+    require_finished,
+    require_owner,
+    require_quiet,
+    require_readable,
+    require_space,
+    require_writable,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.progress import Progress
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.schedule import divide
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import (
     Action,
     Decisions,
     Plan,
     Questions,
     pack,
     unpack,
-)
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_target import (
-    made_target,
-    nearest_directory,
-    open_target,
 )
 
 if TYPE_CHECKING:

@@ -23,13 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     entry_of,
     folder_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import (
-    Context,
-    prepare,
-    unpacked,
-)
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import make_copies
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import (
     NO_DIGEST,
     PLACED,
     PORTION,
@@ -40,13 +34,19 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import
     losses_of,
     portions,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.schedule import make_copies
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import (
+    Context,
+    prepare,
+    unpacked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_copies import Work
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.schedule import Work
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action
 
 __all__ = ["Applier"]
 

@@ -16,14 +16,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.measurement_sets import reconcile
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split, split_options
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import (
-    links_into,
-    require_direct,
-)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rewrite import run
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import (
+    links_into,
+    require_direct,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
 if TYPE_CHECKING:

@@ -40,9 +40,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly im
     settle,
     super_journal_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, Written
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import NO_DIGEST, Known
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import NO_DIGEST, Known
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import Placing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context, Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

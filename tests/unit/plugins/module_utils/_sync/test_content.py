@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.content import DataCopier
 
 if TYPE_CHECKING:
     import pathlib

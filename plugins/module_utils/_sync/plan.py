@@ -12,14 +12,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import is_as_wished
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import ancestors
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import losses_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, Plan
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.compare import ancestors
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import losses_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action, Plan
 
 if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Decisions, Questions
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.compare import Trees
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Decisions, Questions
 
 __all__ = ["make_plan"]
 

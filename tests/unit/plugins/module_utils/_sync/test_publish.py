@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import new_run
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_root
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, prepare, unpacked
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import Placing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.content import DataCopier
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.progress import Progress
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import Placing
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context, prepare, unpacked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,16 +27,16 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     read_folder,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles
-from ansible_collections.dsa110.contimg.plugins.module_utils._links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import losses_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import losses_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import Links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 
 __all__ = ["Asked", "Trees", "ancestors", "compare"]
 

@@ -34,10 +34,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_data import DataCopier
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import Ledger
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_progress import Progress
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.content import DataCopier
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.progress import Progress
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action
 
     Packed = tuple[int, bytes, bytes, bytes, bytes]
 

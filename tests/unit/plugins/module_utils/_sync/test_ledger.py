@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import name_for, new_run
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry, entry_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_ledger import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import (
     NO_DIGEST,
     PLACED,
     PORTION,

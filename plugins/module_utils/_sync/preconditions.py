@@ -29,15 +29,15 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal imp
     super_journal_named_by,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.locks import is_being_written
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_compare import Trees
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Plan
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.compare import Trees
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Plan
 
 __all__ = [
     "require_finished",

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import run_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_below, parent_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Context, prepare, unpacked
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_database import replace_database
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_place import place
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync_steps import Action, pack, unpack
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.database import replace_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context, prepare, unpacked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action, pack, unpack
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync_batch import Packed
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Packed
 
 __all__ = ["Work", "divide", "make_copies"]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RUN = """
 import json, os, sys, time
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
 values = json.loads(sys.argv[1])
 def copied(**more):
     try:
@@ -147,11 +147,11 @@ def test_an_attribute_of_one_file_system_is_refused_on_another(base: Path, withi
 
 PREVIEW = """
 import json, sys
-from ansible_collections.dsa110.contimg.plugins.module_utils import _sync
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import run as sync
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-_sync.require_unmounted = lambda *_arguments, **_named: None  # the mount stands for such a file system
+sync.require_unmounted = lambda *_arguments, **_named: None  # the mount stands for such a file system
 try:
-    print(json.dumps(_sync.synchronize(_sync.options_from(json.loads(sys.argv[1])), check=True)["changed"]))
+    print(json.dumps(sync.synchronize(sync.options_from(json.loads(sys.argv[1])), check=True)["changed"]))
 except ContimgError as error:
     print(json.dumps(error.message))
 """
