@@ -127,7 +127,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import require_owned
-from ansible_collections.dsa110.contimg.plugins.module_utils._host_status import look
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.status import look
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import PHASES, run_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import PHASES, run_record
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._misplaced import misplaced
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.misplaced import misplaced
 
 
 def main() -> None:

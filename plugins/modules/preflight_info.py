@@ -143,7 +143,7 @@ reserve:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._preflight import look
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight import look
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
 
 

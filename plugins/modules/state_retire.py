@@ -138,7 +138,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire, retire_options
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire import retire, retire_options
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ unreadable:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import report
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import report
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ complete:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import users_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users import users_of
 
 
 def main() -> None:

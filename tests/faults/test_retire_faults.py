@@ -44,20 +44,20 @@ def test_a_call_that_fails_is_never_taken_for_success(
 # Mutants: one names its archive before it is complete, one notes nothing before it removes, one ignores what it cannot remove.
 EARLY = """
 import os
-from ansible_collections.dsa110.contimg.plugins.module_utils import _retire_archive
-_fill = _retire_archive._fill
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration import retire_archive
+_fill = retire_archive._fill
 def fill(tar, root, *others):
     folder = os.path.dirname(os.readlink(f"/proc/self/fd/{root}"))
     (temporary,) = (name for name in os.listdir(folder) if name.startswith(".contimg-"))
     os.link(f"{folder}/{temporary}", f"{folder}/state.tar.gz")
     _fill(tar, root, *others)
-_retire_archive._fill = fill
+retire_archive._fill = fill
 """
 SILENT = """
-from ansible_collections.dsa110.contimg.plugins.module_utils import _retire
-_retire._record_retiring = lambda options: None
-_write = _retire.write_note
-_retire.write_note = lambda run_dir, note: _write(run_dir, note) if note.stage == "done" else None
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration import retire
+retire._record_retiring = lambda options: None
+_write = retire.write_note
+retire.write_note = lambda run_dir, note: _write(run_dir, note) if note.stage == "done" else None
 """
 IGNORES = """
 import os

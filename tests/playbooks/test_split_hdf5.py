@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ansible.parsing.dataloader import DataLoader
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, move_of, read_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import advance, move_of, read_record
 
 from .conftest import ROOT, Host, fingerprint
 

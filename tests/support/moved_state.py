@@ -14,8 +14,13 @@ import tempfile
 import time
 from typing import Any
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, move_of, read_record
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire, retire_options
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import (
+    advance,
+    keep,
+    move_of,
+    read_record,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire import retire, retire_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import describe
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values, synchronized
 

@@ -18,9 +18,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._env import file as env_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import effective
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users import _Unread, cron_entries
 from ansible_collections.dsa110.contimg.plugins.module_utils._references import run as path_references
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
-from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import _Unread, cron_entries
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import edit as unit_edit
 from ansible_collections.dsa110.contimg.tests.support.mentions import MENTIONS, NEW, OLD, OTHERS, SPELLINGS
 

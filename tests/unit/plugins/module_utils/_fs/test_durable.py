@@ -23,7 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     replace_file,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import read_manifest
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import read_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import read_record
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.backups import Backups
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import (
     read_memory as read_containers,

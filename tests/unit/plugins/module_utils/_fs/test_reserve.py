@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, read_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import advance, keep, read_record
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_within
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services import ho
 from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._host import place as host_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, read_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import advance, keep, read_record
 folder = sys.argv[1]
 run_dir = folder + "/run"
 host_place._LASTING = (folder + "/lasting",) * 2

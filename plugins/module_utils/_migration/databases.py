@@ -14,11 +14,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import is_split_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import require_separate
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import changed_tables
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.newest import newest_row
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import Relation, relate
-from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import changed_tables
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import require_direct
 
 if TYPE_CHECKING:

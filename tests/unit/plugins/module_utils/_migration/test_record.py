@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import (
     PHASES,
     advance,
     allowed,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight_units import (
     Judged,
     State,
     askable,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._host_account import account
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import read_record, record_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.account import account
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import read_record, record_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers as container_hold
 from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import UP, is_up, known_units

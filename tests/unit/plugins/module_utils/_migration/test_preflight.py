@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._preflight import look, pattern_obstacles
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight import look, pattern_obstacles
 
 if TYPE_CHECKING:
     import pathlib

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_map import excluded_databases, map_obstacles
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight_map import (
+    excluded_databases,
+    map_obstacles,
+)
 
 if TYPE_CHECKING:
     import pathlib

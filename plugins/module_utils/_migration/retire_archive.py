@@ -28,7 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client imp
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import OldFile
+    from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_plan import OldFile
 
 __all__ = [
     "archive_path",

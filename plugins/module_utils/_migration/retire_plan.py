@@ -26,7 +26,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import mount_number
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles, may_be_shown
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import Proof, Sides
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_proof import Proof, Sides
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 

@@ -16,8 +16,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import ef
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_optional
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import read_text
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import record_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import record_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import show
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import name_expression
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import folder_of, open_below
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import INTERNAL
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import read_header, snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import INTERNAL
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import DATABASE
 
 if TYPE_CHECKING:

@@ -28,24 +28,24 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     parent_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import require_separate, require_unmounted
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import (
     advance,
     keep,
     read_record,
     record_file,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_archive import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_archive import (
     archive_path,
     flush_archive,
     has_archive,
     write_archive,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_checks import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_checks import (
     require_archivable,
     require_removable,
     require_writable_notes,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_note import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_note import (
     DONE,
     REMOVING,
     Note,
@@ -53,7 +53,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._retire_note import
     tombstone_of,
     write_note,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_plan import (
     OldFile,
     RetireOptions,
     RetirePlan,
@@ -61,9 +61,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import
     require_unused,
     still_the_same,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_proof import rows_in
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_room import require_archive_room
-from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import UNNAMED
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_proof import rows_in
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_room import require_archive_room
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import UNNAMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._state_rows import report
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import report
 
 
 def write(path: Path, rows: range, *, table: str = "t") -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _misplaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name
-from ansible_collections.dsa110.contimg.plugins.module_utils._misplaced import misplaced
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration import misplaced as misplaced_module
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.misplaced import misplaced
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import dump, file_row, make_products, snapshot
 
 
@@ -132,7 +132,7 @@ def test_what_gets_rows_of_its_own_after_the_comparison_stays(
         connection.commit()
         connection.close()
 
-    monkeypatch.setattr(_misplaced, "require_unused", write)
+    monkeypatch.setattr(misplaced_module, "require_unused", write)
     with pytest.raises(ContimgError, match="has changed meanwhile: it is now 'ahead' to the real one"):
         looked(tmp_path, real)
     assert "/late.ms" in "".join(dump(path))

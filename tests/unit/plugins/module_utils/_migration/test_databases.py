@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._database_map import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.databases import (
     Mapped,
     action_for,
     locate,
     report,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     file_row,

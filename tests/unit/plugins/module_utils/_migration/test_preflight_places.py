@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need
-from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_places import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight_places import (
     DatabaseSizes,
     Place,
     needs_of,

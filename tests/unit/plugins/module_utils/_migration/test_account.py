@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._host_account import Seen, Sides, account, lines_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import PHASES
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.account import Seen, Sides, account, lines_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import PHASES
 
 if TYPE_CHECKING:
     import pathlib

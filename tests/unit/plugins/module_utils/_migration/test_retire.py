@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils import _retire, _retire_archive, _retire_note
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name
-from ansible_collections.dsa110.contimg.plugins.module_utils._record import advance, keep, read_record
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire_options
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_archive import archive_path, require_archived
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_note import DONE, REMOVING
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration import retire, retire_archive, retire_note
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import advance, keep, read_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire import retire_options
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_archive import (
+    archive_path,
+    require_archived,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_note import DONE, REMOVING
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
 from ansible_collections.dsa110.contimg.tests.support.moved_state import FILES, Moved
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
@@ -155,7 +158,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, number: int
 @pytest.mark.parametrize("state", ["archived", "removed"])
 def test_an_interrupted_run_is_finished_by_the_next(moved: Moved, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        stop_at(patched, _retire, "_remove_file", 3, OSError(5, "Input/output error"))
+        stop_at(patched, retire, "_remove_file", 3, OSError(5, "Input/output error"))
         with pytest.raises(
             ContimgError, match=r"could not remove the old state: Input/output error.*the next run goes on"
         ):
@@ -173,7 +176,7 @@ def test_an_archive_that_was_complete_when_the_run_died_is_accepted(
     moved: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        stop_at(patched, _retire, "write_note", 1, KeyboardInterrupt())
+        stop_at(patched, retire, "write_note", 1, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             moved.retire()
     inode = moved.archive.stat().st_ino
@@ -197,12 +200,12 @@ def test_what_a_killed_run_has_left_of_an_archive_is_removed_and_nothing_that_lo
 
 
 def test_an_archive_that_lacks_a_file_never_gets_its_name(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill, before = _retire_archive._fill, moved.here()
+    fill, before = retire_archive._fill, moved.here()
 
     def forgets(tar: Any, root: int, top: bytes, files: Any, folders: Any) -> None:
         fill(tar, root, top, files[:-1], folders)
 
-    monkeypatch.setattr(_retire_archive, "_fill", forgets)
+    monkeypatch.setattr(retire_archive, "_fill", forgets)
     with pytest.raises(ContimgError, match=r"state\.tar\.gz: does not hold 1 files as they were"):
         moved.retire()
     assert sorted(path.name for path in moved.root.iterdir()) == [
@@ -217,7 +220,7 @@ def test_an_archive_that_lacks_a_file_never_gets_its_name(moved: Moved, monkeypa
 
 def test_a_lost_archive_stops_what_has_begun(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        stop_at(patched, _retire, "_remove_file", 3, OSError(5, "Input/output error"))
+        stop_at(patched, retire, "_remove_file", 3, OSError(5, "Input/output error"))
         with pytest.raises(ContimgError):
             moved.retire()
     elsewhere = moved.root / "elsewhere.tar.gz"
@@ -239,7 +242,7 @@ def test_a_lost_archive_stops_what_has_begun(moved: Moved, monkeypatch: pytest.M
 
 def test_files_that_are_in_no_archive_are_not_claimed_to_be(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        stop_at(patched, _retire, "_remove_file", 3, OSError(5, "Input/output error"))
+        stop_at(patched, retire, "_remove_file", 3, OSError(5, "Input/output error"))
         with pytest.raises(ContimgError):
             moved.retire(state="removed")
     with pytest.raises(ContimgError, match=r"state: 2 files are removed already and in no archive\. Nothing more"):
@@ -249,13 +252,13 @@ def test_files_that_are_in_no_archive_are_not_claimed_to_be(moved: Moved, monkey
 
 
 def test_a_file_that_changes_meanwhile_is_not_removed(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = _retire_note.write_note
+    write = retire_note.write_note
 
     def meanwhile(*arguments: Any, **options: Any) -> None:
         (moved.src / "x\udcff").write_bytes(b"w")
         write(*arguments, **options)
 
-    monkeypatch.setattr(_retire, "write_note", meanwhile)
+    monkeypatch.setattr(retire, "write_note", meanwhile)
     with pytest.raises(ContimgError, match=r"x\\xff: has changed (since it was read|while it was archived)"):
         moved.retire()
     with pytest.raises(ContimgError, match="no longer what the manifest says"):
@@ -392,13 +395,13 @@ def test_the_old_state_of_a_host_that_has_not_moved_is_not_retired(moved: Moved,
 def test_a_host_that_goes_back_while_the_archive_is_written_keeps_its_state(
     moved: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = _retire_archive.write_archive
+    write = retire_archive.write_archive
 
     def meanwhile(*arguments: Any) -> None:
         write(*arguments)
         keep(str(moved.run_dir), advance(read_record(str(moved.run_dir)), "rolled_back", {}, at=0))
 
-    monkeypatch.setattr(_retire, "write_archive", meanwhile)
+    monkeypatch.setattr(retire, "write_archive", meanwhile)
     before = moved.here()
     with pytest.raises(ContimgError, match="'rolled_back' cannot be taken to 'retiring'"):
         moved.retire()
@@ -408,13 +411,13 @@ def test_a_host_that_goes_back_while_the_archive_is_written_keeps_its_state(
 def test_the_record_says_that_there_is_no_way_back_before_the_first_file_goes(
     moved: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remove, phases = _retire._remove_file, []
+    remove, phases = retire._remove_file, []
 
     def watched(*arguments: Any) -> None:
         phases.append(moved.phase)
         remove(*arguments)
 
-    monkeypatch.setattr(_retire, "_remove_file", watched)
+    monkeypatch.setattr(retire, "_remove_file", watched)
     moved.retire()
     assert set(phases) == {"retiring"}
 
@@ -442,7 +445,7 @@ def test_a_lost_tombstone_does_not_stop_what_the_record_says_has_begun(
     moved: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        stop_at(patched, _retire, "_remove_file", 3, OSError(5, "Input/output error"))
+        stop_at(patched, retire, "_remove_file", 3, OSError(5, "Input/output error"))
         with pytest.raises(ContimgError):
             moved.retire()
     moved.tombstone.unlink()
@@ -504,7 +507,7 @@ def test_a_file_that_is_the_new_one_too_is_not_removed(moved: Moved, name: str) 
 RETIRE = """
 import json, sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire import retire, retire_options
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire import retire, retire_options
 
 try:
     done = retire(retire_options(json.loads(sys.argv[1])), check=sys.argv[2] == "check")

@@ -14,9 +14,12 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_at, open_root
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_archive import write_archive
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import OldFile
-from ansible_collections.dsa110.contimg.plugins.module_utils._retire_room import estimated_size, require_archive_room
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_archive import write_archive
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_plan import OldFile
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_room import (
+    estimated_size,
+    require_archive_room,
+)
 
 if TYPE_CHECKING:
     import pathlib

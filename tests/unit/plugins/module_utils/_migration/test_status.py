@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._host_status import foreign_holds, holds_of_host, look
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.status import foreign_holds, holds_of_host, look
 from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers as container_hold
 from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import FoundContainer

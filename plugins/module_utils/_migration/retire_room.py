@@ -16,7 +16,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import ope
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._retire_plan import OldFile
+    from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_plan import OldFile
 
 __all__ = ["estimated_size", "require_archive_room"]
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users import (
     _Unread,
     cron_entries,
     mounts_using,
@@ -58,7 +58,7 @@ def test_a_bind_mount_of_our_own_is_told(tmp_path: pathlib.Path) -> None:
     (tmp_path / "state").mkdir()
     code = (
         "import sys; sys.path[:0] = sys.argv[2:];"
-        "from ansible_collections.dsa110.contimg.plugins.module_utils._state_users import users_of;"
+        "from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users import users_of;"
         "print([(one['point'], one['pid']) for one in users_of([sys.argv[1]])['mounts'] if not one['pid']])"
     )
     bind = f"mount --bind '{tmp_path}/state' /mnt && exec \"$@\""

@@ -15,8 +15,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import ex
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import shut_out
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
-from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_map import excluded_databases, map_obstacles
-from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_places import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight_map import (
+    excluded_databases,
+    map_obstacles,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight_places import (
     Place,
     needs_of,
     place_obstacles,
@@ -24,7 +27,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_places i
     sizes_of,
     space_obstacles,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._preflight_units import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight_units import (
     Judged,
     State,
     askable,
