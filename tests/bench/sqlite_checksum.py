@@ -171,7 +171,7 @@ def checksums(folder: pathlib.Path, scale: float, repeat: int) -> None:
         size = f"{name}, {rows} rows, {path.stat().st_size / 1e6:.0f} MB"
         for processors, most in ((2, 0.6), (1, 1.2)):
             call = f"content_checksum({str(path)!r}, workers={processors})"
-            one = ours("_sqlite_content", call, processors=processors)
+            one = ours("_sqlite.checksum", call, processors=processors)
             measured(f"checksum, {size}, {processors} cores", one, sha3(path), most=most, repeat=repeat)
         path.unlink()
 
@@ -184,7 +184,7 @@ def relations(folder: pathlib.Path, scale: float, repeat: int) -> None:
         fill(path, rows)
         other = edited_copy(path, table, change, rows)
         warmed(path, other)
-        one = ours("_sqlite_relation", f"assert relate({str(path)!r}, {str(other)!r}).kind == 'diverged'", processors=2)
+        one = ours("_sqlite.relation", f"assert relate({str(path)!r}, {str(other)!r}).kind == 'diverged'", processors=2)
         work = f"relation, 2 x {rows} rows of {table}, 100 differ"
         measured(work, one, theirs(["sqldiff", str(path), str(other)]), most=1.0, repeat=repeat)
         path.unlink()
@@ -210,7 +210,7 @@ def seven(folder: pathlib.Path, scale: float, repeat: int) -> None:
     size = sum(path.stat().st_size for path in paths) / 1e9
     names = [str(path) for path in paths]
     call = f"for path in {names!r}:\n  with snapshot(path) as state: content_of(state, integrity='quick', workers=2)"
-    one = ours("_sqlite_content", call, processors=2)
+    one = ours("_sqlite.checksum", call, processors=2)
     measured(f"checksum and quick check of 7 files, {size:.2f} GB, 2 cores", one, sha3(*paths), most=0.6, repeat=repeat)
 
 

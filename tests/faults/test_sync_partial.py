@@ -87,7 +87,7 @@ def test_a_write_that_ends_early_fails_the_copy(tmp_path: pathlib.Path, limit: i
 
 # Mutants: each takes the first part for the whole.
 MUTANTS = {
-    "write": "_sync_data._write = lambda target, content, at: sync_data._tolerantly(os.pwrite, target, content, at)",
+    "write": "sync_data._write = lambda target, content, at: sync_data._tolerantly(os.pwrite, target, content, at)",
     "read": """
 def _read_all(file, size):
     os.lseek(file, 0, os.SEEK_SET)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hold the limits that no linter knows: functions of at most 40 lines, a module's ``main`` of at most 45.
 
-And no question to ``os.path`` whether something is there, which it answers with no where it could not look: ``_fs/tree`` has
-functions that raise then.
+No package of ``module_utils`` imports from one above it. And no question to ``os.path`` whether something is there, which it
+answers with no where it could not look: ``_fs/tree`` has functions that raise then.
 """
 
 from __future__ import annotations
@@ -17,8 +17,23 @@ FUNCTION_LINES = 40
 MAIN_LINES = 45
 UNSURE = ("exists", "lexists", "isdir", "isfile", "islink")
 #: Where the answer decides about nothing but words, or what cannot be looked at is told from the rest.
-MAY_BE_UNSURE = ("git_index.py", "links.py", "open_files.py", "separate.py", "client.py")
+MAY_BE_UNSURE = ("_host/git_index", "_sync/links", "_host/open_files", "_host/separate", "_systemd/client")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+UTILS = ROOT / "plugins" / "module_utils"
+#: The packages of ``module_utils``, the lowest first. All stand on the files beside them.
+LAYERS = (
+    "_fs",
+    "_host",
+    "_env",
+    "_sqlite",
+    "_systemd",
+    "_containers",
+    "_services",
+    "_hdf5",
+    "_references",
+    "_sync",
+    "_migration",
+)
 
 
 def too_long(path: pathlib.Path) -> list[str]:
@@ -41,14 +56,36 @@ def too_long(path: pathlib.Path) -> list[str]:
 
 def unsure(path: pathlib.Path) -> list[str]:
     """Return a line for each question of a plugin to ``os.path`` that swallows the error which is the answer."""
-    if "plugins" not in path.relative_to(ROOT).parts[:1] or path.name in MAY_BE_UNSURE:
+    if "plugins" not in path.relative_to(ROOT).parts[:1] or f"{path.parent.name}/{path.stem}" in MAY_BE_UNSURE:
         return []
     asked = [
         node
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in UNSURE and ast.unparse(node.value) == "os.path"
     ]
-    return [f"{path.relative_to(ROOT)}:{node.lineno}: os.path.{node.attr} hides errors, ask _tree" for node in asked]
+    return [f"{path.relative_to(ROOT)}:{node.lineno}: os.path.{node.attr} hides errors, ask _fs.tree" for node in asked]
+
+
+def upward(path: pathlib.Path) -> list[str]:
+    """Return a line for each import of a file of ``module_utils`` from a package above its own."""
+    if UTILS not in path.parents:
+        return []
+    imported = [
+        (node.lineno, (node.module or "").partition(".plugins.module_utils.")[2])
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+    ]
+    own = height(path.relative_to(UTILS).parts[0])
+    return [
+        f"{path.relative_to(ROOT)}:{line}: {path.parent.name} imports from {name}, which is above it"
+        for line, name in imported
+        if height(name.partition(".")[0]) > own
+    ]
+
+
+def height(package: str) -> int:
+    """Return the layer of a package, 0 for what stands beside the packages."""
+    return LAYERS.index(package) + 1 if package in LAYERS else 0
 
 
 def main() -> int:
@@ -60,7 +97,7 @@ def main() -> int:
         *ROOT.glob("molecule/**/*.py"),
     ]
     kept = [path for path in sorted(files) if "output" not in path.parts]
-    findings = [line for path in kept for line in (*too_long(path), *unsure(path))]
+    findings = [line for path in kept for line in (*too_long(path), *unsure(path), *upward(path))]
     sys.stdout.write("".join(f"{line}\n" for line in findings))
     return 1 if findings else 0
 

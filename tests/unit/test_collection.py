@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 
+from ansible_collections.dsa110.contimg.tests.support.house_rules import LAYERS
+
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -161,10 +163,29 @@ def test_every_task_in_which_a_run_is_interrupted_exists() -> None:
             assert any(f"- name: {task}" in file.read_text() for file in files), f"{path}: {role} : {task}"
 
 
+def module_utils() -> set[str]:
+    """Return each file of ``module_utils`` by its path there, without its ending."""
+    top = ROOT / "plugins" / "module_utils"
+    return {str(path.relative_to(top).with_suffix("")) for path in top.rglob("*.py")}
+
+
+def test_the_code_map_names_every_file() -> None:
+    """The head of a table names a package, the first column its files."""
+    named: set[str] = set()
+    package = ""
+    for line in (ROOT / "docs" / "code-map.md").read_text().partition("\n## One")[0].splitlines():
+        names = re.findall(r"`(\w+)`", line.split("|")[1]) if line.startswith("| ") else []
+        if names and names[0] in LAYERS:
+            package = f"{names[0]}/"
+        else:
+            named.update(package + name for name in names)
+    assert named == module_utils()
+
+
 def test_what_holds_each_guarantee_exists() -> None:
     """The page of guarantees names files of ``module_utils`` and tests."""
-    named = set(re.findall(r"`(_?[a-z0-9_]+)`", (ROOT / "docs" / "guarantees.md").read_text()))
-    utilities = {path.stem for path in (ROOT / "plugins" / "module_utils").glob("*.py")}
+    named = set(re.findall(r"`(_?[a-z0-9_/]+)`", (ROOT / "docs" / "guarantees.md").read_text()))
+    utilities = module_utils()
     files = [path for folder in ("tests", "molecule") for path in (ROOT / folder).rglob("test_*.py")]
     tests = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
     assert len(named) > 50

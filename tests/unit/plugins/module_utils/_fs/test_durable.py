@@ -201,23 +201,23 @@ def test_a_value_of_another_type_is_none_that_a_run_has_written(value: object, k
 
 #: Files that a path alone leads to: of the kernel, of the system, and in a directory of this process alone.
 _BY_PATH = {
-    "header.py": "'/proc/self/statm'",
-    "mounts.py": "/proc/",
-    "open_files.py": "f'",
-    "processes.py": "path",
-    "readonly.py": "target",
-    "database.py": "folded",
-    "temporary.py": "_MACHINE",
+    "_hdf5/header.py": "'/proc/self/statm'",
+    "_host/mounts.py": "/proc/",
+    "_host/open_files.py": "f'",
+    "_host/processes.py": "path",
+    "_sqlite/readonly.py": "target",
+    "_sync/database.py": "folded",
+    "_fs/temporary.py": "_MACHINE",
 }
 
 
 def test_every_file_is_opened_by_a_descriptor_or_by_the_one_helper() -> None:
     found = []
-    for file in (pathlib.Path(__file__).parents[5] / "plugins" / "module_utils").glob("*.py"):
+    for file in (pathlib.Path(__file__).parents[5] / "plugins" / "module_utils").rglob("*.py"):
         calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
         for call in calls:
             by_path = not isinstance(call.args[0], ast.Call) if call.args else False
             if isinstance(call.func, ast.Name) and call.func.id == "open" and by_path:
-                found.append((file.name, ast.unparse(call.args[0])))
+                found.append((f"{file.parent.name}/{file.name}", ast.unparse(call.args[0])))
     assert found
     assert [one for one in found if one[0] not in _BY_PATH or _BY_PATH[one[0]] not in one[1]] == []
