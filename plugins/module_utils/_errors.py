@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     AnyPath = Union[str, bytes]
 
-__all__ = ["ContimgError", "cause_of", "display", "failing", "is_of_application", "raise_all"]
+__all__ = ["ContimgError", "cause_of", "error_context", "is_of_application", "printable", "raise_all"]
 
 _RESTORE = "Restore it from a backup."
 _MAKE_WRITABLE = "Make the file, its directory and its file system writable, and run again."
@@ -59,7 +59,7 @@ _CAUSES = {
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
-def display(path: AnyPath) -> str:
+def printable(path: AnyPath) -> str:
     """Return a path as one line of text that any terminal and JSON can carry.
 
     Bytes that are not UTF-8 and control characters appear as ``\\xNN``, so two different names never look alike by
@@ -98,7 +98,7 @@ class ContimgError(Exception):
         **details: Any,
     ) -> None:
         self.what = what
-        self.path = None if path is None else display(path)
+        self.path = None if path is None else printable(path)
         self.hint = hint
         self.details = details
         super().__init__(self.message)
@@ -125,7 +125,7 @@ def raise_all(errors: Sequence[ContimgError]) -> None:
         raise ContimgError("; ".join(": ".join(filter(None, (one.path, one.what))) for one in errors), hint=hints)
 
 
-class failing:  # noqa: N801 (it reads as the word that it is in a with statement)
+class error_context:  # noqa: N801 (it is used as a function)
     """Turn an operating system's or SQLite's error into a :class:`ContimgError` that says what was being done.
 
     A class and no generator: a copy enters it several times for each file.
@@ -149,7 +149,7 @@ class failing:  # noqa: N801 (it reads as the word that it is in a with statemen
             raise self._said(str(error), cause_of(error)[1]) from error
         if isinstance(error, UnicodeDecodeError):
             # Python's sqlite3 raises it when SQLite's own message quotes a damaged name or statement.
-            raise self._said(display(bytes(error.object))) from error
+            raise self._said(printable(bytes(error.object))) from error
 
     def _failed(self, error: OSError) -> ContimgError:
         what, path = f"could not {self.doing}: {error.strerror or error} [errno {error.errno}]", self.path
@@ -158,7 +158,7 @@ class failing:  # noqa: N801 (it reads as the word that it is in a with statemen
             if b"/" in named:
                 path = named
             elif named != os.fsencode(path).rpartition(b"/")[2]:
-                what += f" at '{display(named)}'"
+                what += f" at '{printable(named)}'"
         return ContimgError(what, path=path, hint=self.hint, errno=error.errno)
 
     def _said(self, words: str, advice: str = "") -> ContimgError:

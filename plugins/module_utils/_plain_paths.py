@@ -13,7 +13,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ def path_faults(described: Mapping[str, str | Iterable[str]], kind: str = "absol
         (name, path) for name, value in described.items() for path in ([value] if isinstance(value, str) else value)
     )
     found = ((name, path, _fault(path, kind)) for name, path in pairs if path)
-    return [f"{name}: '{display(path)}' {fault}" for name, path, fault in found if fault]
+    return [f"{name}: '{printable(path)}' {fault}" for name, path, fault in found if fault]
 
 
 def _fault(path: str, kind: str) -> str:
@@ -59,4 +59,4 @@ def _second_spelling(path: str) -> str:
     shortest = re.sub("^/+", "/", posixpath.normpath(path))
     if shortest in ("/", "."):
         return "names a whole file system or state directory: name what lies below it"
-    return "" if path == shortest else f"is not the shortest spelling: write '{display(shortest)}'"
+    return "" if path == shortest else f"is not the shortest spelling: write '{printable(shortest)}'"

@@ -82,7 +82,7 @@ started_at:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import run_container_hold
 
@@ -102,7 +102,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("hold or release the containers", module.params["hold_file"]), leased(
+        with error_context("hold or release the containers", module.params["hold_file"]), leased(
             module.params["run_id"], "container_hold", check=module.check_mode
         ):
             result = run_container_hold(module.params, check=module.check_mode)

@@ -65,7 +65,7 @@ unasked:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import describe_containers
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 
 
 def main() -> None:
@@ -79,7 +79,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("look at the containers", "/"):
+        with error_context("look at the containers", "/"):
             result = describe_containers(module.params["names"], module.params["using"], module.params["leaving"])
     except ContimgError as error:
         module.fail_json(**error.result())

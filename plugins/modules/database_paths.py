@@ -101,7 +101,7 @@ totals:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rewrite import run
 
@@ -124,7 +124,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing(
+        with error_context(
             "look for paths in the databases", next((one["path"] for one in module.params["databases"]), ".")
         ), leased(module.params["run_id"], "database_paths", check=module.check_mode):
             result = run(module.params, check=module.check_mode)

@@ -160,7 +160,7 @@ kept_names:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.file import exposed_secrets, run
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
 
@@ -189,7 +189,7 @@ def main() -> None:
     )
     module.no_log_values.update(exposed_secrets(module.params))
     try:
-        with failing("edit the environment file", module.params["path"]), leased(
+        with error_context("edit the environment file", module.params["path"]), leased(
             module.params["run_id"], "env_file", check=module.check_mode
         ):
             result = run(module.params, check=module.check_mode)

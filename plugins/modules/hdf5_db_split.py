@@ -108,7 +108,7 @@ checksums:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split, split_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
@@ -132,7 +132,7 @@ def main() -> None:
     )
     check = module.check_mode
     try:
-        with failing("split the products database", module.params["products_db"]), leased(
+        with error_context("split the products database", module.params["products_db"]), leased(
             module.params["run_id"], "hdf5_db_split", check=module.check_mode
         ):
             result = split(split_options(module.params, check=check), check=check)

@@ -73,7 +73,7 @@ checksums:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit import unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
@@ -93,7 +93,7 @@ def main() -> None:
     )
     names = ("products_db", "hdf5_db", "on_conflict", "backup_dir")
     try:
-        with failing("copy the index back into the products database", module.params["products_db"]), leased(
+        with error_context("copy the index back into the products database", module.params["products_db"]), leased(
             module.params["run_id"], "hdf5_db_unsplit", check=module.check_mode
         ):
             result = unsplit(UnsplitOptions(*(module.params[name] for name in names)), check=module.check_mode)

@@ -91,7 +91,7 @@ unfiltered:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.groups import groups_report
 
 
@@ -108,7 +108,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("read the groups of the HDF5 database", module.params["path"]):
+        with error_context("read the groups of the HDF5 database", module.params["path"]):
             result = groups_report(**module.params)
     except ContimgError as error:
         module.fail_json(**error.result())

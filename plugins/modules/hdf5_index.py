@@ -76,7 +76,7 @@ coordinates:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
@@ -95,7 +95,7 @@ def main() -> None:
     options = dict(module.params)
     run_id = options.pop("run_id")
     try:
-        with failing("index the files of the directory", module.params["input_dir"]), leased(
+        with error_context("index the files of the directory", module.params["input_dir"]), leased(
             run_id, "hdf5_index", check=module.check_mode
         ):
             result = index_files(**options, check=module.check_mode)

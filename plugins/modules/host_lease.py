@@ -79,7 +79,7 @@ held_by:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import run_lease
 
 
@@ -96,7 +96,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("take or release the lease of this host", "/run"):
+        with error_context("take or release the lease of this host", "/run"):
             result = run_lease(module.params, check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -125,7 +125,7 @@ lines:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import require_owned
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.status import look
 
@@ -148,7 +148,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("look at the host", module.params["run_dir"]):
+        with error_context("look at the host", module.params["run_dir"]):
             if not module.check_mode:
                 require_owned(module.params["run_id"])
             result = look(module.params)

@@ -119,7 +119,7 @@ matches:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
 
 
@@ -138,7 +138,7 @@ def main() -> None:
     )
     options = dict(module.params)
     try:
-        with failing("compare the tree with its manifest", module.params["path"]):
+        with error_context("compare the tree with its manifest", module.params["path"]):
             result = audit(options.pop("path"), options.pop("manifest"), **options)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -128,7 +128,7 @@ now:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import PHASES, run_record
 
@@ -153,7 +153,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("read or write the record", module.params["run_dir"]), leased(
+        with error_context("read or write the record", module.params["run_dir"]), leased(
             module.params["run_id"], "migration_record", check=module.check_mode
         ):
             result = run_record(module.params, check=module.check_mode)

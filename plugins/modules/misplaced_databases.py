@@ -69,7 +69,7 @@ left:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.misplaced import misplaced
 
@@ -89,7 +89,7 @@ def main() -> None:
     options = dict(module.params)
     run_id = options.pop("run_id")
     try:
-        with failing("look for misplaced databases", next(iter(module.params["places"]), ".")), leased(
+        with error_context("look for misplaced databases", next(iter(module.params["places"]), ".")), leased(
             run_id, "misplaced_databases", check=module.check_mode
         ):
             result = misplaced(**options, check=module.check_mode)

@@ -84,7 +84,7 @@ backup_file:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.measurement_sets import reconcile
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
@@ -104,7 +104,7 @@ def main() -> None:
     options = dict(module.params)
     run_id = options.pop("run_id")
     try:
-        with failing("reconcile ms_index", module.params["products_db"]), leased(
+        with error_context("reconcile ms_index", module.params["products_db"]), leased(
             run_id, "ms_index_reconcile", check=module.check_mode
         ):
             result = reconcile(**options, check=module.check_mode)

@@ -69,7 +69,7 @@ complete:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.watch import watch_trees
 
 
@@ -84,7 +84,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("look for open files", next(iter(module.params["paths"]), ".")):
+        with error_context("look for open files", next(iter(module.params["paths"]), ".")):
             found, changes = watch_trees(
                 module.params["paths"],
                 seconds=0 if module.check_mode else module.params["watch_seconds"],

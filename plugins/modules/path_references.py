@@ -180,7 +180,7 @@ kept_files:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.run import run
 
@@ -210,7 +210,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing(
+        with error_context(
             "look for uses of the path", module.params["restore_from"] or next(iter(module.params["paths"]), ".")
         ), leased(module.params["run_id"], "path_references", check=module.check_mode):
             result = run(module.params, check=module.check_mode)

@@ -142,7 +142,7 @@ reserve:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight import look
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
 
@@ -177,7 +177,7 @@ def main() -> None:
     )
     module.no_log_values.update(*map(secrets_in, map(str, module.params["health_url"].values())))
     try:
-        with failing("look at the host", module.params["state_src"]):
+        with error_context("look at the host", module.params["state_src"]):
             result = look(module.params)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -48,7 +48,7 @@ checksum:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup import back_up_database, plan_backup
 
@@ -64,7 +64,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("back up the database", module.params["path"]), leased(
+        with error_context("back up the database", module.params["path"]), leased(
             module.params["run_id"], "sqlite_backup", check=module.check_mode
         ):
             plan = plan_backup(module.params["path"], module.params["backup_dir"])

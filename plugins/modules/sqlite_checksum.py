@@ -116,7 +116,7 @@ differences:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.report import report
 
 
@@ -137,7 +137,7 @@ def main() -> None:
     options = dict(module.params)
     fail_on_difference = options.pop("fail_on_difference")
     try:
-        with failing("read the databases", module.params["path"]):
+        with error_context("read the databases", module.params["path"]):
             result = report(options.pop("path"), **options)
     except ContimgError as error:
         module.fail_json(**error.result())

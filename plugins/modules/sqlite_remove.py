@@ -61,7 +61,7 @@ open_in:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.removal import remove_unchanged
 
@@ -81,7 +81,7 @@ def main() -> None:
     options = dict(module.params)
     run_id = options.pop("run_id")
     try:
-        with failing("remove the database", module.params["path"]), leased(
+        with error_context("remove the database", module.params["path"]), leased(
             run_id, "sqlite_remove", check=module.check_mode
         ):
             result = remove_unchanged(**options, check=module.check_mode)

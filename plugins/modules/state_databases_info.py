@@ -154,7 +154,7 @@ lost_access:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.databases import report
 
 
@@ -184,7 +184,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("compare the databases", module.params["src"]):
+        with error_context("compare the databases", module.params["src"]):
             result = report(module.params)
     except ContimgError as error:
         module.fail_json(**error.result())

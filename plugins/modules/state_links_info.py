@@ -56,7 +56,7 @@ unread:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import links_into
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     )
     options = module.params
     try:
-        with failing("look for links", next(iter(module.params["paths"]), ".")):
+        with error_context("look for links", next(iter(module.params["paths"]), ".")):
             links, unread = links_into(options["paths"], options["into"], exclude=options["exclude"])
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -136,7 +136,7 @@ tombstone:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire import retire, retire_options
 
@@ -164,7 +164,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("retire the old state", module.params["src"]), leased(
+        with error_context("retire the old state", module.params["src"]), leased(
             module.params["run_id"], "state_retire", check=module.check_mode
         ):
             result = retire(retire_options(module.params), check=module.check_mode)

@@ -114,7 +114,7 @@ unreadable:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import report
 
 
@@ -132,7 +132,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("count the rows", module.params["path"]):
+        with error_context("count the rows", module.params["path"]):
             result = report(module.params)
     except ContimgError as error:
         module.fail_json(**error.result())

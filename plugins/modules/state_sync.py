@@ -202,7 +202,7 @@ identical:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import LOSSES
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
@@ -237,7 +237,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("copy", module.params["dest"]), leased(
+        with error_context("copy", module.params["dest"]), leased(
             module.params["run_id"], "state_sync", check=module.check_mode
         ):
             result = synchronize(options_from(module.params), check=module.check_mode)

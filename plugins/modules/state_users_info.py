@@ -53,7 +53,7 @@ complete:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users import users_of
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("look for users of the directories", next(iter(module.params["paths"]), ".")):
+        with error_context("look for users of the directories", next(iter(module.params["paths"]), ".")):
             result = users_of(module.params["paths"])
     except ContimgError as error:
         module.fail_json(**error.result())

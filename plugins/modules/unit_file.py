@@ -73,7 +73,7 @@ kept_lines:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.edit import run
 
@@ -92,7 +92,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("edit the unit file", module.params["path"]), leased(
+        with error_context("edit the unit file", module.params["path"]), leased(
             module.params["run_id"], "unit_file", check=module.check_mode
         ):
             result = run(module.params, check=module.check_mode)

@@ -79,7 +79,7 @@ logs:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import run_hold
 
@@ -98,7 +98,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with failing("hold or release the units", module.params["hold_file"]), leased(
+        with error_context("hold or release the units", module.params["hold_file"]), leased(
             module.params["run_id"], "unit_hold", check=module.check_mode
         ):
             result = run_hold(module.params, check=module.check_mode)

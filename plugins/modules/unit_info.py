@@ -102,7 +102,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.target import moves_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import asked_for, read_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import describe_units
 
@@ -128,7 +128,7 @@ def main() -> None:
     )
     hold_file, now = module.params["hold_file"], time.time()
     try:
-        with failing("look at the units", module.params["hold_file"] or "/"):
+        with error_context("look at the units", module.params["hold_file"] or "/"):
             held = asked_for(read_memory(hold_file)) if hold_file else []
             units = describe_units(
                 module.params["names"],

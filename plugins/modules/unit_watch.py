@@ -105,7 +105,7 @@ matches:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.watch import (
     DEFAULT_PATTERNS,
@@ -134,7 +134,7 @@ def main() -> None:
     )
     module.no_log_values.update(*map(secrets_in, map(str, module.params["health_url"].values())))
     try:
-        with failing("watch the units", "/"):
+        with error_context("watch the units", "/"):
             result = watch(watch_options(module.params), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())

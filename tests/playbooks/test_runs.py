@@ -22,8 +22,9 @@ import pytest
 from .conftest import ROOT, Host, fingerprint, rows
 
 HOLD = """
-from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import FoundContainer, Memory, write_memory
-write_memory(sys.argv[1], Memory({"dashboard": FoundContainer("podman", was_running=True)}, 1795535830.5, "migrate-1-2"))
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import (
+    FoundContainer, HeldContainers, write_memory)
+write_memory(sys.argv[1], HeldContainers({"dashboard": FoundContainer("podman", was_running=True)}, 1795535830.5, "migrate-1-2"))
 """
 
 

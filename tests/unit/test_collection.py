@@ -92,7 +92,7 @@ def test_no_error_of_the_system_or_of_sqlite_leaves_a_module_as_a_traceback(name
     (attempt,) = (one for one in main.body if isinstance(one, ast.Try))
     (within,) = attempt.body
     assert isinstance(within, ast.With)
-    assert ast.unparse(within.items[0].context_expr).startswith("failing(")
+    assert ast.unparse(within.items[0].context_expr).startswith("error_context(")
 
 
 # Keys that Ansible reads itself in the result of a task. A module that returns one with another meaning changes the task's fate.

@@ -13,7 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_file, matching
 
@@ -45,7 +45,7 @@ def _holds_anything(place: str) -> bool:
     """Return whether a storage is more than the empty directory that a package may bring."""
     if not is_directory(place):
         return False
-    with failing("list the directory", place, _HINT), os.scandir(place) as names:
+    with error_context("list the directory", place, _HINT), os.scandir(place) as names:
         return next(names, None) is not None
 
 

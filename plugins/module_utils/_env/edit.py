@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import Assignment, format_value, parse
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import is_below, replaced
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class _Resolution:
 
 def _not_expandable(name: bytes, why: str) -> ContimgError:
     return ContimgError(
-        f"{display(name)} {why}", hint="Nothing was touched. Write its value out, or leave 'expand' off."
+        f"{printable(name)} {why}", hint="Nothing was touched. Write its value out, or leave 'expand' off."
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit, edited, settled, unproved
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import is_name, is_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.report import (
-    Veil,
+    Redactor,
     difference,
     is_secret,
     warnings_about,
@@ -24,7 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env.target import 
     safe_target,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.undo import Journal, State, undo
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     back_up,
     clear_left,
@@ -106,13 +106,13 @@ def edit_file(
     before = found.content if found.status is not None else new or b""
     edit = settled(before, edit)
     after = edited(before, edit)
-    names = ", ".join(display(name) for name in sorted(unproved(before, after, edit)))
+    names = ", ".join(printable(name) for name in sorted(unproved(before, after, edit)))
     if names:
         hint = "Look for a comment that ends in a backslash, or a marker of this module within a value, above them."
         raise ContimgError(
             f"not every systemd would read these as asked: {names}", path=path, hint=f"{_UNTOUCHED} {hint}"
         )
-    veil = Veil.over(edit, found.content, after)
+    veil = Redactor.over(edit, found.content, after)
     result = _settle(
         found, after, ownership=ownership.completed(found.ownership), veil=veil, backup_dir=backup_dir, check=check
     )
@@ -134,8 +134,8 @@ def restore_file(path: str, folder: str, *, edit: Edit, check: bool) -> dict[str
     found = _read(safe_target(path), create=True)
     undone = undo(Journal(folder).notes(found.path), found.state)
     content = undone.state.content
-    veil = Veil.over(edit, found.content, content or b"")
-    names = [display(name) for name in undone.kept]
+    veil = Redactor.over(edit, found.content, content or b"")
+    names = [printable(name) for name in undone.kept]
     if content is None:
         result = _removed(found, veil=veil, check=check)
     else:
@@ -148,14 +148,14 @@ def restore_file(path: str, folder: str, *, edit: Edit, check: bool) -> dict[str
     return {**result, "kept_names": names, "warnings": [kept] * bool(names) + [left] * made}
 
 
-def _removed(found: _Found, *, veil: Veil, check: bool) -> dict[str, Any]:
+def _removed(found: _Found, *, veil: Redactor, check: bool) -> dict[str, Any]:
     """Remove a file durably, unless it is not there or this is a check; and report."""
     if found.status is not None and not check:
         require_unchanged(found.path, found.status)
-        with failing("remove the environment file", found.path):
+        with error_context("remove the environment file", found.path):
             os.unlink(found.path)
             sync_directory(os.path.dirname(os.path.abspath(found.path)))
-    before, header = difference(found.content, b"", veil)[0], display(found.path)
+    before, header = difference(found.content, b"", veil)[0], printable(found.path)
     return {
         "changed": found.status is not None,
         "assignments": {},
@@ -165,7 +165,7 @@ def _removed(found: _Found, *, veil: Veil, check: bool) -> dict[str, Any]:
 
 
 def _settle(
-    found: _Found, after: bytes, *, ownership: Ownership, veil: Veil, backup_dir: str | None, check: bool
+    found: _Found, after: bytes, *, ownership: Ownership, veil: Redactor, backup_dir: str | None, check: bool
 ) -> dict[str, Any]:
     """Bring a file to a content and an ownership, unless they are there or this is a check; and report."""
     changed = found.status is None or after != found.content or ownership != found.ownership
@@ -199,13 +199,13 @@ def _settle(
     }
 
 
-def _diff(found: _Found, after: bytes, *, ownership: Ownership, veil: Veil) -> dict[str, str]:
+def _diff(found: _Found, after: bytes, *, ownership: Ownership, veil: Redactor) -> dict[str, str]:
     before_text, after_text = difference(found.content, after, veil)
     if found.status is None:
         after_text = f"{ownership}{after_text}"
     elif ownership != found.ownership:
         before_text, after_text = f"{found.ownership}{before_text}", f"{ownership}{after_text}"
-    header = display(found.path)
+    header = printable(found.path)
     return {"before_header": header, "after_header": header, "before": before_text, "after": after_text}
 
 

@@ -9,7 +9,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     decoding,
     ensure_private_directory,
@@ -65,7 +65,7 @@ class EditJournal:
 
     def decoding(self) -> contextlib.AbstractContextManager[None]:
         """Turn what the decoding of an entry raises into a ContimgError."""
-        hint = f"Nothing was touched. The file as it was before each edit is in {display(self.folder)}: restore it by hand."
+        hint = f"Nothing was touched. The file as it was before each edit is in {printable(self.folder)}: restore it by hand."
         return decoding(self.path, "is not a journal of edits", hint)
 
     def _entries(self) -> list[dict[str, Any]]:

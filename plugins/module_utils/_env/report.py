@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import REFERENCE, Edit, effective
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import Assignment, is_text, parse
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import MASK, is_secret_name, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Veil", "difference", "is_secret", "warnings_about"]
+__all__ = ["Redactor", "difference", "is_secret", "warnings_about"]
 
 # A shorter secret stands in too many other values by chance.
 _SEARCHED = 4
@@ -34,14 +34,14 @@ def _holds_secret(value: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Veil:
+class Redactor:
     """Hides secrets: the values of secret names, also where they stand within another value, and what is secret by its form."""
 
     edit: Edit
     secrets: frozenset[bytes]
 
     @classmethod
-    def over(cls, edit: Edit, *contents: bytes) -> Veil:
+    def over(cls, edit: Edit, *contents: bytes) -> Redactor:
         """Return what hides the secrets of all these files."""
         found = (one for content in contents for one in parse(content) if is_secret(one.name, edit))
         return cls(edit, frozenset(one.value for one in found if len(one.value) >= _SEARCHED))
@@ -52,15 +52,15 @@ class Veil:
 
     def shown(self, name: bytes, value: bytes) -> str:
         """Return a value as it may be shown."""
-        return MASK if self.hides(name, value) else display(value)
+        return MASK if self.hides(name, value) else printable(value)
 
     def assignments(self, content: bytes) -> dict[str, str]:
         """Return what a process gets of a file, as it may be shown."""
         values = effective(content)
-        return {display(name): self.shown(name, values[name]) for name in values}
+        return {printable(name): self.shown(name, values[name]) for name in values}
 
 
-def difference(before: bytes, after: bytes, veil: Veil) -> tuple[str, str]:
+def difference(before: bytes, after: bytes, veil: Redactor) -> tuple[str, str]:
     """Return both sides of a diff, assignments only: comments may hold secrets, too. A changed secret is marked."""
     old = [one for one in parse(before) if one.valid]
     known: dict[bytes, set[bytes]] = {}
@@ -73,9 +73,9 @@ def difference(before: bytes, after: bytes, veil: Veil) -> tuple[str, str]:
     )
 
 
-def _line(one: Assignment, veil: Veil, *, changed: bool) -> str:
+def _line(one: Assignment, veil: Redactor, *, changed: bool) -> str:
     note = " (changed)" if changed and veil.hides(one.name, one.value) else ""
-    return f"{display(one.name)}={veil.shown(one.name, one.value)}{note}\n"
+    return f"{printable(one.name)}={veil.shown(one.name, one.value)}{note}\n"
 
 
 def warnings_about(content: bytes) -> Iterator[str]:
@@ -93,9 +93,9 @@ def warnings_about(content: bytes) -> Iterator[str]:
             yield f"line {line} is no assignment to a valid name: systemd drops it"
     for name, value in effective(content).items():
         if REFERENCE.search(value):
-            yield f"{display(name)} refers to another variable, which systemd does not expand"
+            yield f"{printable(name)} refers to another variable, which systemd does not expand"
     for name in sorted(_ambiguous(content)):
-        yield f"{display(name)} stands under a comment that ends in a backslash: systemd sees it from version 254 on"
+        yield f"{printable(name)} stands under a comment that ends in a backslash: systemd sees it from version 254 on"
 
 
 def _ambiguous(content: bytes) -> set[bytes]:

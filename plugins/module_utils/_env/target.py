@@ -9,7 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_link, is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
 
@@ -32,7 +32,7 @@ def moves_of(pairs: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
         if not old.startswith("/") or not new.startswith("/"):
             raise ContimgError("'repoint' takes absolute paths other than /", hint=_UNTOUCHED)
         if old != new and replaced(new, moves) != new:
-            raise ContimgError(f"'repoint' would move {display(new)} again", hint=_UNTOUCHED)
+            raise ContimgError(f"'repoint' would move {printable(new)} again", hint=_UNTOUCHED)
     return moves
 
 
@@ -44,7 +44,7 @@ def require_unchanged(path: str, status: os.stat_result | None) -> None:
     if status is None:
         same = not is_there(path)
     else:
-        with failing("look at the file", path, _UNTOUCHED):
+        with error_context("look at the file", path, _UNTOUCHED):
             now = os.stat(path, follow_symlinks=False)
         same = (now.st_ino, now.st_size, now.st_ctime_ns) == (status.st_ino, status.st_size, status.st_ctime_ns)
     if not same:
@@ -58,7 +58,7 @@ def safe_target(path: str) -> str:
         if not is_link(target):
             return target
         _require_own_folder(target, asked=path)
-        with failing("read the link", target, _UNTOUCHED):
+        with error_context("read the link", target, _UNTOUCHED):
             target = os.path.join(os.path.dirname(target), os.readlink(target))
         _require_own_folder(target, asked=path)
     raise ContimgError("is a link that leads in circles", path=path, hint=_UNTOUCHED)
@@ -66,8 +66,8 @@ def safe_target(path: str) -> str:
 
 def _require_own_folder(target: str, *, asked: str) -> None:
     folder = os.path.dirname(target) or "."
-    with failing("look at the folder of a link", folder, _UNTOUCHED):
+    with error_context("look at the folder of a link", folder, _UNTOUCHED):
         status = os.stat(folder)
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         hint = f"{_UNTOUCHED} Name the file itself."
-        raise ContimgError(f"is a link, and others may write to {display(folder)}", path=asked, hint=hint)
+        raise ContimgError(f"is a link, and others may write to {printable(folder)}", path=asked, hint=hint)

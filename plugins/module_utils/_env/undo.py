@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit, edited, effective, unproved
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import parse
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.journal import EditJournal
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import expected
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _reverted(content: bytes, before: bytes, names: Sequence[bytes]) -> bytes:
         wrong = unproved(content, result, tried)
         if not wrong:
             return result
-    listed = ", ".join(display(name) for name in sorted(wrong))
+    listed = ", ".join(printable(name) for name in sorted(wrong))
     raise ContimgError(
         f"not every systemd would read these as they were before the edit: {listed}",
         hint="Nothing was touched. Look for a comment that ends in a backslash above them.",

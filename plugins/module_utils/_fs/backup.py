@@ -12,12 +12,12 @@ import shutil
 import stat
 import time
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import ensure_private_directory, open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
     LOSSES,
-    Wishes,
+    MetadataPolicy,
     copy_metadata,
     open_handle,
 )
@@ -34,12 +34,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SI
 
 __all__ = ["back_up_file", "backup_place", "clear_backups"]
 
-_TOLERANT = Wishes(losses=frozenset(LOSSES))  # the content is what a backup must keep
+_TOLERANT = MetadataPolicy(losses=frozenset(LOSSES))  # the content is what a backup must keep
 
 
 def clear_backups(backup_dir: str) -> None:
     """Remove what killed runs have begun to back up into a directory, where there is one. Raises ContimgError."""
-    with failing("remove what a killed run has left", backup_dir, "Nothing was replaced."):
+    with error_context("remove what a killed run has left", backup_dir, "Nothing was replaced."):
         with contextlib.suppress(FileNotFoundError), open_directory(backup_dir) as backups:
             remove_left(backups)
 
@@ -63,7 +63,7 @@ def back_up_file(root: int, path: bytes, backup_dir: str | None) -> str:
     backup_dir = backup_place(path, backup_dir)
     ensure_private_directory(backup_dir)
     name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.monotonic_ns():x}"
-    with failing("back it up", path, "Nothing was replaced."), open_directory(backup_dir) as backups:
+    with error_context("back it up", path, "Nothing was replaced."), open_directory(backup_dir) as backups:
         with temporary_folder(backups) as (temporary, folder):
             if not _made_alike(root, path, folder):
                 for suffix in ("", *SIDECARS):

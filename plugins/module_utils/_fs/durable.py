@@ -14,7 +14,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import copy_extended_attributes
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left, temporary_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
@@ -95,7 +95,7 @@ def read_with_status(
     path: str, doing: str, *, limit: int = SMALL, follow: bool = False, hint: str = ""
 ) -> tuple[bytes, os.stat_result]:
     """Return the content of a regular file and the status of what was read; see :func:`read_regular`."""
-    with failing(doing, path, hint), os.fdopen(open_regular(path, follow=follow, hint=hint), "rb") as file:
+    with error_context(doing, path, hint), os.fdopen(open_regular(path, follow=follow, hint=hint), "rb") as file:
         status = os.fstat(file.fileno())
         if status.st_size > limit:
             raise ContimgError(f"has {status.st_size} bytes, and at most {limit} are read", path=path, hint=hint)
@@ -165,7 +165,7 @@ def ensure_private_directory(path: str) -> bool:
     parent = os.path.dirname(os.path.abspath(path))
     if not kind_of(parent):
         ensure_private_directory(parent)
-    with failing("make the folder", path):
+    with error_context("make the folder", path):
         os.mkdir(path, 0o700)
         sync_directory(parent)
     return True
@@ -192,7 +192,7 @@ def replace_file(
     :raises ContimgError: naming the path; what stood there before then still stands there.
     """
     folder_path, name = os.path.split(os.path.abspath(path))
-    with failing("write the file", path, "What stood there before is unchanged."), open_directory(
+    with error_context("write the file", path, "What stood there before is unchanged."), open_directory(
         folder_path
     ) as folder, temporary_file(folder) as (temporary, descriptor):
         parts = [content] if isinstance(content, bytes) else content
@@ -216,7 +216,7 @@ def _fill(descriptor: int, content: Iterable[bytes], *, mode: int, owner: int, g
 def clear_left(path: str) -> None:
     """Remove what killed runs have left beside a file, where a run finds nothing to write. Raises ContimgError."""
     folder_path = os.path.dirname(os.path.abspath(path))
-    with failing("remove what a killed run has left beside it", path, "The file itself is as it was."):
+    with error_context("remove what a killed run has left beside it", path, "The file itself is as it was."):
         with contextlib.suppress(FileNotFoundError), open_directory(folder_path) as folder:
             remove_left(folder)
 
@@ -242,7 +242,7 @@ def back_up(path: str, backup_dir: str) -> str:
     target = os.path.join(backup_dir, name)
     # With an ACL the group's bits are its mask, and allow more than the group has: the ACL must come along.
     replace_file(target, content, mode=status.st_mode & 0o7777, owner=status.st_uid, group=status.st_gid, like=path)
-    with failing("read the backup back", target):
+    with error_context("read the backup back", target):
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
         proved = read_regular(target, "read the backup back", limit=len(content)) == content
     if not proved:

@@ -11,7 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import LARGE, read_optional, read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "audit",
+    "destination_of",
     "hash_file",
     "is_shared_memory",
     "kept_file",
     "kept_list",
     "leads_below",
     "manifest_line",
-    "moved",
     "parse_manifest",
     "read_kept",
     "read_manifest",
@@ -78,7 +78,7 @@ def read_kept(manifest: str) -> frozenset[bytes]:
     for line in (read_optional(path, "read what was kept", limit=LARGE) or b"").splitlines():
         name = _unescaped(line[2:])
         if not line.startswith(b"./") or not leads_below(name):
-            raise ContimgError(f"holds a line that no list of kept paths has: {display(line[:80])}", path=path)
+            raise ContimgError(f"holds a line that no list of kept paths has: {printable(line[:80])}", path=path)
         names.add(name)
     return frozenset(names)
 
@@ -98,7 +98,7 @@ def parse_manifest(content: bytes, *, path: str | None = None) -> dict[bytes, st
         digest, separator, rest = line[escaped:].partition(b"  ./")
         name = _unescaped(rest) if escaped else rest
         if not separator or not _DIGEST.fullmatch(digest) or not leads_below(name):
-            raise ContimgError(f"holds a line that no manifest has: {display(line[:80])}", path=path)
+            raise ContimgError(f"holds a line that no manifest has: {printable(line[:80])}", path=path)
         digests[name] = digest.decode()
     return digests
 
@@ -137,7 +137,7 @@ def hash_file(root: int, path: bytes, *, from_device: bool = False) -> str:
     return digest.hexdigest()
 
 
-def moved(path: bytes, rename: Mapping[bytes, bytes]) -> bytes:
+def destination_of(path: bytes, rename: Mapping[bytes, bytes]) -> bytes:
     """Return where a path goes: a renamed database takes its sidecars along."""
     for suffix in (b"", *SIDECAR_SUFFIXES):
         stem = path[: len(path) - len(suffix)]
@@ -153,13 +153,13 @@ def is_shared_memory(path: bytes, databases: Container[bytes]) -> bool:
 
 def _excluded_too(root: int, missing: Iterable[bytes], rename: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Yield the files of a manifest that stand there though a glob matches them: a file may be renamed to such a name."""
-    elsewhere = {moved(old + suffix, rename) for old in rename for suffix in (b"", *SIDECAR_SUFFIXES)}
+    elsewhere = {destination_of(old + suffix, rename) for old in rename for suffix in (b"", *SIDECAR_SUFFIXES)}
     return ((path, path) for path in missing if path not in elsewhere and _is_file(root, path))
 
 
 def _is_file(root: int, path: bytes) -> bool:
     """Return whether a regular file stands at a path. Raises ContimgError when that cannot be found out."""
-    with failing("look at the file", path):
+    with error_context("look at the file", path):
         try:
             return entry_at(root, path).is_file
         except OSError as error:
@@ -197,10 +197,10 @@ def audit(
     names = {os.fsencode(old): os.fsencode(new) for old, new in rename.items()}
     with open_root(path) as root:
         entries = scan(root, exclude)
-        found = {moved(name, names): name for name, entry in entries.items() if entry.is_file}
+        found = {destination_of(name, names): name for name, entry in entries.items() if entry.is_file}
         found.update(_excluded_too(root, wanted.keys() - found.keys(), names))
         present = sorted(set(found) & set(wanted))
-        with failing("read the tree", path):
+        with error_context("read the tree", path):
             changed = [name for name in present if content and hash_file(root, found[name]) != wanted[name]]
     missing = sorted(set(wanted) - set(found))
     others = [name for name in found if name not in wanted and not is_shared_memory(name, wanted)]
@@ -213,7 +213,7 @@ def audit(
         "touched": [] if since is None else touched(entries, since),
     }
     return {
-        **{kind: [display(name) for name in names_found[:_NAMED]] for kind, names_found in lists.items()},
+        **{kind: [printable(name) for name in names_found[:_NAMED]] for kind, names_found in lists.items()},
         **{f"{kind}_total": len(names_found) for kind, names_found in lists.items()},
         "files": len(wanted),
         "digest": tree_digest(entries),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOSSES",
     "Handle",
-    "Wishes",
+    "MetadataPolicy",
     "copy_extended_attributes",
     "copy_metadata",
     "extended_attributes",
@@ -54,7 +54,7 @@ _COARSE_NANOSECONDS = 2_000_000_000  # the coarsest time that a file system keep
 _LABEL = "security.selinux"  # the system's own, where the source has none
 
 
-class Wishes(NamedTuple):
+class MetadataPolicy(NamedTuple):
     """What the operator wants of a copy's metadata.
 
     :ivar owner: numeric owner for everything, -1 keeps the source's.
@@ -72,7 +72,7 @@ def is_far(time_ns: int) -> bool:
     return not _FAR_FROM <= time_ns < _FAR_UNTIL
 
 
-def is_as_wished(source: Entry, target: Entry, wishes: Wishes) -> bool:
+def is_as_wished(source: Entry, target: Entry, wishes: MetadataPolicy) -> bool:
     """Return whether owner, mode and mtime of a name at the destination are those that a copy sets. Asked for every name."""
     if source.shown == target.shown and wishes.owner < 0 and wishes.group < 0:
         return True
@@ -105,7 +105,9 @@ def open_handle(folder: int, name: bytes, mode: int) -> Iterator[Handle]:
         os.close(descriptor)
 
 
-def copy_metadata(source: Handle, target: Handle, wishes: Wishes, *, status: os.stat_result | None = None) -> None:
+def copy_metadata(
+    source: Handle, target: Handle, wishes: MetadataPolicy, *, status: os.stat_result | None = None
+) -> None:
     """Make owner, mode, times and extended attributes of one handle those of another, in the order that keeps them all.
 
     :param status: of the source, where it was asked for before.
@@ -115,7 +117,7 @@ def copy_metadata(source: Handle, target: Handle, wishes: Wishes, *, status: os.
     copy_extended_attributes(source, target, losses=wishes.losses)
 
 
-def _set_metadata(target: Handle, status: os.stat_result, wishes: Wishes) -> None:
+def _set_metadata(target: Handle, status: os.stat_result, wishes: MetadataPolicy) -> None:
     """Set owner, mode and times of a name: the owner first, since a change of owner clears setuid bits."""
     with _tolerating("owner", wishes.losses):
         owner = status.st_uid if wishes.owner < 0 else wishes.owner

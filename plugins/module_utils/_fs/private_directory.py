@@ -18,7 +18,7 @@ import stat
 import tempfile
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def private_directory(*, state: str) -> Iterator[str]:
     place = private_place()
     remove_abandoned_once(place)
     hint = f"{state} Set TMPDIR to a directory that can be written, with room for a copy of the database."
-    with failing("make a directory for a private copy", place, hint):
+    with error_context("make a directory for a private copy", place, hint):
         path, held = _made(place)
     try:
         yield path

@@ -9,7 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _shown(group: Sequence[Need]) -> str:
     """Name what needs space; places are told apart where there is more than one."""
     places = len({need.place for need in group}) > 1
     return ", ".join(
-        f"{need.what}{f' in {display(need.place)}' if places else ''}: {need.size}" for need in group if need.size
+        f"{need.what}{f' in {printable(need.place)}' if places else ''}: {need.size}" for need in group if need.size
     )
 
 
@@ -99,4 +99,4 @@ def require_room(needs: Sequence[Need], *, hint: str) -> None:
     if len(short) == 1:
         raise ContimgError(short[0][1], path=short[0][0], hint=hint)
     if short:
-        raise ContimgError("; ".join(f"{display(place)}: {what}" for place, what in short), hint=hint)
+        raise ContimgError("; ".join(f"{printable(place)}: {what}" for place, what in short), hint=hint)

@@ -16,7 +16,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import (
     name_expression,
     path_expression,
@@ -185,7 +185,7 @@ def open_root(path: str) -> Iterator[int]:
 
     Links in the path are resolved once, before; a component that is swapped for a link meanwhile is not followed.
     """
-    with failing("open the directory", path):
+    with error_context("open the directory", path):
         *folders, name = os.fsencode(os.path.realpath(path)).split(b"/")
         descriptor = os.open("/", _ON_THE_WAY)
         for folder in folders:
@@ -267,7 +267,7 @@ def read_folder(root: int, folder: bytes) -> list[Entry]:
     """
     prefix = folder + b"/" if folder else b""
     entries = []
-    with failing("list the directory", folder or b"."), open_below(root, folder, os.O_DIRECTORY) as opened:
+    with error_context("list the directory", folder or b"."), open_below(root, folder, os.O_DIRECTORY) as opened:
         with os.scandir(opened) as names:
             for name in names:
                 try:
@@ -370,7 +370,7 @@ def status_of(path: str) -> os.stat_result | None:
 
     :raises ContimgError: when that cannot be found out; unlike ``os.path``, which then says that nothing is there.
     """
-    with failing("look at it", path):
+    with error_context("look at it", path):
         for look in (os.stat, os.lstat):
             try:
                 return look(path)
@@ -416,7 +416,7 @@ def is_file(path: str) -> bool:
 
 def _kind(look: Callable[[str], os.stat_result], path: str) -> int:
     """Return the file type that is seen, 0 where nothing stands or links lead in circles."""
-    with failing("look at it", path):
+    with error_context("look at it", path):
         try:
             return stat.S_IFMT(look(path).st_mode)
         except OSError as error:
@@ -450,7 +450,7 @@ def _matches(found: str, name: str) -> bool:
 
 
 def _names_in(folder: str) -> list[str]:
-    with failing("list the directory", folder):
+    with error_context("list the directory", folder):
         try:
             return sorted(os.listdir(folder))
         except OSError as error:

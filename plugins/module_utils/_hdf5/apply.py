@@ -14,7 +14,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import ROW, VALUES, source, source_row
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import (
@@ -139,7 +139,7 @@ def _fill(options: SplitOptions, plan: SplitPlan, products: Place) -> None:
         _make_indexes(connection, plan, *taken_off)
         connection.execute("COMMIT")
         connection.execute("PRAGMA dst.wal_checkpoint(TRUNCATE)")
-    with failing("flush the folder", options.hdf5, _UNCHANGED):
+    with error_context("flush the folder", options.hdf5, _UNCHANGED):
         sync_directory(os.path.dirname(real_path(options.hdf5)))
 
 
@@ -234,7 +234,7 @@ def _remove(options: SplitOptions, plan: SplitPlan, guard: sqlite3.Connection) -
         guard.execute("COMMIT")
     with sqlite_failing("empty the log of the products database", options.products, _DONE):
         guard.execute("PRAGMA src.wal_checkpoint(TRUNCATE)")
-    with failing("flush the folder", options.products, _DONE):
+    with error_context("flush the folder", options.products, _DONE):
         sync_directory(os.path.dirname(real_path(options.products)))
     return exported
 

@@ -18,7 +18,7 @@ import select
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.sidereal import apparent_sidereal_time
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _coordinates(h5py: Any, path: str) -> Coordinates:
     except MemoryError:
         return Coordinates(None, None, f"needs more than {_MEMORY_BYTES >> 20} MiB of memory to read")
     except OSError as error:
-        return Coordinates(None, None, f"cannot be read: {display(str(error)[:_LONGEST])}")
+        return Coordinates(None, None, f"cannot be read: {printable(str(error)[:_LONGEST])}")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return Coordinates(None, None)
 

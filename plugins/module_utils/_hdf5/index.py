@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import mjd_of, parsed
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.header import read_headers
@@ -59,7 +59,7 @@ class Scan:
     def add_error(self, path: str, problem: str) -> None:
         """Name a file with what is the matter with it."""
         if len(self.errors) < _NAMED:
-            self.errors.append(f"{display(path)}: {problem}")
+            self.errors.append(f"{printable(path)}: {problem}")
 
 
 def index_files(*, hdf5_db: str, input_dir: str, rescan: bool, check: bool) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def _compare(root: str, known: dict[str, tuple[float | None, int | None, int | N
     scan = Scan()
     gone = {path for path, (_modified, _size, stored) in known.items() if stored != 0}
     now = time.time()
-    with failing("read the directory of the HDF5 files", root, _UNTOUCHED):
+    with error_context("read the directory of the HDF5 files", root, _UNTOUCHED):
         for entry in _files(root):
             if entry.name.endswith(".hdf5"):
                 gone.discard(entry.path)
@@ -153,7 +153,7 @@ def _row(entry: os.DirEntry[str], now: float) -> dict[str, Any] | None:
     """Return the row of a file, ``None`` where its name does not tell one."""
     match = _NAME.match(entry.name)
     moment = None if match is None else parsed(match.group(1))
-    if match is None or moment is None or display(entry.path) != entry.path:
+    if match is None or moment is None or printable(entry.path) != entry.path:
         return None
     status = entry.stat()
     return {
@@ -213,5 +213,5 @@ def _write(hdf5_db: str, scan: Scan) -> None:
             [(path,) for path in scan.missing],
         )
         connection.execute("COMMIT")
-    with failing("flush the folder", hdf5_db, "The rows are written."):
+    with error_context("flush the folder", hdf5_db, "The rows are written."):
         sync_directory(os.path.dirname(real_path(hdf5_db)))

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_link
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import mjd_of, parsed
@@ -108,7 +108,7 @@ def _sets(root: str) -> Iterator[str]:
     if not is_directory(root):
         hint = f"{_UNTOUCHED} Is its file system mounted? Name roots that exist."
         raise ContimgError("is not a directory", path=root, hint=hint)
-    with failing("read the directory of measurement sets", root, _UNTOUCHED), os.scandir(root) as entries:
+    with error_context("read the directory of measurement sets", root, _UNTOUCHED), os.scandir(root) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name.endswith(".ms"):
@@ -151,7 +151,7 @@ def _is_text(path: bytes) -> bool:
 
 def _is_there(path: str) -> bool:
     """Tell whether anything is at a path, links followed. Raises ContimgError where that cannot be known."""
-    with failing("look for the measurement set", path, _UNTOUCHED):
+    with error_context("look for the measurement set", path, _UNTOUCHED):
         try:
             os.stat(path)
         except OSError as error:
@@ -238,7 +238,7 @@ def _write(products: str, found: Difference, backup: str | None) -> None:
                 list(row.values()),
             )
         connection.execute("COMMIT")
-    with failing("flush the directory", products, "The rows are written."):
+    with error_context("flush the directory", products, "The rows are written."):
         sync_directory(os.path.dirname(real_path(products)))
 
 

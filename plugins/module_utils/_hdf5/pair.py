@@ -9,7 +9,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, cause_of, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, cause_of, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import register
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import attach, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Text, snapshot
@@ -35,7 +35,7 @@ def sqlite_failing(doing: str, path: str, state: str) -> Iterator[None]:
     :param state: what state things are in, as a sentence.
     :raises ContimgError: for a lock, a database that cannot be written, damage and a full device each in its own words.
     """
-    with failing(doing, path, state):
+    with error_context(doing, path, state):
         try:
             yield
         except sqlite3.Error as error:

@@ -15,7 +15,7 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     ensure_private_directory,
     open_regular,
@@ -57,7 +57,7 @@ def export_rejected(options: SplitOptions, plan: SplitPlan, connection: sqlite3.
         target = os.path.join(options.backup_dir, with_ending(os.path.basename(options.products), ending))
         if not is_there(target):
             replace_file(target, _lines(connection, plan))
-    with failing("read the export back", target, _UNCHANGED), os.fdopen(open_regular(target), "rb") as file:
+    with error_context("read the export back", target, _UNCHANGED), os.fdopen(open_regular(target), "rb") as file:
         found = _digest(file)
     if found != wanted or found[1] != plan.index.rejected:
         raise ContimgError(

@@ -14,7 +14,7 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import decided
@@ -138,7 +138,7 @@ def _apply(options: UnsplitOptions, plan: UnsplitPlan) -> None:
         connection.execute("COMMIT")
         with sqlite_failing("checkpoint the products database", options.products, _DONE):
             connection.execute("PRAGMA src.wal_checkpoint(TRUNCATE)")
-    with failing("flush the directory", options.products, _DONE):
+    with error_context("flush the directory", options.products, _DONE):
         sync_directory(os.path.dirname(os.path.abspath(options.products)))
 
 

@@ -21,7 +21,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     decoding,
     expected,
@@ -84,7 +84,7 @@ def release(run_id: str, *, wait: float = _WAIT) -> bool:
         lease = _read()
         if lease is None or lease.run_id != run_id:
             return False
-        with failing("give the lease of this host back", _lease_file()):
+        with error_context("give the lease of this host back", _lease_file()):
             os.unlink(_lease_file())
     return True
 
@@ -179,7 +179,7 @@ def _busy() -> ContimgError:
 
 
 def _who(lease: Lease) -> str:
-    names = {name: display(lease.controller.get(name, "?")) for name in ("user", "host", "pid")}
+    names = {name: printable(lease.controller.get(name, "?")) for name in ("user", "host", "pid")}
     return "{user} on {host} (process {pid} there)".format(**names)
 
 
@@ -196,7 +196,7 @@ def _locked(wait: float, busy: Any) -> Iterator[int]:
     """Have the lock, and yield its descriptor; after ``wait`` seconds raise what ``busy`` returns."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with open_place(volatile_place(), make=True) as place:
-        with failing("open the lock of this host", _lock_file(), _UNTOUCHED):
+        with error_context("open the lock of this host", _lock_file(), _UNTOUCHED):
             lock = os.open("lock", flags, 0o600, dir_fd=place)
         try:
             if not stat.S_ISREG(os.fstat(lock).st_mode):
@@ -240,4 +240,4 @@ def _last_step() -> str:
         return "nothing is known of its steps"
     if not step:
         return f"its last step ended at {moment}"
-    return f"its last step, {display(step.strip())} in process {display(pid)}, began at {moment}"
+    return f"its last step, {printable(step.strip())} in process {printable(pid)}, began at {moment}"

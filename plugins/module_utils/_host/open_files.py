@@ -13,7 +13,7 @@ import stat
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import (
     Mount,
     Place,
@@ -113,7 +113,7 @@ def _holder(pid: int, files: Iterable[str], mode: str) -> Holder:
         unit=owner.unit,
         user_unit=owner.user_unit,
         container=owner.container,
-        files=tuple(sorted(display(name) for name in files)),
+        files=tuple(sorted(printable(name) for name in files)),
         mode=mode,
     )
 

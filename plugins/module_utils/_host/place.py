@@ -14,7 +14,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def open_place(path: str, *, make: bool) -> Iterator[int | None]:
     :param make: whether it is made, for its owner only.
     :raises ContimgError: when it cannot be made or opened, or when another user could have put something there.
     """
-    with failing("open the directory of this host's runs", path, "Nothing was touched."):
+    with error_context("open the directory of this host's runs", path, "Nothing was touched."):
         if make:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, 0o700)

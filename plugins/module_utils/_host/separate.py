@@ -13,7 +13,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of, is_excluded, kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import (
     Mount,
@@ -60,7 +60,7 @@ def require_separate(src: str, dest: str, *, state: str = _UNTOUCHED) -> None:
     source, target = os.path.realpath(src), os.path.realpath(dest)
     hint = f"{state} Name two directories that have nothing to do with each other."
     if kind_of(dest) not in (0, stat.S_IFLNK):
-        with failing("look at it", dest):
+        with error_context("look at it", dest):
             if os.path.samefile(src, dest):
                 raise ContimgError(f"is the same directory as the source {src}", path=dest, hint=hint)
     if is_within(target, source):
@@ -113,7 +113,7 @@ def may_be_shown(src: str, dest: str) -> bool:
 
 
 def _mounts() -> list[Mount]:
-    with failing("read the mounts", "/proc/self/mountinfo"):
+    with error_context("read the mounts", "/proc/self/mountinfo"):
         return mounts_of()
 
 
@@ -128,7 +128,7 @@ def _mount_at(path: str, mounts: Sequence[Mount]) -> Mount | None:
     there = path
     while kind_of(there) != stat.S_IFDIR:
         there = os.path.dirname(there)
-    with failing("look at its mount", there):
+    with error_context("look at its mount", there):
         number = mount_number(there)
     return next((mount for mount in mounts if mount.number == number), None)
 
@@ -161,7 +161,7 @@ def _is_left_out(root: str, point: str, exclude: tuple[str, ...]) -> bool:
     names, path = os.path.relpath(point, root).split("/"), ""
     for name in names:
         path = os.path.join(path, name)
-        with failing("look at it", os.path.join(root, path)):
+        with error_context("look at it", os.path.join(root, path)):
             status = os.lstat(os.path.join(root, path))
         if is_excluded(entry_of(os.fsencode(path), status), exclude):
             return True
@@ -202,7 +202,7 @@ class SharedFiles:
         if not found:
             return
         names = ", ".join(
-            f"{display(there.path or b'.')} (there {display(here.path or b'.')})" for here, there in found[:_NAMED]
+            f"{printable(there.path or b'.')} (there {printable(here.path or b'.')})" for here, there in found[:_NAMED]
         )
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         if all(there.links > 1 and not there.is_folder for _here, there in found):

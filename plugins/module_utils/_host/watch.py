@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import Holders, find_holders
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def tree_changes(before: dict[str, tuple[int, ...]], after: dict[str, tuple[int,
     """Return what happened between two moments: ``path`` and ``what`` (``appeared``, ``vanished`` or ``changed``)."""
     kinds = {(False, True): "appeared", (True, False): "vanished", (True, True): "changed"}
     return [
-        {"path": display(path), "what": kinds[(path in before, path in after)]}
+        {"path": printable(path), "what": kinds[(path in before, path in after)]}
         for path in sorted({*before, *after})
         if before.get(path) != after.get(path)
     ]

@@ -17,7 +17,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, open_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within, mounts_of
 
@@ -89,7 +89,7 @@ def entry_obstacle(folder: int, name: bytes) -> str:
 def directory_obstacle(path: str) -> str:
     """Return, as a clause, why nothing can be written below a directory, which may not exist yet; empty where it can."""
     there, what = _blocked(path)
-    return f"{display(there)} above it {what}" if what and there != path else what or _unnameable(there, path)
+    return f"{printable(there)} above it {what}" if what and there != path else what or _unnameable(there, path)
 
 
 def replacing_obstacle(path: str, *, follow: bool = True) -> str:
@@ -100,7 +100,7 @@ def replacing_obstacle(path: str, *, follow: bool = True) -> str:
     parent, name = os.path.split(os.path.realpath(path) if follow else os.path.abspath(path))
     there, what = _blocked(parent)
     if what:
-        return f"cannot be replaced: {display(there)} {what}"
+        return f"cannot be replaced: {printable(there)} {what}"
     what = _unnameable(there, os.path.join(parent, name))
     if what or there != parent:
         return what
@@ -125,10 +125,10 @@ def files_obstacles(paths: Iterable[str], *, made: str | None = None) -> list[st
         if not what and not is_made and not is_there(directory):
             what = "does not exist"
         if what:
-            found.append(f"{display(directory)} {what}")
+            found.append(f"{printable(directory)} {what}")
             continue
         what = replacing_obstacle(path, follow=False)
-        found += [f"{display(path)} {what}"] if what else []
+        found += [f"{printable(path)} {what}"] if what else []
     return list(dict.fromkeys(found))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import effective
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_optional
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import read_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import record_file
@@ -52,7 +52,7 @@ class Sides:
     def named_in(self, values: Mapping[bytes, bytes]) -> dict[str, list[str]]:
         """Return by side the names of the assignments whose values name it."""
         return {
-            side: sorted(display(name) for name in values if names_path(os.fsdecode(values[name]), path))
+            side: sorted(printable(name) for name in values if names_path(os.fsdecode(values[name]), path))
             for side, path in vars(self).items()
         }
 
@@ -84,7 +84,7 @@ def _of_files(sides: Sides, files: Iterable[str]) -> tuple[dict[str, dict[str, l
     for path in files:
         try:
             content = read_optional(os.path.realpath(path), "read the environment file")
-            found[display(path)] = None if content is None else sides.named_in(effective(content))
+            found[printable(path)] = None if content is None else sides.named_in(effective(content))
         except ContimgError as error:
             unread.append(error.message)
     return found, unread
@@ -126,7 +126,7 @@ def lines_of(seen: Seen, services: Mapping[str, Any], record: Mapping[str, Any],
     since = f" since {record['since']}" if record["since"] else ""
     down = [name for name, facts in sorted(services.items()) if facts["ran"] and not facts["up"]]
     return [
-        f"phase: {phase or 'untouched'}{since} ({display(record['file'])})",
+        f"phase: {phase or 'untouched'}{since} ({printable(record['file'])})",
         *(_service(name, facts, seen.processes.get(name), sides) for name, facts in sorted(services.items())),
         *(_environment(path, named, sides) for path, named in seen.environment.items()),
         *seen.unread,
@@ -137,21 +137,21 @@ def lines_of(seen: Seen, services: Mapping[str, Any], record: Mapping[str, Any],
 
 def _service(name: str, facts: Mapping[str, Any], named: Mapping[str, list[str]] | None, sides: Sides) -> str:
     used = [vars(sides)[side] for side, names in (named or {}).items() if names]
-    uses = f", runs on {display(' and '.join(used))}" if used else ""
+    uses = f", runs on {printable(' and '.join(used))}" if used else ""
     missed = ", DOWN: it ran before" if facts["ran"] and not facts["up"] else ""
-    return f"{display(name)}: {facts['state']}{uses}{missed}"
+    return f"{printable(name)}: {facts['state']}{uses}{missed}"
 
 
 def _environment(path: str, named: Mapping[str, list[str]] | None, sides: Sides) -> str:
     if named is None:
         return f"{path}: does not exist"
-    counts = [f"{len(names)} assignments name {display(vars(sides)[side])}" for side, names in named.items() if names]
+    counts = [f"{len(names)} assignments name {printable(vars(sides)[side])}" for side, names in named.items() if names]
     return f"{path}: {', '.join(counts) or 'names neither state directory'}"
 
 
 def _truth(seen: Seen, phase: str, sides: Sides) -> str:
     """Return which copy counts: the one that the record says, where nothing that was seen says otherwise."""
-    old, new = display(sides.old), display(sides.new)
+    old, new = printable(sides.old), printable(sides.new)
     if phase == "repointed":
         return f"copy that counts: {old}, unless a service has written to {new} since it was repointed"
     path, other, side = (new, old, "old") if phase in _ON_NEW else (old, new, "new")
@@ -163,8 +163,8 @@ def _truth(seen: Seen, phase: str, sides: Sides) -> str:
 
 def _next(phase: str, down: Sequence[str], sides: Sides) -> str:
     start = (
-        f"start what is down ({', '.join(display(name) for name in down)}) when the cause is corrected; "
+        f"start what is down ({', '.join(printable(name) for name in down)}) when the cause is corrected; "
         if down
         else ""
     )
-    return f"next: {start}{_NEXT[phase].format(old=display(sides.old))}"
+    return f"next: {start}{_NEXT[phase].format(old=printable(sides.old))}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import clear_backups
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     is_directory,
@@ -101,7 +101,7 @@ def _judged(path: str, real: dict[str, str]) -> dict[str, Any]:
     counterpart = real.get(os.path.basename(path), "")
     relation = _relation(path, counterpart)
     return {
-        "path": display(path),
+        "path": printable(path),
         "counterpart": counterpart,
         "relation": relation,
         "action": "leave",

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import private_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import existing_parent
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, target_exists
@@ -75,7 +75,7 @@ def look(values: Mapping[str, Any]) -> dict[str, Any]:
     health, statuses = judge_health(urls, states, answers)
     judged.add(health)
     judged.add(_expected(values, units))
-    with failing("look where the move writes", values["state_dest"], "Nothing was touched."):
+    with error_context("look where the move writes", values["state_dest"], "Nothing was touched."):
         judged.obstacles += place_obstacles(_places(values, survey), values["state_src"])
         judged.obstacles += _closed(values["state_src"], values["state_dest"], survey)
         reserve = _room(values, judged)
@@ -169,7 +169,8 @@ def _closed(src: str, dest: str, survey: HoldSurvey) -> list[str]:
     there = existing_parent(dest)
     out = [user for user in shut_out(users, there) if user not in shut_out([user], existing_parent(src))]
     return [
-        f"contimg_state_dest: user {user}, as whom a unit of contimg_units runs, may not enter {display(there)}. Give access to it."
+        f"contimg_state_dest: user {user}, as whom a unit of contimg_units runs, may not enter {printable(there)}."
+        " Give access to it."
         for user in out
     ]
 

@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     entry_at,
@@ -34,7 +34,7 @@ def map_obstacles(databases: Sequence[Mapping[str, Any]]) -> list[str]:
         "name of the environment": [name for one in databases for name in one.get("environment") or []],
     }
     return [
-        f"contimg_databases: the {kind} {display(str(value))} is given {count} times. Give it once."
+        f"contimg_databases: the {kind} {printable(str(value))} is given {count} times. Give it once."
         for kind, values in kinds.items()
         for value, count in Counter(values).items()
         if count > 1
@@ -55,7 +55,7 @@ def excluded_databases(src: str, databases: Sequence[Mapping[str, Any]], exclude
         return [f"contimg_exclude: {error.path} {error.what}. Correct it: the copy refuses it, too."]
     with open_root(src) as root:
         return [
-            f"contimg_exclude: leaves out {display(place)}, the database {one['name']} of contimg_databases. Copy it, or take it "
+            f"contimg_exclude: leaves out {printable(place)}, the database {one['name']} of contimg_databases. Copy it, or take it "
             "out of the map."
             for one in databases
             for place in one["src"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, room_at, shortages
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
@@ -60,7 +60,7 @@ def place_obstacles(places: Iterable[Place], src: str) -> list[str]:
     listed = list(places)
     found = _named_twice([place for place in listed if place.replaced])
     for place in listed:
-        shown = f"{place.variable}: {display(place.path)}"
+        shown = f"{place.variable}: {printable(place.path)}"
         if place.apart and is_within(os.path.realpath(place.path), root):
             found.append(f"{shown} lies in contimg_state_src, which a move never changes. Name another place.")
             continue
@@ -75,7 +75,7 @@ def _named_twice(files: Iterable[Place]) -> list[str]:
     for file in files:
         by_file.setdefault(os.path.realpath(file.path), []).append(file)
     return [
-        f"{', '.join(dict.fromkeys(file.variable for file in named))}: {display(path)} is named {len(named)} times. Name it once."
+        f"{', '.join(dict.fromkeys(file.variable for file in named))}: {printable(path)} is named {len(named)} times. Name it once."
         for path, named in by_file.items()
         if len(named) > 1
     ]
@@ -139,6 +139,6 @@ def space_obstacles(needs: Sequence[Need], variables: Mapping[str, str]) -> list
     """
     short = shortages(needs, {need.place: room_at(need.place) for need in needs})
     return [
-        f"{variables[place]}: {display(place)} {what}. Make room, or name another place with that variable."
+        f"{variables[place]}: {printable(place)} {what}. Make room, or name another place with that variable."
         for place, what in short
     ]

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.health import url_fault
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits import start_limit, stop_limit
@@ -120,7 +120,7 @@ def judge_containers(timeout: float, asked: Mapping[str, float]) -> Judged:
 
 
 def _unlisted(variable: str, name: str, states: Mapping[str, State]) -> str:
-    return f"{variable}: {display(name)} is none of contimg_units ({', '.join(states) or 'which is empty'})."
+    return f"{variable}: {printable(name)} is none of contimg_units ({', '.join(states) or 'which is empty'})."
 
 
 def askable(urls: Mapping[str, object], states: Mapping[str, State]) -> dict[str, str]:
@@ -178,15 +178,15 @@ def judge_expected(
             judged.findings.append(f"contimg_expect_open: {name} is {states[name].state} now")
         databases = value if isinstance(value, list) else [value]
         if not isinstance(value, list):
-            judged.obstacles.append(f"contimg_expect_open: the value for {display(name)} is not a list of databases.")
+            judged.obstacles.append(f"contimg_expect_open: the value for {printable(name)} is not a list of databases.")
         for one in databases:
             if one not in mapped:
                 judged.obstacles.append(
-                    f"contimg_expect_open: '{display(str(one))}' ({display(name)}) is no database of contimg_databases, "
+                    f"contimg_expect_open: '{printable(str(one))}' ({printable(name)}) is no database of contimg_databases, "
                     f"only {', '.join(sorted(mapped))} are."
                 )
             elif one not in present:
                 judged.obstacles.append(
-                    f"contimg_expect_open: the database {one} ({display(name)}) exists on neither side, so nothing can open it."
+                    f"contimg_expect_open: the database {one} ({printable(name)}) exists on neither side, so nothing can open it."
                 )
     return judged

@@ -14,7 +14,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     decoding,
     expected,
@@ -144,7 +144,7 @@ def differences(record: Mapping[str, Any], described: Mapping[str, Any]) -> list
 
 
 def _shown(value: object) -> str:
-    return "not there" if value is None else display(json.dumps(value))
+    return "not there" if value is None else printable(json.dumps(value))
 
 
 def _bound(record: dict[str, Any], described: Mapping[str, Any] | None, run_dir: str) -> dict[str, Any]:

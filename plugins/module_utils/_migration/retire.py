@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import clear_left, sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
@@ -104,7 +104,7 @@ def retire(options: RetireOptions, *, check: bool) -> dict[str, Any]:
     :raises ContimgError: when anything of it is not as was proved, is not at the new place, or is still used. Nothing has been
         removed then, unless the message says how far it went; the next run goes on.
     """
-    with failing("retire the old state", options.src, _NOTHING):  # for a call that has no words of its own
+    with error_context("retire the old state", options.src, _NOTHING):  # for a call that has no words of its own
         note = read_note(options.run_dir, options.src, options.dest)
         phase = _phase(options)
         gone = _whole_tree_gone(options, note)
@@ -192,12 +192,12 @@ def _note_of(options: RetireOptions, work: _Work) -> Note:
     }
     if plan.gone and before is not None:
         counts.update({name: before.counts[name] for name in ("bytes", "changed_since")})
-    left = tuple(display(path) for path in plan.unknown[:_NAMED])
+    left = tuple(printable(path) for path in plan.unknown[:_NAMED])
     return Note(options.src, options.dest, options.manifest, DONE, work.archive, counts=counts, left=left)
 
 
 def _apply(work: _Work, options: RetireOptions, note: Note) -> None:
-    with failing("retire the old state", options.src, _NOTHING):
+    with error_context("retire the old state", options.src, _NOTHING):
         clear_left(work.archive or os.path.realpath(options.src))
         if work.archive and work.archived and work.plan.files:
             flush_archive(work.archive)
@@ -207,7 +207,7 @@ def _apply(work: _Work, options: RetireOptions, note: Note) -> None:
         _require_apart(options, f"{_NOTHING} The archive is complete." if work.archive else _NOTHING)
         _record_retiring(options)
         write_note(options.run_dir, replace(note, stage=REMOVING))
-    with failing("remove the old state", options.src, _BEGUN), open_root(options.src) as root:
+    with error_context("remove the old state", options.src, _BEGUN), open_root(options.src) as root:
         for file in work.plan.files:
             _remove_file(root, file, options.src)
         for path in {parent_of(file.path) for file in work.plan.files} - set(work.plan.folders):
@@ -240,7 +240,7 @@ def _remove_file(root: int, file: OldFile, src: str) -> None:
 
 def _remove_root(path: str) -> None:
     """Remove the tree's root last of all: a tree that is missing before that is no tree that this module has removed."""
-    with failing("remove the directory of the old state", path, "All files that were copied are removed."):
+    with error_context("remove the directory of the old state", path, "All files that were copied are removed."):
         with _unless_used():
             os.rmdir(path)
         sync_directory(os.path.dirname(path))
@@ -266,8 +266,8 @@ def _diff(work: _Work, options: RetireOptions) -> dict[str, str]:
     plan = work.plan
     shown = plan.files[:_NAMED]
     more = f"and {len(plan.files) - len(shown)} more\n" if len(plan.files) > len(shown) else ""
-    gone = "".join(f"{display(file.path)}\n" for file in shown) + more
-    left = "".join(f"{display(path)} (not in the manifest)\n" for path in plan.unknown[:_NAMED])
+    gone = "".join(f"{printable(file.path)}\n" for file in shown) + more
+    left = "".join(f"{printable(path)} (not in the manifest)\n" for path in plan.unknown[:_NAMED])
     after = f"{tombstone_of(options.run_dir)}\n" + (f"{work.archive}\n" if work.archive else "")
     return {"before_header": options.src, "after_header": options.src, "before": gone + left, "after": left + after}
 

@@ -14,7 +14,7 @@ import tarfile
 import zlib
 from typing import IO, TYPE_CHECKING, cast
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     open_directory,
     open_regular,
@@ -71,7 +71,7 @@ def write_archive(path: str, src: str, files: Sequence[OldFile], folders: Sequen
     :raises ContimgError: when a file is not what was read before, or the archive is not what was written; no archive is left.
     """
     place, name = os.path.split(os.path.abspath(path))
-    with failing("write the archive", path, _KEPT), open_directory(place) as folder, temporary_file(folder) as (
+    with error_context("write the archive", path, _KEPT), open_directory(place) as folder, temporary_file(folder) as (
         temporary,
         descriptor,
     ):
@@ -117,7 +117,7 @@ def _zstd(
         said = process.stderr.read() if process.stderr is not None else b""
         status = process.wait()
     if status > 0 or (status and failure is None):
-        words = display(said.strip()) or f"it ended with status {status}"
+        words = printable(said.strip()) or f"it ended with status {status}"
         raise ContimgError(f"zstd failed: {words}", path=path, hint=_KEPT) from failure
     if failure is not None:
         raise failure
@@ -188,7 +188,7 @@ def has_archive(path: str, src: str, digests: Mapping[bytes, str], *, resumed: b
     :param resumed: whether files are gone, which the archive alone has.
     :raises ContimgError: when something else stands there, or it does not hold everything.
     """
-    with failing("look for the archive", path, _KEPT):
+    with error_context("look for the archive", path, _KEPT):
         there = _exists(path)
     if not there:
         if not resumed:
@@ -217,7 +217,7 @@ def _exists(path: str) -> bool:
 
 def flush_archive(path: str) -> None:
     """Make an archive durable that was there already. Raises ContimgError."""
-    with failing("flush the archive", path, _KEPT):
+    with error_context("flush the archive", path, _KEPT):
         with os.fdopen(open_regular(path), "rb") as file:
             os.fsync(file.fileno())
         sync_directory(os.path.dirname(os.path.abspath(path)))
@@ -229,7 +229,7 @@ def require_archived(path: str, src: str, digests: Mapping[bytes, str]) -> None:
     :param digests: SHA-256 by path below the old state.
     :raises ContimgError: naming what is missing or differs.
     """
-    with failing("read the archive", path, _KEPT), os.fdopen(open_regular(path, hint=_KEPT), "rb") as file:
+    with error_context("read the archive", path, _KEPT), os.fdopen(open_regular(path, hint=_KEPT), "rb") as file:
         _require_held(file, path, src, digests)
 
 
@@ -238,7 +238,7 @@ def _require_held(file: IO[bytes], called: str, src: str, digests: Mapping[bytes
     top = os.path.basename(src.rstrip("/")) + "/"
     found = {}
     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    with failing("read the archive back", called, _KEPT):
+    with error_context("read the archive back", called, _KEPT):
         try:
             with _reader(file, called) as tar:
                 for member in tar:
@@ -249,7 +249,7 @@ def _require_held(file: IO[bytes], called: str, src: str, digests: Mapping[bytes
             raise ContimgError(f"cannot be read back: {error}", path=called, hint=_KEPT) from error
     wrong = sorted(name for name in digests if found.get(name) != digests[name])
     if wrong:
-        shown = ", ".join(display(name) for name in wrong[:5])
+        shown = ", ".join(printable(name) for name in wrong[:5])
         raise ContimgError(f"does not hold {len(wrong)} files as they were: {shown}", path=called, hint=_KEPT)
 
 

@@ -9,7 +9,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, open_below, open_root, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import (
@@ -52,10 +52,10 @@ def require_removable(src: str, paths: Iterable[bytes]) -> None:
         root_too |= not path
         if path:
             by_folder.setdefault(parent_of(path), []).append(path)
-    with failing("look whether it can be removed", src, _NOTHING):
+    with error_context("look whether it can be removed", src, _NOTHING):
         with open_root(src) as root:
             blocked = dict(_blocked(root, by_folder))
-        found = [f"{display(path or b'.')} {blocked[path]}" for path in islice(blocked, _NAMED)]
+        found = [f"{printable(path or b'.')} {blocked[path]}" for path in islice(blocked, _NAMED)]
         if root_too and not os.path.ismount(src):  # a mount point stays
             found += _root_blocked(os.path.realpath(src))
     if found:
@@ -79,4 +79,4 @@ def _root_blocked(src: str) -> list[str]:
     parent = os.path.dirname(src)
     with open_directory(parent) as opened:
         what = opened_obstacle(opened)
-    return [f"{display(parent)} {what}"] if what else []
+    return [f"{printable(parent)} {what}"] if what else []

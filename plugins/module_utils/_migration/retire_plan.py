@@ -12,8 +12,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file, moved, read_manifest
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import (
+    destination_of,
+    hash_file,
+    read_manifest,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
     Status,
@@ -116,10 +120,10 @@ def plan_retire(options: RetireOptions, *, resumed: bool) -> RetirePlan:
     manifest = read_manifest(options.manifest)
     with open_root(options.src) as old, open_root(options.dest) as new:
         entries, there = scan(old), scan(new)
-        names = {moved(path, options.rename): entry for path, entry in entries.items() if entry.is_file}
+        names = {destination_of(path, options.rename): entry for path, entry in entries.items() if entry.is_file}
         here = {name: names[name] for name in manifest if name in names}
         _require_unshared(options, here, there)
-        with failing("read the old state", options.src, _NOTHING):
+        with error_context("read the old state", options.src, _NOTHING):
             digests = {name: hash_file(old, entry.path) for name, entry in here.items()}
         gone = _gone(manifest, here, options.rename)
         wrong = {here[name].path: "has changed" for name in here if digests[name] != manifest[name]}
@@ -161,7 +165,7 @@ def _gone(
 ) -> dict[bytes, str]:
     """Return what the manifest knows and the old tree has not, by its path there."""
     former = {new: old for old, new in rename.items()}
-    return {moved(name, former): digest for name, digest in manifest.items() if name not in here}
+    return {destination_of(name, former): digest for name, digest in manifest.items() if name not in here}
 
 
 def _emptied(options: RetireOptions, entries: Mapping[bytes, Entry], unknown: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -180,7 +184,7 @@ def _emptied(options: RetireOptions, entries: Mapping[bytes, Entry], unknown: Se
 def _is_mount_point(path: str) -> bool:
     """Tell whether a directory is one, also of a file system that the directory above it lies on, too."""
     real = os.path.realpath(path)
-    with failing("look at its mount", path, _NOTHING):
+    with error_context("look at its mount", path, _NOTHING):
         return mount_number(real) != mount_number(os.path.dirname(real))
 
 
@@ -188,7 +192,7 @@ def _refuse(path: str, why: str, found: Mapping[bytes, str], *, hint: str) -> No
     """Raise where anything was found: names with the reason of each."""
     if not found:
         return
-    named = [f"{display(name)} ({reason})" for name, reason in sorted(found.items())]
+    named = [f"{printable(name)} ({reason})" for name, reason in sorted(found.items())]
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     shown = named[:_NAMED]
     raise ContimgError(f"{why}: {', '.join(shown)}{more}", path=path, hint=hint, files=shown, files_total=len(named))

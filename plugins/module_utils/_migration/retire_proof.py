@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import name_expression
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import folder_of, open_below
@@ -85,7 +85,7 @@ class Proof:
         """
         self.sides, self.manifest, self.ledger = sides, manifest, ledger
         self._moved_ns, self._accept = int(moved_at * 1e9), tuple(accept)
-        shown = {display(path): path for path in sides.there} if baseline else {}
+        shown = {printable(path): path for path in sides.there} if baseline else {}
         self._baseline = {shown.get(path, os.fsencode(path)): rows for path, rows in baseline.items()}
         self.changed = 0
         self.lost: dict[bytes, str] = {}
@@ -121,7 +121,7 @@ class Proof:
     def _is_database(self, name: bytes) -> bool:
         """Tell whether a file of the manifest is a database: by its header, or by the ledger where it is removed already."""
         if name in self.sides.here:
-            with failing("look into the file", self.sides.here[name].path):
+            with error_context("look into the file", self.sides.here[name].path):
                 with open_below(self.sides.old, self.sides.here[name].path) as descriptor:
                     return read_header(f"/proc/self/fd/{descriptor}") is not None
         known = self.ledger.get(name)
@@ -134,7 +134,7 @@ class Proof:
         entry = self.sides.there.get(name)
         if entry is None or not entry.is_file or entry.size != self.sides.here[name].size:
             return False
-        with failing("read the file at the new place", name):
+        with error_context("read the file at the new place", name):
             return hash_file(self.sides.new, name) == self.manifest[name]
 
     def _is_written_since(self, name: bytes) -> bool:
@@ -197,5 +197,5 @@ def rows_in(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
 @contextlib.contextmanager
 def _reachable(root: int, path: bytes) -> Iterator[str]:
     """Yield a name by which SQLite opens a file below a root, whatever links others put in its way."""
-    with failing("reach the database", path), folder_of(root, path) as (folder, name):
+    with error_context("reach the database", path), folder_of(root, path) as (folder, name):
         yield f"/proc/self/fd/{folder}/{os.fsdecode(name)}"

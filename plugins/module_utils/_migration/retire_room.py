@@ -9,7 +9,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_below, open_root
 
@@ -40,7 +40,7 @@ def estimated_size(sampled: Sequence[tuple[int, float]], others: Sequence[int]) 
 def require_archive_room(archive: str, src: str, files: Sequence[OldFile]) -> None:
     """Check that an archive of files has room. Raises ContimgError."""
     by_size = sorted(files, key=lambda file: file.status.size, reverse=True)
-    with failing("estimate the size of the archive", src, "Nothing was removed."), open_root(src) as root:
+    with error_context("estimate the size of the archive", src, "Nothing was removed."), open_root(src) as root:
         sampled = [(file.status.size, _left_of(root, file)) for file in by_size[:_SAMPLED]]
     size = estimated_size(sampled, [file.status.size for file in by_size[_SAMPLED:]])
     place = os.path.dirname(os.path.abspath(archive))

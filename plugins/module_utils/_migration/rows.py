@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, open_root, scan, tree_digest
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
@@ -71,14 +71,14 @@ def _find_others(found: Rows, root: str, exclude: Sequence[str]) -> None:
     """Find the databases that have no name."""
     named = set(found.paths.values())
     try:
-        with open_root(root) as descriptor, failing("list the directory", root):
+        with open_root(root) as descriptor, error_context("list the directory", root):
             entries = scan(descriptor, exclude)
     except ContimgError as error:
         found.unreadable[UNNAMED] = error.message
         return
     found.digest = tree_digest(entries)
     for path, entry in entries.items():
-        full, name = os.path.join(root, os.fsdecode(path)), UNNAMED + display(path)
+        full, name = os.path.join(root, os.fsdecode(path)), UNNAMED + printable(path)
         if not entry.is_file or full in named or full.endswith(SIDECARS):
             continue
         try:
@@ -101,7 +101,7 @@ def growth(now: Rows, baseline: Mapping[str, Mapping[str, Any]], root: str) -> d
     fewer = sorted(name for name, facts in tables.items() if facts["now"] < facts["before"])
     return {
         "growth": grown,
-        "grown": [{"name": name, "path": display(now.paths[name])} for name in grown],
+        "grown": [{"name": name, "path": printable(now.paths[name])} for name in grown],
         "new_rows": sum(max(0, facts["now"] - facts["before"]) for facts in tables.values()),
         "fell_below": [name for name in fewer if not name.startswith(UNNAMED)],
         "fell_below_elsewhere": [name for name in fewer if name.startswith(UNNAMED)],
@@ -119,7 +119,7 @@ def _unreadable(now: Rows, baseline: Mapping[str, Mapping[str, Any]], root: str)
     """Return what cannot be read, or is gone, of what could be read when the baseline was taken."""
     known = {name for name, one in baseline.items() if "unreadable" not in one}
     gone = known - set(now.paths) - set(now.unreadable)
-    missing = {name: f"{os.path.join(display(root), name)}: this database does not exist any more." for name in gone}
+    missing = {name: f"{os.path.join(printable(root), name)}: this database does not exist any more." for name in gone}
     return {
         **{name: why for name, why in now.unreadable.items() if name in known or name not in baseline},
         **missing,

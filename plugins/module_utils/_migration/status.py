@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.account import account
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import read_record, record_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers as container_hold
@@ -86,8 +86,9 @@ def _line_of(hold: Hold) -> str:
     playbook = hold.run_id.split("-", 1)[0] if hold.run_id else "migrate or rollback"
     held = f"{', '.join(hold.units)}: held down" if hold.units else f"{', '.join(hold.containers)}: stopped"
     return (
-        f"{display(held)}{since} by {by} with the run directory {display(hold.run_dir)} (hold file {display(hold.hold_file)}). "
-        f"Finish that run: dsa110.contimg.{playbook} with contimg_run_dir: {display(hold.run_dir)}. "
+        f"{printable(held)}{since} by {by} with the run directory {printable(hold.run_dir)}"
+        f" (hold file {printable(hold.hold_file)}). "
+        f"Finish that run: dsa110.contimg.{playbook} with contimg_run_dir: {printable(hold.run_dir)}. "
         f"Or only start again what it has stopped: {release_of(hold)}"
     )
 
@@ -95,7 +96,9 @@ def _line_of(hold: Hold) -> str:
 def release_of(hold: Hold) -> str:
     """Return the command that releases a hold and starts what ran before it."""
     module = "unit_hold" if hold.units else "container_hold"
-    return f"ansible HOST -b -m dsa110.contimg.{module} -a 'state=released names= hold_file={display(hold.hold_file)}'"
+    return (
+        f"ansible HOST -b -m dsa110.contimg.{module} -a 'state=released names= hold_file={printable(hold.hold_file)}'"
+    )
 
 
 def look(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,7 +177,7 @@ def _units(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 def _state_of(facts: Mapping[str, str], hold_file: str) -> str:
     if facts["LoadState"] not in ("loaded", "masked"):
         return str(facts["LoadState"])
-    held = f", held by {display(hold_file)}" if hold_file else ""
+    held = f", held by {printable(hold_file)}" if hold_file else ""
     return f"{facts['ActiveState']} ({facts['SubState']}{held})"
 
 

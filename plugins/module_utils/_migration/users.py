@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file, matching
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import (
@@ -87,7 +87,7 @@ def _tables(pattern: str, unread: _Unread) -> list[str]:
 
 def _lines(path: str, unread: _Unread) -> list[str]:
     try:
-        return [display(line) for line in read_regular(path, "read the table", follow=True).splitlines()]
+        return [printable(line) for line in read_regular(path, "read the table", follow=True).splitlines()]
     except ContimgError:
         unread.found = True
         return []

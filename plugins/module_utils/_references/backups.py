@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     decoding,
     ensure_private_directory,
@@ -68,7 +68,7 @@ class Backups:
         content = read_optional(self._journal, "read the journal of rewritten files")
         if content is None:
             return {}
-        hint = f"Nothing was put back. The files as they were stand below {display(self.folder)}/{_COPIES}."
+        hint = f"Nothing was put back. The files as they were stand below {printable(self.folder)}/{_COPIES}."
         with decoding(self._journal, "is no journal of rewritten files", hint):
             return {_absolute(path): list(map(_hex, known)) for path, known in read_json(content)["files"].items()}
 
@@ -76,7 +76,7 @@ class Backups:
         """Keep the files that are about to change, and note what they will be. Raises ContimgError."""
         files = self.written()
         for change in changes:
-            with failing("keep the file as it was", change.file.path, "No file was rewritten."):
+            with error_context("keep the file as it was", change.file.path, "No file was rewritten."):
                 self._keep_one(change, self.copy_of(change.file.path))
             known = files.setdefault(os.path.abspath(change.file.path), [])
             known += [] if _digest(change.after) in known else [_digest(change.after)]
@@ -102,7 +102,7 @@ class Backups:
         copy = self.copy_of(path)
         before = read_regular(copy, "read the backup")
         folder_path, name = os.path.split(os.fsencode(path))
-        with failing("read the file", path), open_root(os.fsdecode(folder_path)) as folder:
+        with error_context("read the file", path), open_root(os.fsdecode(folder_path)) as folder:
             if not check:
                 remove_left(folder)
             now = _read(folder, name)
@@ -137,7 +137,7 @@ def rewrite(changes: Sequence[Change], backups: Backups | None) -> None:
         backups.keep(changes)
     for number, change in enumerate(changes):
         try:
-            with failing("rewrite the file", change.file.path), open_root(_root_of(change)) as root, folder_of(
+            with error_context("rewrite the file", change.file.path), open_root(_root_of(change)) as root, folder_of(
                 root, _below(change)
             ) as (folder, name):
                 _require(folder, name, change.file.content, change.file.path)

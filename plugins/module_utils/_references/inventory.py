@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.composed import compositions
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.kinds import DEAD, language_of, line_kind
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import LINE_END, parsed
@@ -102,7 +102,7 @@ def take_inventory(roots: Sequence[str], *, exclude: Sequence[str], needle: Need
         found = [(trees.number, _packed(*_in_file(file, needle, variables))) for file in trees.read()]
         return found, trees.files, trees.unread, trees.missing
 
-    with failing("look through it", roots[0] if roots else "."):
+    with error_context("look through it", roots[0] if roots else "."):
         return _joined([answer for _share, answer in forked(look, shares, shares)])
 
 
@@ -169,7 +169,7 @@ def _in_text(file: File, language: str, needle: Needle) -> Iterator[Reference]:
 
 
 def _reference(file: File, number: int, shown: Shown, *, kind: str, match: str, reason: str = "") -> Reference:
-    return Reference(display(file.path), number, shown.line(number), kind, display(match), reason=reason)
+    return Reference(printable(file.path), number, shown.line(number), kind, printable(match), reason=reason)
 
 
 def _in_python(

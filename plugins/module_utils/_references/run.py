@@ -9,7 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     ensure_private_directory,
     read_optional,
@@ -50,7 +50,7 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     result = {**_found(inventory), "changed": False, "patch_file": "", "patch_root": "", "rewritten_files": []}
     root = patch_root([one.file.root for one in inventory.changes])
     if parameters["state"] == "patched":
-        hidden = [display(one.file.path) for one in inventory.changes if not _without_secret(root, one)]
+        hidden = [printable(one.file.path) for one in inventory.changes if not _without_secret(root, one)]
         _left_out(result, hidden)
         return {**result, **_patched(inventory.changes, root, parameters["patch_file"], check=check)}
     if parameters["state"] == "rewritten":
@@ -63,14 +63,14 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
 
 def _found(inventory: Inventory) -> dict[str, Any]:
     totals = inventory.totals()
-    warnings = [f"{display(path)}: does not exist, so nothing was looked for there" for path in inventory.missing]
+    warnings = [f"{printable(path)}: does not exist, so nothing was looked for there" for path in inventory.missing]
     warnings += [f"not looked at: {one}" for one in inventory.unread]
     if totals["references"] > _MOST:
         warnings.append(f"only the first {_MOST} of {totals['references']} references are listed; the totals count all")
     return {
         "references": inventory.listed(_MOST),
         "totals": totals,
-        "missing": [display(path) for path in inventory.missing],
+        "missing": [printable(path) for path in inventory.missing],
         "unread": inventory.unread,
         "warnings": warnings,
     }
@@ -94,8 +94,8 @@ def _patched(changes: Sequence[Change], root: str, patch_file: str, *, check: bo
         _put(patch_file, patch)
     return {
         "changed": changed,
-        "patch_file": display(patch_file) if patch else "",
-        "patch_root": display(root) if patch else "",
+        "patch_file": printable(patch_file) if patch else "",
+        "patch_root": printable(root) if patch else "",
         "diff": {"before": "", "after": "", "prepared": _shown(changes, root)} if changed else {},
     }
 
@@ -125,7 +125,7 @@ def _rewritten(changes: Sequence[Change], root: str, backup_dir: str | None, *, 
         rewrite(changes, Backups(backup_dir) if backup_dir else None)
     return {
         "changed": bool(changes),
-        "rewritten_files": [display(change.file.path) for change in changes],
+        "rewritten_files": [printable(change.file.path) for change in changes],
         "diff": {"before": "", "after": "", "prepared": _shown(changes, root)} if changes else {},
     }
 
@@ -134,8 +134,8 @@ def _restored(folder: str, *, check: bool) -> dict[str, Any]:
     if kind_of(folder) != stat.S_IFDIR:
         raise ContimgError("is no folder of backups", path=folder, hint="Nothing was touched.")
     returned = Backups(folder).restore(check=check)
-    back = [display(one.path) for one in returned if one.state == "back"]
-    kept = [display(one.path) for one in returned if one.state == "kept"]
+    back = [printable(one.path) for one in returned if one.state == "back"]
+    kept = [printable(one.path) for one in returned if one.state == "kept"]
     return {
         "changed": bool(back),
         "restored_files": back,
@@ -156,7 +156,7 @@ def _put(path: str, patch: bytes) -> None:
         ensure_private_directory(os.path.dirname(os.path.abspath(path)))
         replace_file(path, patch, mode=0o600)
         return
-    with failing("remove the patch of an earlier run", path):
+    with error_context("remove the patch of an earlier run", path):
         os.unlink(path)
         sync_directory(os.path.dirname(os.path.abspath(path)))
 

@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import name_expression
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
@@ -100,10 +100,10 @@ class Trees:
             if not kind:
                 self.missing.append(root)
             elif kind == stat.S_IFDIR:
-                with failing("read it", root), open_directory(root) as folder:
+                with error_context("read it", root), open_directory(root) as folder:
                     yield from self._folder(folder, _listed(folder), root, "")
             else:
-                with failing("read it", root):
+                with error_context("read it", root):
                     yield from self._single(root)
 
     def _is_ours(self) -> bool:
@@ -191,7 +191,7 @@ class Trees:
         return None if _is_binary(content) else content
 
     def _not_read(self, path: str, why: str | None) -> None:
-        self.unread.append(f"{display(path)}: {why}")
+        self.unread.append(f"{printable(path)}: {why}")
 
 
 def _opened(name: str, folder: int) -> int:

@@ -58,7 +58,7 @@ class FoundContainer:
 
 
 @dataclass(frozen=True)
-class Memory:
+class HeldContainers:
     """How containers were found by a hold that has not been released.
 
     :ivar stopped_at: when the first was stopped, seconds since the epoch.
@@ -82,16 +82,16 @@ class ReleasePlan:
     start: tuple[str, ...]
 
 
-def read_memory(hold_file: str) -> Memory:
+def read_memory(hold_file: str) -> HeldContainers:
     """Return what is remembered, nothing where there is no hold file. Raises ContimgError when it is none."""
     content = read_optional(hold_file, "read the hold file")
     if content is None:
-        return Memory()
+        return HeldContainers()
     hint = "Nothing was touched. Move it away, and start yourself what was running before the move."
     with decoding(hold_file, "is no hold file of containers", hint):
         told = read_json(content)
         found = {plain_name(name): _found_from(one) for name, one in told["containers"].items()}
-        return Memory(found, stopped_at(told), run_of(told))
+        return HeldContainers(found, stopped_at(told), run_of(told))
 
 
 def _found_from(told: Mapping[str, Any]) -> FoundContainer:
@@ -110,7 +110,7 @@ def _compose_from(told: Mapping[str, Any]) -> Compose:
     return Compose(files=files, environment_files=environment_files, **texts)
 
 
-def write_memory(hold_file: str, memory: Memory) -> None:
+def write_memory(hold_file: str, memory: HeldContainers) -> None:
     """Write the hold file durably, for its owner only. Raises ContimgError."""
     keep_hold_file(hold_file, asdict(memory))
 
@@ -136,7 +136,7 @@ def hold(
     moment = memory.stopped_at
     if changed and not check:
         moment = moment or time.time()
-        write_memory(hold_file, Memory(found, moment, run_id))
+        write_memory(hold_file, HeldContainers(found, moment, run_id))
         for name in stop:
             _stop(now[name], timeout)
     return _result(found, changed=changed, stopped=stop, stopped_at=moment)
@@ -180,7 +180,7 @@ def _stop(container: Container, timeout: float) -> None:
         )
 
 
-def plan_release(memory: Memory, now: Mapping[str, Container], leaving: Sequence[str]) -> ReleasePlan:
+def plan_release(memory: HeldContainers, now: Mapping[str, Container], leaving: Sequence[str]) -> ReleasePlan:
     """Decide how each container comes back.
 
     One that is bound to a path that is left, or is gone, is created again where a project knows how; also one that did not
@@ -212,7 +212,7 @@ def release(
     memory = read_memory(hold_file)
     now, unasked = containers_of_host() if names or memory.containers else ({}, {})
     if check and after_hold and not memory.containers:
-        memory = Memory({name: _found(name, now, leaving, unasked=unasked) for name in names})
+        memory = HeldContainers({name: _found(name, now, leaving, unasked=unasked) for name in names})
         now = {name: replace(one, status="exited") for name, one in now.items()}
     plan = plan_release(memory, now, leaving)
     moment = None
@@ -230,7 +230,7 @@ def release(
     return {**result, "created": list(plan.create)}
 
 
-def _apply_release(plan: ReleasePlan, memory: Memory, timeout: float) -> None:
+def _apply_release(plan: ReleasePlan, memory: HeldContainers, timeout: float) -> None:
     """Let every container come back that can; an error of one does not keep the others down. Raises ContimgError for all."""
     said: dict[str, str] = {}
     failed: dict[str, ContimgError] = {}
@@ -256,7 +256,7 @@ def _runs(now: Mapping[str, Container], name: str) -> bool:
     return name in now and now[name].running
 
 
-def _not_started(name: str, memory: Memory, now: Mapping[str, Container], said: str) -> ContimgError:
+def _not_started(name: str, memory: HeldContainers, now: Mapping[str, Container], said: str) -> ContimgError:
     engine, status = memory.containers[name].engine, now[name].status if name in now else "not there"
     last = " | ".join(said.strip().splitlines()[-3:]) or "nothing"
     hint = f"See '{engine} logs {name}', correct the cause and run again."

@@ -19,7 +19,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     clear_left,
     decoding,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Found",
-    "Memory",
+    "HoldState",
     "asked_for",
     "diff_of",
     "forget",
@@ -82,7 +82,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Memory:
+class HoldState:
     """How units were found by a hold that has not been released.
 
     :ivar stopped_at: when the first was stopped, seconds since the epoch.
@@ -96,7 +96,7 @@ class Memory:
     run_id: str = ""
 
 
-def read_memory(hold_file: str) -> Memory:
+def read_memory(hold_file: str) -> HoldState:
     """Return what is remembered, from the hold file or, where it is missing, from the drop-ins.
 
     :raises ContimgError: when the file cannot be read or is none.
@@ -107,12 +107,12 @@ def read_memory(hold_file: str) -> Memory:
         moments = [note.stopped_at for note in notes.values() if note.stopped_at is not None]
         units = {name: found for note in notes.values() for name, found in note.units.items()}
         run_id = max((note.run_id for note in notes.values()), default="")
-        return Memory(units, min(moments, default=None), run_id=run_id)
+        return HoldState(units, min(moments, default=None), run_id=run_id)
     hint = "Nothing was touched. Remove it: what was running is also known from the drop-ins, unless the host was rebooted."
     with decoding(hold_file, "is no hold file", hint):
         told = read_json(content)
         units = {plain_name(name): _found(one) for name, one in told["units"].items()}
-        return Memory(units, stopped_at(told), on_file=True, run_id=run_of(told))
+        return HoldState(units, stopped_at(told), on_file=True, run_id=run_of(told))
 
 
 def stopped_at(told: Mapping[str, Any]) -> float | None:
@@ -136,12 +136,12 @@ def _found(told: Mapping[str, Any]) -> Found:
     return Found(**{name: expected(value, bool) for name, value in told.items()})
 
 
-def asked_for(memory: Memory) -> list[str]:
+def asked_for(memory: HoldState) -> list[str]:
     """Return the units that were held for their own sake, not because they hang together with others."""
     return [name for name, found in memory.units.items() if not (found.is_trigger or found.is_dependent)]
 
 
-def write_memory(hold_file: str, memory: Memory) -> None:
+def write_memory(hold_file: str, memory: HoldState) -> None:
     """Write the hold file durably, for its owner only. Raises ContimgError."""
     units = {name: asdict(found) for name, found in memory.units.items()}
     keep_hold_file(hold_file, {"units": units, "stopped_at": memory.stopped_at, "run_id": memory.run_id})
@@ -155,7 +155,7 @@ def keep_hold_file(hold_file: str, content: Mapping[str, Any]) -> None:
 
 
 def _register(hold_file: str) -> None:
-    with open_place(lasting_place(), make=True) as place, failing("register the hold", lasting_place()):
+    with open_place(lasting_place(), make=True) as place, error_context("register the hold", lasting_place()):
         with contextlib.suppress(FileExistsError):
             os.symlink(os.path.abspath(hold_file), _entry(hold_file), dir_fd=place)
             os.fsync(cast("int", place))
@@ -163,7 +163,7 @@ def _register(hold_file: str) -> None:
 
 def forget(hold_file: str) -> None:
     """Remove the hold file durably. Raises ContimgError."""
-    with failing("remove the hold file", hold_file):
+    with error_context("remove the hold file", hold_file):
         os.unlink(hold_file)
         sync_directory(os.path.dirname(hold_file))
     with open_place(lasting_place(), make=False) as place:
@@ -181,7 +181,7 @@ def hold_files() -> set[str]:
 
     :raises ContimgError: when the place where they are registered cannot be read.
     """
-    with open_place(lasting_place(), make=False) as place, failing("read which holds there are", lasting_place()):
+    with open_place(lasting_place(), make=False) as place, error_context("read which holds there are", lasting_place()):
         entries = [] if place is None else [name for name in os.listdir(place) if name.startswith(_ENTRY)]
         registered = {os.readlink(name, dir_fd=place) for name in entries}
     return {*_notes(), *(path for path in registered if is_there(path))}
@@ -206,21 +206,21 @@ def held_units(hold_file: str) -> set[str]:
     return set(_notes().get(hold_file, {}))
 
 
-def _notes() -> dict[str, dict[str, Memory]]:
+def _notes() -> dict[str, dict[str, HoldState]]:
     """Return by hold file, and by unit, what the drop-ins of this host remember: of a template nothing."""
-    notes: dict[str, dict[str, Memory]] = {}
+    notes: dict[str, dict[str, HoldState]] = {}
     for path in matching(f"{glob.escape(_RUNTIME)}/*.d/{_DROP_IN}"):
         with contextlib.suppress(ContimgError), decoding(path, "is no drop-in of a hold"):
             lines = read_regular(path, "read the drop-in").decode().splitlines()
             note = read_json(next((line[len(_MARK) :] for line in lines if line.startswith(_MARK)), "{}").encode())
             name = plain_name(os.path.basename(os.path.dirname(path))[: -len(".d")])
             units = {} if note["found"] is None else {name: _found(note["found"])}
-            memory = Memory(units, stopped_at(note), run_id=run_of(note))
+            memory = HoldState(units, stopped_at(note), run_id=run_of(note))
             notes.setdefault(expected(note["hold_file"], str), {})[name] = memory
     return notes
 
 
-def place_drop_in(unit: str, hold_file: str, memory: Memory) -> None:
+def place_drop_in(unit: str, hold_file: str, memory: HoldState) -> None:
     """Hold a unit, as soon as systemd has reloaded: every start request fails while hold file or drop-in exists.
 
     Of a template, whose future instances are held, there is nothing to remember.
@@ -228,7 +228,7 @@ def place_drop_in(unit: str, hold_file: str, memory: Memory) -> None:
     :raises ContimgError: when the drop-in cannot be written.
     """
     path = _path(unit)
-    with failing("hold the unit", path):
+    with error_context("hold the unit", path):
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     found = memory.units.get(unit)
     note = {
@@ -246,7 +246,7 @@ def remove_drop_in(unit: str) -> None:
     """Let a unit go, as soon as systemd has reloaded. Raises ContimgError when the drop-in cannot be removed."""
     path = _path(unit)
     folder = os.path.dirname(path)
-    with failing("release the unit", path), contextlib.suppress(FileNotFoundError):
+    with error_context("release the unit", path), contextlib.suppress(FileNotFoundError):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         clear_left(path)

@@ -21,7 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
     Found,
-    Memory,
+    HoldState,
     asked_for,
     diff_of,
     forget,
@@ -100,7 +100,7 @@ class HoldPlan:
 def plan_hold(
     names: Sequence[str],
     shown: Mapping[str, Mapping[str, str]],
-    memory: Memory,
+    memory: HoldState,
     held: Iterable[str],
     *,
     templates: Sequence[str] = (),
@@ -127,7 +127,7 @@ def plan_hold(
     return HoldPlan(units, tuple(stop), drop_in, remember, reload)
 
 
-def _units_of_hold(names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: Memory) -> dict[str, Found]:
+def _units_of_hold(names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: HoldState) -> dict[str, Found]:
     """Return all units that a hold of some holds, as they are found or, by an earlier hold, were found first.
 
     :param shown: properties of the units and of all that hangs together with them, see :func:`_survey`.
@@ -150,7 +150,7 @@ def _found(facts: Mapping[str, str], before: Found | None, *, triggers: bool, de
 
 
 def _hanging_together(
-    names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: Memory
+    names: Sequence[str], shown: Mapping[str, Mapping[str, str]], memory: HoldState
 ) -> tuple[set[str], set[str]]:
     """Return what triggers the units, and what runs and is stopped with them, directly or by way of others.
 
@@ -200,7 +200,7 @@ def survey_hold(names: Sequence[str], hold_file: str) -> HoldSurvey:
     matches = _matches(names, read_memory(hold_file))
     listed = units_of(matches)
     shown = _survey(listed)
-    triggers, dependents = _hanging_together(listed, shown, Memory())
+    triggers, dependents = _hanging_together(listed, shown, HoldState())
     others = [*sorted(dependents), *listed]
     return HoldSurvey(
         listed=tuple(listed),
@@ -213,7 +213,7 @@ def _running(names: Iterable[str], shown: Mapping[str, Mapping[str, str]]) -> tu
     return tuple(name for name in names if shown[name]["ActiveState"] not in _DOWN)
 
 
-def _matches(names: Sequence[str], memory: Memory) -> dict[str, list[str]]:
+def _matches(names: Sequence[str], memory: HoldState) -> dict[str, list[str]]:
     return resolved_units(names, remembered=asked_for(memory))
 
 
@@ -247,7 +247,7 @@ def hold(names: Sequence[str], hold_file: str, *, timeout: float, run_id: str, c
     moment = memory.stopped_at
     if plan.changed and not check:
         moment = moment if memory.units and not plan.stop and moment else time.time()
-        _apply_hold(plan, Memory(plan.units, moment, run_id=run_id), hold_file, timeout, before=memory)
+        _apply_hold(plan, HoldState(plan.units, moment, run_id=run_id), hold_file, timeout, before=memory)
     return _result(plan.units, changed=plan.changed, stopped=plan.stop, stopped_at=moment)
 
 
@@ -267,8 +267,8 @@ def _held_by_others(hold_file: str) -> dict[str, str]:
 
 def known_units(names: Sequence[str]) -> list[str]:
     """Return all units that a hold of some names and patterns would take now. Raises ContimgError."""
-    units = units_of(_matches(names, Memory()))
-    return list(_units_of_hold(units, _survey(units), Memory())) if units else []
+    units = units_of(_matches(names, HoldState()))
+    return list(_units_of_hold(units, _survey(units), HoldState())) if units else []
 
 
 def _survey(names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -291,7 +291,7 @@ def _survey(names: Sequence[str]) -> dict[str, dict[str, str]]:
     return shown
 
 
-def _apply_hold(plan: HoldPlan, memory: Memory, hold_file: str, timeout: float, *, before: Memory) -> None:
+def _apply_hold(plan: HoldPlan, memory: HoldState, hold_file: str, timeout: float, *, before: HoldState) -> None:
     write_memory(hold_file, memory)
     for name in plan.drop_in:
         place_drop_in(name, hold_file, memory)
@@ -305,7 +305,7 @@ def _apply_hold(plan: HoldPlan, memory: Memory, hold_file: str, timeout: float, 
             _stop(group, max(1.0, end - time.monotonic()))
 
 
-def _require_loaded(plan: HoldPlan, hold_file: str, before: Memory) -> None:
+def _require_loaded(plan: HoldPlan, hold_file: str, before: HoldState) -> None:
     """Check that systemd still knows what runs: it has read all unit files again, as they are now.
 
     :raises ContimgError: when a unit could not be started again. The hold is then as this run found it.
@@ -359,7 +359,7 @@ def release(names: Sequence[str], hold_file: str, *, timeout: float, after_hold:
     return {**result, "logs": logs}
 
 
-def _apply_release(memory: Memory, start: Sequence[str], hold_file: str, timeout: float) -> dict[str, int]:
+def _apply_release(memory: HoldState, start: Sequence[str], hold_file: str, timeout: float) -> dict[str, int]:
     if not memory.on_file:  # else a crash between here and the start would leave nothing that tells what to start
         with contextlib.suppress(ContimgError):  # with a full disk the start is worth more than its memory
             write_memory(hold_file, memory)

@@ -11,7 +11,7 @@ import re
 from typing import IO, TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import Container, log_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import SMALL, open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import journal_from
@@ -83,7 +83,7 @@ class FileTail:
         """Open the file, ``None`` where there is none that is read."""
         with contextlib.ExitStack() as stack:
             file = None
-            with failing("read the log", self.source), contextlib.suppress(FileNotFoundError):
+            with error_context("read the log", self.source), contextlib.suppress(FileNotFoundError):
                 try:
                     file = stack.enter_context(os.fdopen(open_regular(self.source), "rb"))
                     self.unread = ""
@@ -96,7 +96,7 @@ class FileTail:
 
         :raises ContimgError: when the file cannot be read.
         """
-        with failing("read the log", self.source), self._opened() as file:
+        with error_context("read the log", self.source), self._opened() as file:
             if file is None:
                 return []
             status = os.fstat(file.fileno())
@@ -105,7 +105,7 @@ class FileTail:
             file.seek(self._offset)
             content = file.read(SMALL)
         self._offset += content.rfind(b"\n") + 1 or len(content) // SMALL * SMALL
-        return [display(line) for line in content.splitlines()]
+        return [printable(line) for line in content.splitlines()]
 
 
 def compiled(patterns: Sequence[str]) -> re.Pattern[str] | None:

@@ -10,7 +10,7 @@ import os
 import sqlite3
 from dataclasses import dataclass
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import ensure_private_directory, with_ending
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
@@ -58,7 +58,7 @@ def _fill(copy: sqlite3.Connection, source: sqlite3.Connection, plan: BackupPlan
     except sqlite3.Error as error:
         if "is full" not in str(error):
             raise
-        with failing("write the backup", plan.target, _UNTOUCHED):
+        with error_context("write the backup", plan.target, _UNTOUCHED):
             raise
 
 
@@ -71,7 +71,7 @@ def back_up_database(plan: BackupPlan) -> str:
         return plan.target
     ensure_private_directory(os.path.dirname(plan.target))
     with new_database(plan.target, like=None, state=_UNTOUCHED) as temporary:
-        with failing("back up the database", plan.path, _UNTOUCHED):
+        with error_context("back up the database", plan.path, _UNTOUCHED):
             place = Place(temporary, READ_WRITE)
             with contextlib.closing(connect(place)) as copy, open_readonly(plan.path) as source:
                 _fill(copy, source, plan)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     ContimgError,
-    display,
-    failing,
+    error_context,
     is_of_application,
+    printable,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
@@ -97,7 +97,7 @@ def content_of(
     :param integrity: ``none``, or SQLite's own ``quick`` or ``full`` check.
     :raises ContimgError: when it is damaged.
     """
-    with state.connected() as connection, failing("read the database", state.path):
+    with state.connected() as connection, error_context("read the database", state.path):
         schema = _schema_key(connection)
         workers = _workers(state, workers)
         jobs = _jobs(connection, split=workers > 1)
@@ -105,7 +105,7 @@ def content_of(
         jobs.insert(0, _Job("file"))
     if integrity != "none" or state.hot:
         jobs.insert(0, _Job(integrity if integrity != "none" else "quick"))
-    with failing("read the database", state.path), contextlib.ExitStack() as held:
+    with error_context("read the database", state.path), contextlib.ExitStack() as held:
         answers = dict(forked(_Worker(state, jobs, held), len(jobs), workers))
     done = [(job, answers[index]) for index, job in enumerate(jobs)]
     checked = [answer for job, answer in done if job.kind in _INTEGRITY]
@@ -116,7 +116,7 @@ def content_of(
 
 
 def _workers(state: Snapshot, workers: int | None) -> int:
-    with failing("look at the database", state.opened):
+    with error_context("look at the database", state.opened):
         small = os.stat(state.opened).st_size < _SMALL_BYTES
     return 1 if small else workers or available_processors()
 
@@ -142,7 +142,7 @@ class _Worker:
             return _file_checksum(self._state.path)
         if job.table is None:
             return _integrity(self._state, job.kind)
-        with failing("read the database", self._state.path, _UNCHANGED):
+        with error_context("read the database", self._state.path, _UNCHANGED):
             if self._connection is None:
                 self._connection = self._held.enter_context(self._state.connected())
             if not job.table.rowid:
@@ -252,7 +252,7 @@ def describe(path: str, *, integrity: str = "none", tables: bool = False, worker
         pages = _page_count(state)
         wal_bytes = _size(state.real + "-wal")
     return {
-        "path": display(path),
+        "path": printable(path),
         "checksum": content.checksum,
         "file_checksum": content.file_checksum,
         "journal_mode": header.journal_mode if header else "",
@@ -275,7 +275,7 @@ def _size(path: str) -> int:
 
 def _file_checksum(path: str) -> str:
     digest = hashlib.sha256()
-    with failing("read the file", path), os.fdopen(open_regular(path, follow=True), "rb") as file:
+    with error_context("read the file", path), os.fdopen(open_regular(path, follow=True), "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return f"sha256:{digest.hexdigest()}"

@@ -10,7 +10,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import sidecars_of, temporary_file
 
@@ -31,7 +31,9 @@ def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
     :raises ContimgError: when it cannot be made, flushed or named. Nothing stands at ``place`` then that was not there.
     """
     folder_path, name = os.path.split(os.path.abspath(place))
-    with failing("make the database", place, state), open_directory(folder_path) as folder, temporary_file(folder) as (
+    with error_context("make the database", place, state), open_directory(folder_path) as folder, temporary_file(
+        folder
+    ) as (
         temporary,
         descriptor,
     ):
@@ -42,7 +44,7 @@ def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
         try:
             yield path
         except ContimgError as error:
-            if error.path is None or not error.path.startswith(display(path)):
+            if error.path is None or not error.path.startswith(printable(path)):
                 raise
             raise ContimgError(error.what, path=place, hint=error.hint, **error.details) from error
         if sidecars_of(folder, temporary):  # a rename would separate the database from its journal

@@ -16,7 +16,7 @@ import sqlite3
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import attach, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import (
     CHUNK_ROWS,
@@ -100,10 +100,10 @@ def joined(
 
     :raises ContimgError: when either side cannot be read.
     """
-    with here.connected() as connection, failing("read the database", here.path):
+    with here.connected() as connection, error_context("read the database", here.path):
         starts = [_LOWEST, *_inner_starts(connection, table)]
     ranges = list(zip(starts, [start - 1 for start in starts[1:]] + [_HIGHEST]))
-    with failing("compare the database", here.path), contextlib.ExitStack() as held:
+    with error_context("compare the database", here.path), contextlib.ExitStack() as held:
         join = _Join(here, there, table, affinities, held)
         for _index, (rows, other_rows, found) in forked(lambda index: join(ranges[index]), len(ranges), workers):
             yield rows, other_rows, [(bytes(digest), side, place) for digest, side, place in found]
@@ -160,7 +160,7 @@ class _Join:
         return self._ours, self._theirs
 
     def __call__(self, between: tuple[int, int]) -> tuple[int, int, list[Found]]:
-        with failing(f"compare with {self._there.path}", self._here.path):
+        with error_context(f"compare with {self._there.path}", self._here.path):
             ours, theirs = self._connect()
             pairs = ours.execute(self._candidates, between).fetchall()
             missing = sum(is_missing for _rowid, is_missing in pairs)

@@ -22,7 +22,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL
@@ -116,18 +116,18 @@ def refuse_foreign_super_journal(path: str, name: bytes, *, shown: str = "") -> 
     :param shown: the database as the operator knows it.
     :raises ContimgError: otherwise; it says what that means and what to do.
     """
-    with failing("look at the super-journal of the database", path, _UNCHANGED):
+    with error_context("look at the super-journal of the database", path, _UNCHANGED):
         wrong = _what_is_wrong(path, name)
     if wrong:
         what = f"has a journal of an interrupted transaction over several databases, and {wrong}"
         raise ContimgError(
-            what, path=shown or path, hint=f"{_UNCHANGED} {FINISH_TRANSACTION}", super_journal=display(name)
+            what, path=shown or path, hint=f"{_UNCHANGED} {FINISH_TRANSACTION}", super_journal=printable(name)
         )
 
 
 def _what_is_wrong(path: str, name: bytes) -> str:
     folder, base = os.path.split(os.path.abspath(path))
-    known = f"the super-journal that it names, {display(name)},"
+    known = f"the super-journal that it names, {printable(name)},"
     if not _lies_in(folder, name):
         return (
             f"{known} lies outside of its directory."
@@ -154,12 +154,12 @@ def _what_is_wrong_with(folder: str, journal: bytes, children: list[bytes]) -> s
     names = [os.path.basename(child) for child in children]
     elsewhere = [child for child in children if not _lies_in(folder, child)]
     if elsewhere:
-        return f"the journal of another of them, {display(elsewhere[0])}, lies outside of its directory"
+        return f"the journal of another of them, {printable(elsewhere[0])}, lies outside of its directory"
     if journal not in names:
         return "what it names as its super-journal does not name it"
     places = [os.path.join(folder, os.fsdecode(name)) for name in names]
     strange = [place for place in places if is_there(place) and not _is_regular(place)]
-    return f"the journal of another of them, {display(strange[0])}, is not a regular file" if strange else ""
+    return f"the journal of another of them, {printable(strange[0])}, is not a regular file" if strange else ""
 
 
 def _is_regular(path: str) -> bool:
@@ -186,7 +186,7 @@ def open_beside(path: str, suffix: str, flags: int = os.O_RDONLY) -> Iterator[in
     :raises ContimgError: when it cannot be opened, or is no regular file. A link there is not followed, nor does SQLite.
     """
     hint = f"{_UNCHANGED} Remove it if it does not belong to the database." if suffix else _UNCHANGED
-    with failing("open a file of the database", path + suffix, _UNCHANGED):
+    with error_context("open a file of the database", path + suffix, _UNCHANGED):
         try:
             descriptor = open_regular(path + suffix, flags=flags, hint=hint)
         except OSError as error:

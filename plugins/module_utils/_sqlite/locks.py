@@ -15,7 +15,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
 
@@ -66,7 +66,7 @@ def checkpoints_kept_away(path: str) -> Iterator[None]:
     if not kind_of(shm):
         yield
         return
-    with failing("open the shared memory of the database", shm), _opened(shm) as descriptor:
+    with error_context("open the shared memory of the database", shm), _opened(shm) as descriptor:
         hint = "Try again later."
         _insist(lambda: _take(descriptor, _CHECKPOINT_LOCK), path, "is locked by a checkpoint that does not end", hint)
         yield
@@ -75,7 +75,7 @@ def checkpoints_kept_away(path: str) -> Iterator[None]:
 @contextlib.contextmanager
 def writers_kept_away(path: str) -> Iterator[None]:
     """Hold SQLite's shared lock of a database in rollback mode: no writer can then change the file."""
-    with failing("lock the database for reading", path), _opened(path) as descriptor:
+    with error_context("lock the database for reading", path), _opened(path) as descriptor:
         hint = "Try again later, or stop its writers first."
         _insist(lambda: _take_shared(descriptor), path, "is locked by a writer", hint)
         yield

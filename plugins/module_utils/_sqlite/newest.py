@@ -12,7 +12,7 @@ import datetime
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import open_readonly
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import (
     quoted,
@@ -65,7 +65,7 @@ def newest_row(path: str) -> str:
 
 
 def _time_columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    names = [display(row[1]) for row in connection.execute(f"PRAGMA main.table_info({quoted(table)})")]
+    names = [printable(row[1]) for row in connection.execute(f"PRAGMA main.table_info({quoted(table)})")]
     return [name for name in names if _NAMES_TIME.search(name) and not _NAMES_FUTURE.search(name)]
 
 
@@ -83,7 +83,7 @@ def _moments(connection: sqlite3.Connection, table: str, column: str) -> Iterato
     for value, (_low, _high, factor, offset) in zip(numbers, _FORMS.values()):
         if value is not None:
             yield float(value) * factor + offset
-    seconds = _seconds(display(iso)) if iso is not None else None
+    seconds = _seconds(printable(iso)) if iso is not None else None
     if seconds is not None:
         yield seconds
 

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
     PRIVATE_NAME,
     private_directory,
@@ -101,12 +101,12 @@ def read_header(path: str) -> Header | None:
 
     :raises ContimgError: when the path cannot be opened or is no regular file.
     """
-    with failing("open the database", path, "Nothing was changed. Name a database that can be read."):
+    with error_context("open the database", path, "Nothing was changed. Name a database that can be read."):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ContimgError("is not a database but no regular file at all", path=path, hint="Name a database file.")
-        with failing("read the database's header", path, f"{_UNCHANGED} Check its device."):
+        with error_context("read the database's header", path, f"{_UNCHANGED} Check its device."):
             raw = os.pread(descriptor, 100, 0)
     finally:
         os.close(descriptor)
@@ -125,7 +125,7 @@ def sidecars(path: str) -> tuple[str, ...]:
 
 
 def _stat(path: str) -> os.stat_result:
-    with failing("look at the file", path):
+    with error_context("look at the file", path):
         return os.stat(path)
 
 
@@ -152,7 +152,7 @@ class Snapshot:
     @contextlib.contextmanager
     def connected(self) -> Iterator[Connection]:
         """Open the state for reading; TEXT arrives as :class:`Text`. Raises ContimgError."""
-        with failing("read the database", self.path, _UNCHANGED):
+        with error_context("read the database", self.path, _UNCHANGED):
             connection = connect(self.place)
             connection.text_factory = Text
             try:
@@ -216,7 +216,7 @@ def _private_copy(path: str, real: str) -> Iterator[str]:
         name = _copy_one_state(path, real, copy)
         if name:
             refuse_foreign_super_journal(real, name, shown=path)
-        with failing("read the database with its WAL or journal", path, _UNCHANGED):
+        with error_context("read the database with its WAL or journal", path, _UNCHANGED):
             settle(copy, shown=path)
         yield copy
 
@@ -249,7 +249,7 @@ def copy_in(source: int, target: str, *, shown: str) -> None:
     :param shown: the database as the operator knows it.
     :raises ContimgError: naming the database where it cannot be read, and the place of private copies where these lack room.
     """
-    reading = failing("read the database for a private copy", shown, f"{_UNCHANGED} Check its device.")
+    reading = error_context("read the database for a private copy", shown, f"{_UNCHANGED} Check its device.")
     with _writing_copy(shown), open(target, "xb", buffering=0) as file:
         position = 0
         while True:
@@ -260,9 +260,9 @@ def copy_in(source: int, target: str, *, shown: str) -> None:
             position += file.write(part)
 
 
-def _writing_copy(shown: str) -> failing:
+def _writing_copy(shown: str) -> error_context:
     hint = f"{_UNCHANGED} Make room there for the database and its WAL twice, or set TMPDIR to a directory that has it."
-    return failing(f"write a private copy of {display(shown)}", private_place(), hint)
+    return error_context(f"write a private copy of {printable(shown)}", private_place(), hint)
 
 
 def settle(copy: str, *, shown: str) -> None:

@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import attach
@@ -127,7 +127,7 @@ class _Sides:
     def schema(self, side: int) -> dict[str, Any]:
         """Return what must be the same on both sides: columns by table, and other definitions but for their spaces."""
         connection = self._connections[side]
-        with failing("read the schema", self._states[side].path):
+        with error_context("read the schema", self._states[side].path):
             columns = {name: _columns(connection, name) for name in self._names[side]}
             others = connection.execute(
                 "SELECT type, name, tbl_name, sql FROM main.sqlite_master WHERE type <> 'table' OR rootpage = 0"
@@ -138,7 +138,7 @@ class _Sides:
 
     def same_file(self) -> bool:
         """Tell whether both are the same to the byte, as copies are; most others differ in their first bytes."""
-        with failing("compare the files", self._states[0].path):
+        with error_context("compare the files", self._states[0].path):
             return filecmp.cmp(self._states[0].opened, self._states[1].opened, shallow=False)
 
     def same_content(self) -> bool:
@@ -155,7 +155,7 @@ class _Sides:
     def _rows(self, side: int, name: str) -> int:
         if name not in self._names[side]:
             return -1
-        with failing("read the database", self._states[side].path):
+        with error_context("read the database", self._states[side].path):
             table_of(self._connections[side], name)
             row = self._connections[side].execute(f"SELECT count(*) FROM main.{quoted(name)} NOT INDEXED")  # noqa: S608
             return int(row.fetchone()[0])
@@ -185,7 +185,7 @@ class _Sides:
             return {}
         counts = ", ".join(f"total(a.{quoted(one)} IS NOT b.{quoted(one)} COLLATE BINARY)" for one in others)
         same_key = " AND ".join(f"a.{quoted(one)} = b.{quoted(one)} COLLATE BINARY" for one in key)
-        with self._states[0].connected() as connection, failing("compare the rows", self._states[0].path):
+        with self._states[0].connected() as connection, error_context("compare the rows", self._states[0].path):
             connection.execute("COMMIT")
             attach(connection, "there", self._states[1].place)
             name = quoted(table.name)
@@ -205,7 +205,7 @@ class _Sides:
 
     def _scan(self, differences: Differences, tables: tuple[Table, ...]) -> None:
         for state, connection, table, side in zip(self._states, self._connections, tables, (1, -1)):
-            with failing("read the database", state.path):
+            with error_context("read the database", state.path):
                 differences.add(scanned(connection, table, side))
 
     def _named(self, differences: Differences, tables: tuple[Table, ...], *, by_rowid: bool) -> tuple[str, ...]:

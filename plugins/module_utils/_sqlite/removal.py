@@ -18,7 +18,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import back_up_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name, proves_itself
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
@@ -80,7 +80,7 @@ def remove_database(path: str, *, backup_dir: str, judge: Callable[[str], None],
     :raises ContimgError: when the database is in use, must stay, or cannot be copied or removed. It is where it was then.
     """
     folder, name = os.path.split(os.path.abspath(path))
-    with failing("remove the database", path, _THERE), open_root(folder) as root:
+    with error_context("remove the database", path, _THERE), open_root(folder) as root:
         put_back(folder)
         with _locked(root, name, path):
             require_unused(path, require_proof=require_proof)
@@ -117,7 +117,7 @@ def remove_unchanged(*, path: str, checksum: str, backup_dir: str, require_proof
         judge(path)
     else:
         backup = remove_database(path, backup_dir=backup_dir, judge=judge, require_proof=require_proof)
-    diff = {"before": f"{display(path)}\n", "after": ""}
+    diff = {"before": f"{printable(path)}\n", "after": ""}
     return {"changed": True, "backup_file": backup, "open_in": users, "diff": diff}
 
 
@@ -149,10 +149,10 @@ def _take_away(root: int, path: str, copy: str, *, require_proof: bool) -> None:
                 os.rename(member, member, src_dir_fd=root, dst_dir_fd=kept)
             require_unused(os.path.join(folder, aside, name), require_proof=require_proof, shown=path)
         except BaseException:
-            with failing("move the database back", path, f"It is in {aside} beside its place. Run again."):
+            with error_context("move the database back", path, f"It is in {aside} beside its place. Run again."):
                 _return_members(root, kept, aside)
             raise
-        with failing("remove the database", path, f"Its verified copy is {copy}. Run again."):
+        with error_context("remove the database", path, f"Its verified copy is {copy}. Run again."):
             for member in reversed(_members(kept, name)):  # without its log a database is one of before
                 os.unlink(member, dir_fd=kept)
             os.rmdir(aside, dir_fd=root)
@@ -171,7 +171,7 @@ def put_back(folder: str) -> bool:
     :raises ContimgError: when it cannot be moved back, for example because its name is in use again.
     """
     undone = False
-    with failing("look for what an interrupted run has moved aside", folder), open_root(folder) as root:
+    with error_context("look for what an interrupted run has moved aside", folder), open_root(folder) as root:
         for aside in sorted(name for name in os.listdir(root) if proves_itself(os.fsencode(name), _ASIDE)):
             with open_below(root, os.fsencode(aside), os.O_DIRECTORY) as kept, contextlib.suppress(BlockingIOError):
                 fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)

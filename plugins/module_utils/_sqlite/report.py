@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import describe_all
@@ -35,7 +35,7 @@ def find_databases(path: str, *, recurse: bool) -> list[str]:
 
 
 def _files(folder: str, *, recurse: bool) -> Iterator[str]:
-    with failing("list the folder", folder):
+    with error_context("list the folder", folder):
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False) and recurse:
@@ -77,7 +77,7 @@ def report(
         relation = _relation(one, other, workers)
         database["relation"] = relation["relation"]
         if relation["relation"] != "identical":
-            differences[database["path"]] = {"compared_to": display(other), **relation}
+            differences[database["path"]] = {"compared_to": printable(other), **relation}
     return {"databases": databases, "identical": not differences, "differences": differences}
 
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     ContimgError,
-    display,
-    failing,
+    error_context,
     is_of_application,
+    printable,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
     PRIVATE_NAME,
@@ -72,7 +72,7 @@ def rewrite(plans: Mapping[str, Sequence[Column]], moves: Moves) -> list[str]:
             effects += _change(connection, path, columns, moves)
             open_ones.append((path, connection))
         for path, connection in open_ones:
-            with failing(
+            with error_context(
                 "commit the paths in the database", path, "Run it again: what is committed is not changed twice."
             ):
                 connection.execute("COMMIT")
@@ -88,7 +88,9 @@ def try_rewrite(path: str, columns: Sequence[Column], moves: Moves, *, source: s
     """
     with private_directory(state="Nothing was touched.") as directory:
         copy = os.path.join(directory, PRIVATE_NAME)
-        with snapshot(source) as state, failing("copy the database to try the change", source, "Nothing was touched."):
+        with snapshot(source) as state, error_context(
+            "copy the database to try the change", source, "Nothing was touched."
+        ):
             shutil.copyfile(state.opened, copy)
         with _transaction(path, Place(copy, READ_WRITE)) as connection:
             return _change(connection, path, columns, moves)
@@ -97,7 +99,7 @@ def try_rewrite(path: str, columns: Sequence[Column], moves: Moves, *, source: s
 @contextlib.contextmanager
 def _transaction(path: str, place: Place) -> Iterator[sqlite3.Connection]:
     """Hold a transaction on a database; one that is not committed is rolled back."""
-    with failing("rewrite the paths in the database", path, _AS_BEFORE):
+    with error_context("rewrite the paths in the database", path, _AS_BEFORE):
         connection = connect(place, timeout=_LONG_SECONDS)
         try:
             connection.execute(
@@ -129,7 +131,7 @@ def _change(connection: sqlite3.Connection, path: str, columns: Sequence[Column]
             hint=f"{_AS_BEFORE} Drop it for the time of the move, or {_LEAVE_OFF}.",
         )
     others = connection.total_changes - changes - updated
-    return [f"{display(path)}: triggers {_said(gained, others)}"] if others > 0 or gained else []
+    return [f"{printable(path)}: triggers {_said(gained, others)}"] if others > 0 or gained else []
 
 
 def _said(gained: Mapping[str, int], others: int) -> str:
@@ -140,7 +142,7 @@ def _said(gained: Mapping[str, int], others: int) -> str:
 
 
 def _counted(connection: sqlite3.Connection, path: str, moves: Moves) -> dict[tuple[str, str], int]:
-    with failing("count the paths in the database", path, _AS_BEFORE):
+    with error_context("count the paths in the database", path, _AS_BEFORE):
         return {(one.table, one.name): one.rows for one in columns_with_paths(connection, moves) if one.rows}
 
 
@@ -226,13 +228,13 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
             effects += try_rewrite(path, columns, moves, source=asked[path])
     elif rewriting:
         effects = rewrite(plans, moves)
-    listed = [{"database": display(path), **asdict(column)} for path in found for column in found[path]]
+    listed = [{"database": printable(path), **asdict(column)} for path in found for column in found[path]]
     rows = sum(one["rows"] for one in listed)
     changed = rewriting and rows > 0
     return {
         "changed": changed,
         "columns": listed,
-        "missing": [display(path) for path in asked if path not in found],
+        "missing": [printable(path) for path in asked if path not in found],
         "totals": {"rows": rows, "mentions": sum(one["mentions"] for one in listed)},
         "warnings": effects,
         "diff": _diff(listed) if changed else {},

@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
     copy_metadata,
     open_handle,
@@ -29,23 +29,23 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import
     PORTION,
     RACY,
     VERIFIED,
-    Known,
+    LedgerEntry,
     is_racy,
     losses_of,
     portions,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import publish
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.schedule import make_copies
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import (
-    Context,
-    prepare,
+    CopyContext,
+    stage,
     unpacked,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.schedule import Work
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.schedule import Batch
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action
 
 __all__ = ["Applier"]
@@ -69,12 +69,14 @@ class Applier:
     :param proved: what is known of files that need no copy, to be noted when they have their attributes.
     """
 
-    def __init__(self, context: Context, entries: Mapping[bytes, Entry], proved: Mapping[bytes, Known]) -> None:
+    def __init__(
+        self, context: CopyContext, entries: Mapping[bytes, Entry], proved: Mapping[bytes, LedgerEntry]
+    ) -> None:
         self.context, self.entries, self.proved = context, entries, proved
-        self._linked: dict[bytes, tuple[Known, list[bytes]]] = {}  # by the first name of a file: all of them
-        self._noted: dict[bytes, Known] = {}
+        self._linked: dict[bytes, tuple[LedgerEntry, list[bytes]]] = {}  # by the first name of a file: all of them
+        self._noted: dict[bytes, LedgerEntry] = {}
 
-    def apply(self, actions: Sequence[Action], works: Sequence[Work]) -> None:
+    def apply(self, actions: Sequence[Action], works: Sequence[Batch]) -> None:
         """Do all steps in their order.
 
         :param works: the copies among them.
@@ -102,7 +104,7 @@ class Applier:
         steps = {"remove": self._remove, "folder": self._folder, "link": self._link, "metadata": self._metadata}
         hint = "The source is unchanged. Mend the cause and run again: the copy goes on where it stopped."
         for action in actions:
-            with failing(_DOING[action.kind], action.path or b".", hint):
+            with error_context(_DOING[action.kind], action.path or b".", hint):
                 try:
                     (step or steps[action.kind])(action)
                 except OSError as error:
@@ -111,7 +113,7 @@ class Applier:
 
     def _specials(self, actions: Sequence[Action]) -> None:
         """Make them, note what is about to get its name, and give them their names."""
-        made: dict[bytes, tuple[bytes, Known]] = {}
+        made: dict[bytes, tuple[bytes, LedgerEntry]] = {}
         self._each(actions, lambda action: self._make_special(action, made))
         self.context.ledger.append((path, known) for path, (_temporary, known) in made.items())
         self._each(
@@ -138,7 +140,7 @@ class Applier:
             if known is not None
         )
 
-    def _noted_of(self, path: bytes) -> Known | None:
+    def _noted_of(self, path: bytes) -> LedgerEntry | None:
         return self._noted.get(path) or self.proved.get(path) or self.context.ledger.get(path)
 
     def _remove(self, action: Action) -> None:
@@ -174,7 +176,7 @@ class Applier:
                 self._count_link(action)
 
     def _copy_instead(self, action: Action) -> None:
-        place(self.context, unpacked(prepare(self.context, [action]), [action]))
+        publish(self.context, unpacked(stage(self.context, [action]), [action]))
 
     def _count_link(self, action: Action) -> None:
         """A further name moves the ctime of all names on both sides: they are noted when the last one is there."""
@@ -186,12 +188,12 @@ class Applier:
     def _note_links(self) -> None:
         """Note all names of a file as it now stands: what was removed meanwhile may have been a name of it, too."""
         for known, names in self._linked.values():
-            with failing("look at the link", names[-1]):
+            with error_context("look at the link", names[-1]):
                 target = entry_at(self.context.target, names[-1]).identity
             for path in names:
                 self._note(path, known._replace(target=target))
 
-    def _make_special(self, action: Action, made: dict[bytes, tuple[bytes, Known]]) -> None:
+    def _make_special(self, action: Action, made: dict[bytes, tuple[bytes, LedgerEntry]]) -> None:
         with folder_of(self.context.source, action.source) as (sources, source):
             with folder_of(self.context.target, action.path) as (folder, _name):
                 entry, temporary = self.entries[action.source], self.context.temporary_name()
@@ -227,11 +229,11 @@ class Applier:
                         os.fsync(there)
                 self._note_placed(action, os.stat(name or b".", dir_fd=folder, follow_symlinks=False))
 
-    def _known(self, source: bytes) -> Known:
+    def _known(self, source: bytes) -> LedgerEntry:
         entry = self.entries.get(source)
         now = entry_at(self.context.source, source)
         racy = RACY if is_racy(now, self.context.started_ns) else 0
-        return Known(
+        return LedgerEntry(
             (entry or now).identity, b"", NO_DIGEST, PLACED | VERIFIED | racy | losses_of(self.context.wishes.losses)
         )
 
@@ -242,7 +244,7 @@ class Applier:
             known = known.with_losses(self.context.wishes.losses)
             self._note(action.path, known._replace(target=there.identity))
 
-    def _note(self, path: bytes, known: Known) -> None:
+    def _note(self, path: bytes, known: LedgerEntry) -> None:
         self._noted[path] = known
         if len(self._noted) >= PORTION:
             self.context.ledger.append(self._noted.items())

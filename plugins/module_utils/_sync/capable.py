@@ -21,7 +21,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
     extended_attributes,
     is_far,
@@ -33,7 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable impo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
 
 __all__ = ["Ground", "require_capable"]
@@ -79,7 +79,7 @@ class Ground:
 
     source: int
     folder: int
-    wishes: Wishes
+    wishes: MetadataPolicy
     new_name: Callable[[], bytes] | None = None
 
 
@@ -99,7 +99,7 @@ def require_capable(ground: Ground, entries: Mapping[bytes, Entry], dest: str) -
     :raises ContimgError: naming what would be lost and is not allowed to be, and of each one entry that has it.
     """
     trials = _Trials(ground)
-    with failing("try the file system", dest, "Nothing was copied."):
+    with error_context("try the file system", dest, "Nothing was copied."):
         before = os.fstat(ground.folder)
         lost = _lost(trials, entries)
         lost.update(_lost_attributes(trials, entries))
@@ -110,7 +110,7 @@ def require_capable(ground: Ground, entries: Mapping[bytes, Entry], dest: str) -
     if alike:
         hint = "Nothing was copied. Rename or exclude one of them, or choose another destination."
         what = "takes names for one that differ in upper and lower case alone, and the source has such: "
-        raise ContimgError(what + " and ".join(map(display, alike)), path=dest, hint=hint)
+        raise ContimgError(what + " and ".join(map(printable, alike)), path=dest, hint=hint)
     if lost:
         hint = (
             f"Nothing was copied. Accept the loss with allow_loss: [{', '.join(lost)}], or choose another destination."
@@ -152,7 +152,7 @@ def _alike(entries: Iterable[bytes]) -> list[bytes]:
 
 
 def _named(path: bytes, what: str) -> str:
-    return f"{display(path or b'.')}{': ' if what else ''}{display(what)}"
+    return f"{printable(path or b'.')}{': ' if what else ''}{printable(what)}"
 
 
 def _knows(source: int, name: str) -> bool:
@@ -319,7 +319,7 @@ def _expect(held: bool) -> None:  # noqa: FBT001
 def _with_attribute(source: int, entries: Mapping[bytes, Entry], prefix: str) -> tuple[bytes, str] | None:
     """Return the first entry with such an attribute, and its name. Every one is opened: only where they cannot be held."""
     for path, entry in entries.items():
-        with failing("read the attributes", path), folder_of(source, path) as (folder, name):
+        with error_context("read the attributes", path), folder_of(source, path) as (folder, name):
             with open_handle(folder, name, entry.kind) as handle:
                 for attribute in extended_attributes(handle):
                     if attribute.startswith(prefix):

@@ -14,8 +14,8 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import destination_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import is_as_wished
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
@@ -35,7 +35,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 
 __all__ = ["Asked", "Trees", "ancestors", "compare"]
@@ -91,7 +91,7 @@ class Asked(NamedTuple):
 
     exclude: tuple[str, ...]
     verified: bool
-    wishes: Wishes
+    wishes: MetadataPolicy
 
 
 def ancestors(path: bytes) -> Iterator[bytes]:
@@ -162,7 +162,7 @@ class _Comparison:
 
     def _pair(self, entry: Entry, there: Entry | None) -> None:
         trees, kind = self.trees, entry.kind
-        goes = moved(entry.path, self.rename) if entry.path in self.moving else entry.path
+        goes = destination_of(entry.path, self.rename) if entry.path in self.moving else entry.path
         trees.gone.discard(goes)
         trees.shared.add(entry, there)
         if kind == stat.S_IFDIR:
@@ -244,7 +244,7 @@ def _is_database(root: int, entry: Entry) -> bool:
     if not size or size % _SMALLEST_PAGE:
         return False
     try:
-        with failing("look into the file", entry.path), open_below(root, entry.path) as descriptor:
+        with error_context("look into the file", entry.path), open_below(root, entry.path) as descriptor:
             return is_database(f"/proc/self/fd/{descriptor}")
     except ContimgError:  # it vanished, or may not be read: the copy will say so, or has no need to
         return False

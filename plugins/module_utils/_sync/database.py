@@ -19,7 +19,7 @@ import sqlite3
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import copy_metadata
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
     PRIVATE_NAME,
@@ -40,9 +40,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly im
     settle,
     super_journal_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import NO_DIGEST, Known
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import NO_DIGEST, LedgerEntry
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import Placing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context, Written
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import CopyContext, Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ _REPLAYED = (b"-wal", b"-journal")
 _TROUBLE = ("I/O", "full", "unable to open", "locked")  # of SQLite's words: of the system, and not of the database
 
 
-def replace_database(context: Context, path: bytes, written: Sequence[Written], stale: Sequence[bytes]) -> None:
+def replace_database(context: CopyContext, path: bytes, written: Sequence[Written], stale: Sequence[bytes]) -> None:
     """Give the members of a database their names, and remove what does not belong to them.
 
     :param path: the database at the destination.
@@ -64,15 +64,17 @@ def replace_database(context: Context, path: bytes, written: Sequence[Written], 
         if not context.live:
             _require_still(context, written)
         placing.note_intent()
-        with failing("put the database in place", path, "The source is unchanged; run again to go on."):
+        with error_context("put the database in place", path, "The source is unchanged; run again to go on."):
             _Replacement(context, folder, path, written).run(stale)
         placing.note_done()
 
 
-def _require_still(context: Context, written: Sequence[Written]) -> None:
+def _require_still(context: CopyContext, written: Sequence[Written]) -> None:
     """Check that no member has changed while another one was copied."""
     for one in written:
-        with failing("look at the file", one.action.source), open_below(context.source, one.action.source) as source:
+        with error_context("look at the file", one.action.source), open_below(
+            context.source, one.action.source
+        ) as source:
             now = entry_of(one.action.source, os.fstat(source)).identity
         if one.source.identity != now:
             hint = "Something still writes to it. Stop the writer and run again."
@@ -80,7 +82,7 @@ def _require_still(context: Context, written: Sequence[Written]) -> None:
 
 
 class _Replacement:
-    def __init__(self, context: Context, folder: int, path: bytes, written: Sequence[Written]) -> None:
+    def __init__(self, context: CopyContext, folder: int, path: bytes, written: Sequence[Written]) -> None:
         self.context, self.folder = context, folder
         self.path, self.name = path, name_of(path)
         self.new = {name_of(one.action.path): one for one in written}
@@ -180,7 +182,7 @@ class _Replacement:
     def _note_intent(self, copy: bytes) -> None:
         """A run after a crash has to know it as its own."""
         there = entry_of(self.path, os.stat(copy, dir_fd=self.folder, follow_symlinks=False)).identity
-        self.context.ledger.append([(self.path, Known(there, there, NO_DIGEST, 0))])
+        self.context.ledger.append([(self.path, LedgerEntry(there, there, NO_DIGEST, 0))])
 
     def _copy_metadata(self, source: bytes, target: bytes) -> None:
         with open(open_name(self.folder, source), "rb") as model, open(open_name(self.folder, target), "rb") as copy:

@@ -22,7 +22,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     LARGE,
     read_optional,
@@ -42,8 +42,8 @@ __all__ = [
     "PORTION",
     "RACY",
     "VERIFIED",
-    "Known",
     "Ledger",
+    "LedgerEntry",
     "is_racy",
     "is_same_content",
     "losses_of",
@@ -78,7 +78,7 @@ _UNTRUSTED = RACY | DATABASE
 _Value = TypeVar("_Value")
 
 
-class Known(NamedTuple):
+class LedgerEntry(NamedTuple):
     """What is known of one name at the destination.
 
     :ivar source: the source's identity when it was read, see :attr:`Entry.identity`.
@@ -104,11 +104,11 @@ class Known(NamedTuple):
         """Tell whether both sides look like what they were; where this is racy, only their content proves it."""
         return bool(self.flags & PLACED) and self.source == source.identity and self.target == target.identity
 
-    def with_losses(self, accepted: Iterable[str]) -> Known:
+    def with_losses(self, accepted: Iterable[str]) -> LedgerEntry:
         """Return it as what has got its attributes now, with these losses accepted."""
         return self._replace(flags=self.flags & ~_ATTRIBUTES | losses_of(accepted))
 
-    def intended(self, *, times_of: Entry | None = None) -> Known:
+    def intended(self, *, times_of: Entry | None = None) -> LedgerEntry:
         """Return it as what is about to be put there.
 
         :param times_of: the entry whose time it will have then.
@@ -222,12 +222,12 @@ class Ledger:
         """Return every path that is known."""
         return set(self._records)
 
-    def get(self, path: bytes) -> Known | None:
+    def get(self, path: bytes) -> LedgerEntry | None:
         """Return what is known of a path that was placed."""
         record = self._records.get(path)
         if record is None:
             return None
-        return Known(record[:IDENTITY], record[IDENTITY:_DIGEST], record[_DIGEST:_FLAGS], record[_FLAGS])
+        return LedgerEntry(record[:IDENTITY], record[IDENTITY:_DIGEST], record[_DIGEST:_FLAGS], record[_FLAGS])
 
     def settles(self, source: Entry, target: Entry, *, verified: bool, accepted: int) -> bool:
         """Tell whether both sides are certainly what they were. This is asked for every name of a tree.
@@ -244,7 +244,7 @@ class Ledger:
             return False
         return bool(flags & PLACED) and not flags & _UNTRUSTED and (not verified or bool(flags & VERIFIED))
 
-    def append(self, known: Iterable[tuple[bytes, Known]]) -> None:
+    def append(self, known: Iterable[tuple[bytes, LedgerEntry]]) -> None:
         """Add durably, in blocks, what a pass has done or is about to do. Raises ContimgError."""
         for some in portions(known):
             records = [(path, one.packed()) for path, one in some]
@@ -252,7 +252,7 @@ class Ledger:
             self._append(_packed(records))
 
     def _append(self, block: bytes) -> None:
-        with failing("write the ledger", self.path):
+        with error_context("write the ledger", self.path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.path, flags, 0o600)
             with os.fdopen(descriptor, "wb") as file:
@@ -282,7 +282,7 @@ class Ledger:
         for run in ended:
             self._runs.pop(run, None)
         replace_file(self.path, self._blocks(), mode=0o600)
-        with failing("look at the ledger", self.path):
+        with error_context("look at the ledger", self.path):
             self._end = os.stat(self.path).st_size
 
     def _blocks(self) -> Iterator[bytes]:

@@ -14,9 +14,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import destination_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     is_excluded,
     open_root,
@@ -67,11 +67,11 @@ class StateLink(NamedTuple):
         if self.kind == _OUTSIDE:
             what = f"leads out of the tree{there}; what is there is neither copied nor proved"
         elif retargeted:
-            what = f"its copy points to {display(self.corrected)}"
+            what = f"its copy points to {printable(self.corrected)}"
         else:
-            into = "still leads into the old tree" if self.kind == _OLD else f"would lead to {display(self.then)}"
-            what = f"its copy {into}{there}; contimg_retarget_links: true points it to {display(self.corrected)}"
-        return f"{display(self.path)} -> {display(self.target)}: {what}"
+            into = "still leads into the old tree" if self.kind == _OLD else f"would lead to {printable(self.then)}"
+            what = f"its copy {into}{there}; contimg_retarget_links: true points it to {printable(self.corrected)}"
+        return f"{printable(self.path)} -> {printable(self.target)}: {what}"
 
     def stops(self, *, retargeted: bool) -> bool:
         """Tell whether the tree cannot be moved with it: a database cannot be in two trees at once."""
@@ -80,11 +80,11 @@ class StateLink(NamedTuple):
     def as_dict(self, *, retargeted: bool) -> dict[str, Any]:
         """Return it as a module's result."""
         return {
-            "path": display(self.path),
-            "target": display(self.target),
+            "path": printable(self.path),
+            "target": printable(self.target),
             "kind": self.kind,
-            "leads_to": display(self.leads_to),
-            "new_target": display(self.corrected if retargeted else self.target),
+            "leads_to": printable(self.leads_to),
+            "new_target": printable(self.corrected if retargeted else self.target),
             "meaning": self.meaning(retargeted=retargeted),
         }
 
@@ -115,7 +115,7 @@ class Links:
         """Check that no database of the source is such a link. Raises ContimgError which names the first ones."""
         found = [link for link in sorted(self.found) if link.stops(retargeted=self.retarget)]
         if found:
-            names = "; ".join(f"{display(link.path)} -> {display(link.target)}" for link in found[:_NAMED])
+            names = "; ".join(f"{printable(link.path)} -> {printable(link.target)}" for link in found[:_NAMED])
             more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
             hint = (
                 f"{state} The old and the new tree would share what they lead to: a write to the new one would change the old one."
@@ -147,12 +147,12 @@ class Links:
 
     def _relative(self, path: bytes, target: bytes) -> StateLink | None:
         """Judge by the names: what other links on the way mean is reported for these."""
-        goes = moved(path, self.rename)
+        goes = destination_of(path, self.rename)
         leads_to = os.path.normpath(os.path.join(self.src, parent_of(path), target))
         then = os.path.normpath(os.path.join(self.dest, parent_of(goes), target))
         below = _below(leads_to, self.src)
         if below is not None:
-            wanted = os.path.normpath(os.path.join(self.dest, moved(below, self.rename)))
+            wanted = os.path.normpath(os.path.join(self.dest, destination_of(below, self.rename)))
             corrected = os.path.relpath(wanted, os.path.join(self.dest, parent_of(goes)))
             same = then == wanted
         else:
@@ -170,7 +170,7 @@ class Links:
         return next((below for below in [*found, _below(os.path.realpath(path), self.src)] if below is not None), None)
 
     def _counterpart(self, below: bytes) -> bytes:
-        return os.path.normpath(os.path.join(self._named_dest, moved(below, self.rename)))
+        return os.path.normpath(os.path.join(self._named_dest, destination_of(below, self.rename)))
 
     def _with_database(self, link: StateLink) -> StateLink:
         if link.kind == _CHANGED and _below(link.leads_to, self.src) is not None:
@@ -235,7 +235,7 @@ def links_into(
         for place, target in _links_of(path, tuple(exclude), unread):
             if _leads_into(place, target, names, own):
                 leads_to = os.path.realpath(place)
-                found.append({"path": display(place), "target": display(target), "leads_to": display(leads_to)})
+                found.append({"path": printable(place), "target": printable(target), "leads_to": printable(leads_to)})
     return sorted(found, key=lambda link: link["path"]), unread
 
 
@@ -265,7 +265,7 @@ def _links_of(path: str, exclude: tuple[str, ...], unread: list[str]) -> Iterato
             try:
                 entries = [entry for entry in read_folder(root, folder) if not is_excluded(entry, exclude)]
             except ContimgError as error:
-                unread.append(f"{display(os.path.join(named, folder))}: {error.what}")
+                unread.append(f"{printable(os.path.join(named, folder))}: {error.what}")
                 continue
             pending += [entry.path for entry in entries if entry.is_folder]
             yield from ((os.path.join(named, entry.path), entry.target) for entry in entries if entry.target)

@@ -12,7 +12,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_link, is_there, kind_of, open_root
 
@@ -57,7 +57,7 @@ def _require_directory_above(dest: str) -> None:
     if kind_of(above) != stat.S_IFDIR:
         what = "is a symbolic link to nothing" if is_link(above) else "is not a directory"
         hint = "Nothing was touched. Name another destination."
-        raise ContimgError(f"cannot be made: {display(above)} {what}", path=dest, hint=hint)
+        raise ContimgError(f"cannot be made: {printable(above)} {what}", path=dest, hint=hint)
 
 
 def _lock(target: int, dest: str) -> None:
@@ -82,7 +82,7 @@ def made_target(dest: str) -> Iterator[int]:
     while not is_there(os.path.dirname(missing[-1])):
         missing.append(os.path.dirname(missing[-1]))
     for path in reversed(missing):
-        with failing("make the destination", path):
+        with error_context("make the destination", path):
             os.mkdir(path, 0o700 if path == missing[0] else 0o777)
             sync_directory(os.path.dirname(path))
     with open_root(dest) as target:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import is_shared_memory, moved
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import destination_of, is_shared_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import is_as_wished
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
@@ -38,7 +38,7 @@ class _Planner:
         self.kept: list[bytes] = []
         self.unchanged: dict[bytes, bytes] = {}
         self.equal: dict[bytes, str] = {}
-        self.databases = {moved(path, decisions.rename): path for path in trees.databases}
+        self.databases = {destination_of(path, decisions.rename): path for path in trees.databases}
         self.sidecars = {path + suffix: path for path in self.databases for suffix in SIDECAR_SUFFIXES}
         self.verdicts: dict[bytes, tuple[str, str]] = {}
         self.rewritten: set[bytes] = set()
@@ -49,15 +49,15 @@ class _Planner:
         for path in self.trees.source:
             if is_shared_memory(path, self.trees.databases):
                 continue  # it is made anew from the WAL
-            goes = moved(path, self.decisions.rename)
+            goes = destination_of(path, self.decisions.rename)
             if goes in targets:
                 hint = "Nothing was touched. Exclude one of them, or rename it to another path."
-                names = " and ".join(sorted(map(display, (path, targets[goes]))))
+                names = " and ".join(sorted(map(printable, (path, targets[goes]))))
                 raise ContimgError(f"two files of the source go here, {names}", path=goes, hint=hint)
             targets[goes] = path
         for goes, path in [pair for pair in targets.items() if pair[0] != pair[1]]:
             if self.trees.source[path].is_folder:
-                hint = f"Nothing was touched. Rename the files in it, not {display(path)}."
+                hint = f"Nothing was touched. Rename the files in it, not {printable(path)}."
                 raise ContimgError(
                     "is in rename, and is a directory: only single files are renamed", path=path, hint=hint
                 )
@@ -73,8 +73,10 @@ class _Planner:
                 targets[folder] = parent_of(path)
             above = self.trees.source[targets[folder]] if folder in targets else there
             if above is not None and not above.is_folder:
-                hint = f"Nothing was touched. Rename {display(path)} to another path, or move {display(folder)} away."
-                raise ContimgError(f"cannot be made: {display(folder)} is not a directory", path=goes, hint=hint)
+                hint = (
+                    f"Nothing was touched. Rename {printable(path)} to another path, or move {printable(folder)} away."
+                )
+                raise ContimgError(f"cannot be made: {printable(folder)} is not a directory", path=goes, hint=hint)
 
     def plan(self) -> Plan:
         """Return the whole plan; a folder's own metadata comes last, deepest first."""
@@ -165,7 +167,7 @@ class _Planner:
                 self.unchanged[path] = self.targets[path]
                 self.equal[path] = self.equal.get(first) or (known.sha256.hex() if known else "")
             return []
-        action = Action("link", path, f"hard link to {display(first)}", self.targets[path], first=first)
+        action = Action("link", path, f"hard link to {printable(first)}", self.targets[path], first=first)
         if there is None or self._is_ours(there):
             known = self.trees.ledger.get(path)
             if there is not None and known is not None and "hardlink" in self.losses and known.is_current(entry, there):

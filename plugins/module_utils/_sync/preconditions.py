@@ -11,7 +11,7 @@ import stat
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import backup_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, open_below, parent_of
@@ -34,7 +34,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.compare import Trees
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Plan
@@ -77,7 +77,9 @@ def require_readable(root: int, entries: Iterable[Entry]) -> None:
         if entry.is_file:
             folders.setdefault(parent_of(entry.path), []).append(entry)
     for path, files in folders.items():
-        with failing("open the folder", path or b".", _UNTOUCHED), open_below(root, path, os.O_DIRECTORY) as folder:
+        with error_context("open the folder", path or b".", _UNTOUCHED), open_below(
+            root, path, os.O_DIRECTORY
+        ) as folder:
             for entry in files:
                 if not os.access(name_of(entry.path), os.R_OK, dir_fd=folder, effective_ids=True):
                     hint = f"{_UNTOUCHED} Run as a user who may, or exclude it."
@@ -99,15 +101,15 @@ def require_finished(root: int, plan: Plan) -> None:
             if name:
                 hint = f"{_UNTOUCHED} {FINISH_TRANSACTION} Or exclude these databases."
                 what = (
-                    f"is part of an interrupted transaction over several databases: its journal names {display(name)}"
+                    f"is part of an interrupted transaction over several databases: its journal names {printable(name)}"
                 )
-                raise ContimgError(what, path=journal[: -len(_JOURNAL)], hint=hint, super_journal=display(name))
+                raise ContimgError(what, path=journal[: -len(_JOURNAL)], hint=hint, super_journal=printable(name))
 
 
 def _interrupted(root: int, journal: bytes) -> bytes:
     """Return the super-journal that a hot journal names."""
     database = journal[: -len(_JOURNAL)]
-    with failing("look at the journal of the database", database, _UNTOUCHED):
+    with error_context("look at the journal of the database", database, _UNTOUCHED):
         try:
             with open_below(root, journal) as file, open_below(root, database) as main:
                 if is_hot(file) and not is_being_written(main):
@@ -155,7 +157,7 @@ def require_writable(
     found += files_obstacles(notes, made=dest)
     if target is not None and not found:
         blocked = _blocked(target, plan, links_may_be_lost=links_may_be_lost)
-        found = [f"{display(path or b'.')} {what}" for path, what in islice(dict.fromkeys(blocked), _NAMED)]
+        found = [f"{printable(path or b'.')} {what}" for path, what in islice(dict.fromkeys(blocked), _NAMED)]
     if found:
         hint = f"{_UNTOUCHED} Make it writable, or choose another destination."
         raise ContimgError(f"cannot be written: {'; '.join(found)}", path=dest, hint=hint)
@@ -180,7 +182,7 @@ def _blocked(target: int, plan: Plan, *, links_may_be_lost: bool) -> Iterator[tu
             yield from (pair for pair in obstacles if pair[1])
 
 
-def require_owner(dest: str, entries: Iterable[Entry], *, wishes: Wishes) -> None:
+def require_owner(dest: str, entries: Iterable[Entry], *, wishes: MetadataPolicy) -> None:
     """Check that this process may give files to their owners: root may. Raises ContimgError."""
     if os.geteuid() == 0 or "owner" in wishes.losses or wishes.owner >= 0 or wishes.group >= 0:
         return

@@ -12,7 +12,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
     entry_of,
@@ -25,7 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import
     PLACED,
     RACY,
     VERIFIED,
-    Known,
+    LedgerEntry,
     is_racy,
     is_same_content,
     losses_of,
@@ -34,15 +34,15 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context, Written
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import CopyContext, Written
 
-__all__ = ["Placing", "place"]
+__all__ = ["Placing", "publish"]
 
 
 class Placing:
     """Holds the folders of some files that are about to get their names."""
 
-    def __init__(self, context: Context, written: Sequence[Written]) -> None:
+    def __init__(self, context: CopyContext, written: Sequence[Written]) -> None:
         self.context, self.written = context, written
         self._stack = contextlib.ExitStack()
         self._folders: dict[bytes, int] = {}
@@ -50,7 +50,7 @@ class Placing:
     def __enter__(self) -> Placing:
         with contextlib.ExitStack() as stack:
             for folder in sorted({parent_of(one.action.path) for one in self.written}):
-                with failing("open the folder", folder or b"."):
+                with error_context("open the folder", folder or b"."):
                     opened = open_below(self.context.target, folder, os.O_DIRECTORY)
                     self._folders[folder] = stack.enter_context(opened)
             self._stack = stack.pop_all()
@@ -61,14 +61,14 @@ class Placing:
 
     def rename(self, one: Written) -> None:
         """Give a file its name. Raises ContimgError."""
-        with failing("rename the copy", one.action.path, "The source is unchanged; run again to go on."):
+        with error_context("rename the copy", one.action.path, "The source is unchanged; run again to go on."):
             folder = self._folders[parent_of(one.action.path)]
             os.rename(one.temporary, name_of(one.action.path), src_dir_fd=folder, dst_dir_fd=folder)
 
     def flush(self) -> None:
         """Make the names durable. Raises ContimgError."""
         for path, folder in self._folders.items():
-            with failing("flush the folder", path or b"."):
+            with error_context("flush the folder", path or b"."):
                 os.fsync(folder)
 
     def note_intent(self) -> None:
@@ -79,7 +79,7 @@ class Placing:
         """Note what has its name now. What another process has put in its place meanwhile is not noted."""
         placed = {}
         for one in self.written:
-            with failing("look at the copy", one.action.path), contextlib.suppress(FileNotFoundError):
+            with error_context("look at the copy", one.action.path), contextlib.suppress(FileNotFoundError):
                 status = os.stat(
                     name_of(one.action.path), dir_fd=self._folders[parent_of(one.action.path)], follow_symlinks=False
                 )
@@ -88,15 +88,15 @@ class Placing:
                     placed[one.action.path] = self._known(one, there, PLACED)
         self.context.ledger.append(placed.items())
 
-    def _known(self, one: Written, target: Entry, placed: int) -> Known:
+    def _known(self, one: Written, target: Entry, placed: int) -> LedgerEntry:
         verified = VERIFIED if self.context.verify else 0
         racy = RACY if is_racy(one.source, self.context.started_ns) else 0
         database = DATABASE if one.action.source in self.context.databases else 0
         lost = losses_of(self.context.wishes.losses)
-        return Known(one.source.identity, target.identity, one.sha256, placed | verified | racy | database | lost)
+        return LedgerEntry(one.source.identity, target.identity, one.sha256, placed | verified | racy | database | lost)
 
 
-def place(context: Context, written: Sequence[Written]) -> None:
+def publish(context: CopyContext, written: Sequence[Written]) -> None:
     """Give files their names, durably.
 
     :raises ContimgError: naming the file. Each then has its old or its new content.

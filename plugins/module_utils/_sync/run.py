@@ -11,21 +11,21 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import back_up_file, clear_backups
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import (
+    destination_of,
     hash_file,
     kept_file,
     kept_list,
     leads_below,
     manifest_line,
-    moved,
     read_kept,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
-    Wishes,
+    MetadataPolicy,
     extended_attributes,
     group_id,
     open_handle,
@@ -56,8 +56,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import
     PLACED,
     RACY,
     VERIFIED,
-    Known,
     Ledger,
+    LedgerEntry,
     is_racy,
     losses_of,
 )
@@ -78,7 +78,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.preconditions
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.progress import Progress
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.schedule import divide
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import CopyContext
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import (
     Action,
     Decisions,
@@ -128,7 +128,7 @@ def synchronize(options: Options, *, check: bool) -> dict[str, Any]:
 
     :raises ContimgError: when anything stands in the way; the message says whether something was touched.
     """
-    with failing("copy", options.dest, _GOES_ON):  # for a call that has no words of its own
+    with error_context("copy", options.dest, _GOES_ON):  # for a call that has no words of its own
         return _synchronize(options, check=check)
 
 
@@ -198,7 +198,7 @@ class _Pass:
 
     def _refuse_conflicts(self) -> None:
         if self.plan.conflicts:
-            named = [f"{display(path)} ({reason})" for path, reason in self.plan.conflicts]
+            named = [f"{printable(path)} ({reason})" for path, reason in self.plan.conflicts]
             what = f"holds what this copy has not put there: {', '.join(named[:10])}"
             hint = (
                 "Nothing was touched. Decide with on_conflict or decisions: keep leaves it, replace backs it up first."
@@ -212,13 +212,13 @@ class _Pass:
         return self.target
 
     def _same_content(self, source: bytes, target: bytes) -> str:
-        with failing("compare the file", source):
+        with error_context("compare the file", source):
             digest = hash_file(self.source, source)
             return digest if hash_file(self._there(), target) == digest else ""
 
     def _same_attributes(self, source: bytes, target: bytes) -> bool:
         mode = self.trees.source[source].status.mode
-        with failing("compare the attributes", source):
+        with error_context("compare the attributes", source):
             with folder_of(self.source, source) as (one, name), folder_of(self._there(), target) as (two, other):
                 with open_handle(one, name, mode) as first, open_handle(two, other, mode) as second:
                     return extended_attributes(first) == extended_attributes(second)
@@ -237,7 +237,7 @@ class _Pass:
         doing = "verify" if self.options.verify else "remember"
         why = "has not been read back" if self.options.verify else "was there already"
         shown = {step.path for step in self.plan.actions if step.kind == "metadata"}
-        lines = [f"{doing} {display(path)} ({why})" for path in self._unproved() if path not in shown]
+        lines = [f"{doing} {printable(path)} ({why})" for path in self._unproved() if path not in shown]
         return [*lines, *([f"manifest {self.options.manifest} (is written anew)"] if lacks_manifest else [])]
 
     def _lacks_manifest(self) -> bool:
@@ -245,7 +245,7 @@ class _Pass:
         if self.options.live:
             return False
         rekept = self._rekept()
-        with failing("look at the manifest", self.options.manifest):
+        with error_context("look at the manifest", self.options.manifest):
             try:
                 written = os.stat(self.options.manifest).st_mtime_ns
             except FileNotFoundError:
@@ -315,7 +315,7 @@ class _Pass:
             _require_apart(options, "The copy is not proved: this came while it was made. The source is unchanged.")
             self._write()
 
-    def _back_up(self, context: Context) -> None:
+    def _back_up(self, context: CopyContext) -> None:
         backup_dir = self.options.backup_dir
         if backup_dir is not None:
             clear_backups(backup_dir)
@@ -343,11 +343,11 @@ class _Pass:
         source.update((entry.path, entry) for entry in unpack(Entry, entries))
         self.plan = replace(self.plan, actions=tuple(unpack(Action, actions)))
 
-    def _context(self, data: DataCopier, progress: Progress) -> Context:
+    def _context(self, data: DataCopier, progress: Progress) -> CopyContext:
         options = self.options
         if options.verify:
             self.verified = self.copied
-        return Context(
+        return CopyContext(
             source=self.source,
             target=self._there(),
             ledger=self.trees.ledger,
@@ -362,26 +362,26 @@ class _Pass:
             run=self.run_number,
         )
 
-    def _prove_unchanged(self) -> dict[bytes, Known]:
+    def _prove_unchanged(self) -> dict[bytes, LedgerEntry]:
         """Read back what needs no copy and was never proved; return what is not noted before its attributes are set."""
         attributes = {step.path for step in self.plan.actions if step.kind == "metadata"}
         unproved = self._unproved()
         self.trees.ledger.append((path, self._proof(path)) for path in unproved if path not in attributes)
         return {path: self._proof(path) for path in unproved if path in attributes}
 
-    def _proof(self, path: bytes) -> Known:
+    def _proof(self, path: bytes) -> LedgerEntry:
         source = self.trees.source[self.plan.unchanged[path]]
         known = self.trees.ledger.get(path)
         digest = self.plan.equal.get(path) or (known.sha256.hex() if known else "")
         flags = PLACED | (RACY if is_racy(source, self.started_ns) else 0)
         flags |= DATABASE if source.path in self.trees.databases else 0
         flags |= losses_of(self.options.decisions.wishes.losses)
-        with failing("read the copy back", path):
+        with error_context("read the copy back", path):
             if self.options.verify:
                 self._prove(path, digest)
                 flags |= VERIFIED
             target = entry_at(self._there(), path).identity
-        return Known(source.identity, target, bytes.fromhex(digest), flags)
+        return LedgerEntry(source.identity, target, bytes.fromhex(digest), flags)
 
     def _intend_linked(self) -> None:
         """The time that a file is about to get through one of its names is that of the others, too."""
@@ -395,11 +395,11 @@ class _Pass:
         """A name that was added to a file, or taken from it, has moved the ctime of its other names."""
         noted = []
         for path, _entry, known in self._linked():
-            with failing("look at the copy", path):
+            with error_context("look at the copy", path):
                 noted.append((path, known._replace(target=entry_at(self._there(), path).identity)))
         self.trees.ledger.append(noted)
 
-    def _linked(self) -> Iterator[tuple[bytes, Entry, Known]]:
+    def _linked(self) -> Iterator[tuple[bytes, Entry, LedgerEntry]]:
         """Yield each name that needs no copy of a file with several, with its entry in the source and what is known of it."""
         for path, source in self.plan.unchanged.items():
             entry = self.trees.source[source]
@@ -429,7 +429,7 @@ class _Pass:
     def _targets_of_others(self) -> set[bytes]:
         """Return the places of what is no file. Where a killed run has made it of one, a link say, the file is still noted."""
         others = (path for path, entry in self.trees.source.items() if not entry.is_file)
-        return {moved(path, self.options.decisions.rename) for path in others}
+        return {destination_of(path, self.options.decisions.rename) for path in others}
 
 
 def _report(options: Options, pass_: _Pass) -> dict[str, Any]:
@@ -446,12 +446,12 @@ def _report(options: Options, pass_: _Pass) -> dict[str, Any]:
             "kept": len(plan.kept),
         },
         "actions": [
-            {"action": step.kind, "path": display(step.path or b"."), "reason": step.reason}
+            {"action": step.kind, "path": printable(step.path or b"."), "reason": step.reason}
             for step in plan.actions[:_SHOWN]
         ],
         "actions_total": len(plan.actions),
         "actions_digest": plan.digest(),
-        "conflicts": [display(path) for path in plan.kept[:_SHOWN]],
+        "conflicts": [printable(path) for path in plan.kept[:_SHOWN]],
         "links": trees.links.report()[:_SHOWN],
         "links_total": len(trees.links.found),
         "manifest": options.manifest,
@@ -487,7 +487,7 @@ def options_from(values: dict[str, Any]) -> Options:
         on_conflict=values["on_conflict"],
         single={os.fsencode(path): decision for path, decision in values["decisions"].items()},
         delete=values["delete"],
-        wishes=Wishes(user_id(values["owner"]), group_id(values["group"]), frozenset(values["allow_loss"])),
+        wishes=MetadataPolicy(user_id(values["owner"]), group_id(values["group"]), frozenset(values["allow_loss"])),
     )
     return Options(
         src=values["src"],

@@ -12,12 +12,12 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import run_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_below, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.database import replace_database
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import place
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context, prepare, unpacked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import publish
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import CopyContext, stage, unpacked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action, pack, unpack
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import forked
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Packed
 
-__all__ = ["Work", "divide", "make_copies"]
+__all__ = ["Batch", "divide", "make_copies"]
 
 _BATCH_FILES = 256  # each is held open
 _BATCH_BYTES = 16 << 20
 _LARGE = 4 << 20
 
 
-class Work(NamedTuple):
+class Batch(NamedTuple):
     """What is prepared at a time.
 
     :ivar size: bytes.
@@ -55,7 +55,7 @@ class Work(NamedTuple):
         return unpack(Action, self.packed)
 
 
-def divide(actions: Sequence[Action], entries: Mapping[bytes, Entry]) -> list[Work]:
+def divide(actions: Sequence[Action], entries: Mapping[bytes, Entry]) -> list[Batch]:
     """Return the copies of a plan, and what belongs to their databases, in the order in which they are begun.
 
     :param entries: the source's entries by path.
@@ -63,7 +63,7 @@ def divide(actions: Sequence[Action], entries: Mapping[bytes, Entry]) -> list[Wo
     return _in_turn([*_databases(actions, entries), *_batches(actions, entries)])
 
 
-def make_copies(context: Context, works: Sequence[Work]) -> None:
+def make_copies(context: CopyContext, works: Sequence[Batch]) -> None:
     """Do the copies of a plan.
 
     :raises ContimgError: naming the file. Each then has its old or its new content.
@@ -72,8 +72,8 @@ def make_copies(context: Context, works: Sequence[Work]) -> None:
     def work(index: int) -> list[Packed]:
         context.progress.begin(index)
         copies, database = works[index].copies(), works[index].database
-        with failing("copy the files", database or copies[0].source):  # for a call that has no words of its own
-            return prepare(context, copies)
+        with error_context("copy the files", database or copies[0].source):  # for a call that has no words of its own
+            return stage(context, copies)
 
     context.progress.expect(len(works))
     try:
@@ -85,15 +85,15 @@ def make_copies(context: Context, works: Sequence[Work]) -> None:
         raise
 
 
-def _give_names(context: Context, work: Work, packed: Iterable[Packed]) -> None:
+def _give_names(context: CopyContext, work: Batch, packed: Iterable[Packed]) -> None:
     written = unpacked(packed, work.copies())
     if work.database:
         replace_database(context, work.database, written, work.stale)
     else:
-        place(context, written)
+        publish(context, written)
 
 
-def _clear_away(context: Context, folders: Iterable[bytes]) -> None:
+def _clear_away(context: CopyContext, folders: Iterable[bytes]) -> None:
     """Remove what all processes, which have ended, have left without a name. What stays is left for the next run."""
     for path in folders:
         with contextlib.suppress(OSError, ContimgError), open_below(context.target, path, os.O_DIRECTORY) as folder:
@@ -102,7 +102,7 @@ def _clear_away(context: Context, folders: Iterable[bytes]) -> None:
                     os.unlink(name, dir_fd=folder)
 
 
-def _databases(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[Work]:
+def _databases(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[Batch]:
     members: dict[bytes, list[Action]] = {}
     for action in actions:
         if action.database:
@@ -113,7 +113,7 @@ def _databases(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Ite
         yield _work(copies, sum(_size(copy, entries) for copy in copies), database, stale)
 
 
-def _batches(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[Work]:
+def _batches(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[Batch]:
     """Split all other copies into batches of a bounded number of files and bytes."""
     batch: list[Action] = []
     total = 0
@@ -130,15 +130,15 @@ def _batches(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Itera
         yield _work(batch, total)
 
 
-def _work(copies: Sequence[Action], size: int, database: bytes = b"", stale: tuple[bytes, ...] = ()) -> Work:
-    return Work(size, len(copies), pack(copies), database, stale)
+def _work(copies: Sequence[Action], size: int, database: bytes = b"", stale: tuple[bytes, ...] = ()) -> Batch:
+    return Batch(size, len(copies), pack(copies), database, stale)
 
 
 def _size(action: Action, entries: Mapping[bytes, Entry]) -> int:
     return entries[action.source].size
 
 
-def _in_turn(works: Sequence[Work]) -> list[Work]:
+def _in_turn(works: Sequence[Batch]) -> list[Batch]:
     """Order works so that large files and small ones advance together; the largest comes first."""
     large = sorted((work for work in works if work.size > _LARGE * work.files), key=lambda work: -work.size)
     small = [work for work in works if work.size <= _LARGE * work.files]
@@ -146,7 +146,7 @@ def _in_turn(works: Sequence[Work]) -> list[Work]:
     return [work for _share, work in sorted(placed, key=lambda one: one[0])]
 
 
-def _with_shares(works: Sequence[Work]) -> Iterator[tuple[float, Work]]:
+def _with_shares(works: Sequence[Batch]) -> Iterator[tuple[float, Batch]]:
     """Yield each work with the share of all bytes that comes before it."""
     total, done = sum(work.size for work in works) or 1, 0
     for work in works:

@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, failing
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes, copy_metadata
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy, copy_metadata
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import name_for
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     Packed = tuple[int, bytes, bytes, bytes, bytes]
 
-__all__ = ["Context", "Written", "prepare", "unpacked"]
+__all__ = ["CopyContext", "Written", "stage", "unpacked"]
 
 _ATTEMPTS = 3
 _FLUSHES = 16  # at once: they wait for the same commit
@@ -49,7 +49,7 @@ _VANISHED = (errno.ENOENT, errno.ESTALE, errno.ELOOP)
 
 
 @dataclass(frozen=True)
-class Context:
+class CopyContext:
     """What all steps of a pass share.
 
     :ivar source: descriptor of the source's root.
@@ -71,7 +71,7 @@ class Context:
     ledger: Ledger
     data: DataCopier
     progress: Progress
-    wishes: Wishes
+    wishes: MetadataPolicy
     live: bool
     verify: bool
     workers: int
@@ -111,7 +111,7 @@ class _Open(NamedTuple):
     sha256: bytes
 
 
-def prepare(context: Context, actions: Sequence[Action]) -> list[Packed]:
+def stage(context: CopyContext, actions: Sequence[Action]) -> list[Packed]:
     """Write every file, flush it and read it back; return what :func:`unpacked` takes.
 
     :raises ContimgError: naming the file. Whoever asked for the batch removes what is left of it.
@@ -144,7 +144,7 @@ def unpacked(packed: Iterable[Packed], actions: Sequence[Action]) -> list[Writte
 class _Batch:
     """Holds the folders and files of a batch, and closes them at its end."""
 
-    def __init__(self, context: Context, actions: Sequence[Action]) -> None:
+    def __init__(self, context: CopyContext, actions: Sequence[Action]) -> None:
         self.context, self.actions = context, actions
         self.written: list[_Open] = []
         self._stack = contextlib.ExitStack()
@@ -162,7 +162,7 @@ class _Batch:
     def _hold(self, stack: contextlib.ExitStack, root: int, path: bytes, held: dict[bytes, int]) -> None:
         folder = parent_of(path)
         if folder not in held:
-            with self._tolerating(), failing("open the folder", folder or b"."):
+            with self._tolerating(), error_context("open the folder", folder or b"."):
                 held[folder] = stack.enter_context(open_below(root, folder, os.O_DIRECTORY))
 
     @contextlib.contextmanager
@@ -198,7 +198,7 @@ class _Batch:
         source = self.actions[number].source
         if parent_of(source) not in self._sources:
             return
-        with self._tolerating(), failing("copy the file", source, "The source is unchanged; run again to go on."):
+        with self._tolerating(), error_context("copy the file", source, "The source is unchanged; run again to go on."):
             if not any(self._write_once(number) for _attempt in range(_ATTEMPTS)):
                 hint = "Something still writes to it. Stop the writer and run again."
                 raise ContimgError("changes while it is copied", path=source, hint=hint)
@@ -247,17 +247,17 @@ class _Batch:
     def _flush(self, share: Iterable[_Open]) -> None:
         for one in share:
             path = self.actions[one.number].path
-            with failing("flush the copy", path, "The source is unchanged; run again to go on."):
+            with error_context("flush the copy", path, "The source is unchanged; run again to go on."):
                 os.fsync(one.descriptor)
 
     def prove(self) -> None:
         """Read the files back from the device."""
         for one in self.written:
-            with failing("read the copy back", self.actions[one.number].path):
+            with error_context("read the copy back", self.actions[one.number].path):
                 self.context.data.read_ahead(one.descriptor, anew=True)
         for one in self.written:
             path = self.actions[one.number].path
-            with failing("read the copy back", path):
+            with error_context("read the copy back", path):
                 found = self.context.data.read_back(one.descriptor, one.source.size)
             if found != one.sha256:
                 hint = "It has not got its name, and the source is unchanged. "

@@ -10,8 +10,8 @@ import marshal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Decisions:
     on_conflict: str = "fail"
     single: Mapping[bytes, str] = field(default_factory=dict)
     delete: bool = False
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: MetadataPolicy = field(default_factory=MetadataPolicy)
 
     def for_path(self, path: bytes) -> str:
         """Return the decision for a path; a sidecar follows its database."""
@@ -112,7 +112,7 @@ class Plan:
         :param notes: lines of what is done besides.
         """
         shown = self.actions[:limit]
-        after = [f"{action.kind} {display(action.path or b'.')} ({action.reason})" for action in shown]
+        after = [f"{action.kind} {printable(action.path or b'.')} ({action.reason})" for action in shown]
         after += notes[: limit - len(shown)]
         total = len(self.actions) + len(notes)
         if total > limit:

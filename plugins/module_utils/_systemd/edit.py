@@ -20,7 +20,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._env.target import 
     require_unchanged,
     safe_target,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     back_up,
     clear_left,
@@ -181,7 +181,7 @@ def _marked(before: str, after: str) -> str:
 
 
 def _result(path: str, before: str, after: str) -> dict[str, Any]:
-    header = display(path)
+    header = printable(path)
     difference = {"before": redacted(before), "after": _marked(before, after)}
     headers = {"before_header": header, "after_header": header}
     return {"changed": before != after, "diff": {**headers, **difference} if before != after else {}}

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit, effective
-from ansible_collections.dsa110.contimg.plugins.module_utils._env.report import Veil, is_secret
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._env.report import Redactor, is_secret
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path, replaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
@@ -197,15 +197,15 @@ def _effective(environment: Mapping[bytes, bytes], unit: Unit) -> dict[bytes, by
 def _shown(values: Mapping[bytes, bytes]) -> dict[str, str]:
     nothing = Edit()
     secrets = frozenset(values[name] for name in values if is_secret(name, nothing) and len(values[name]) > 3)
-    veil = Veil(nothing, secrets)
-    return {display(name): veil.shown(name, values[name]) for name in values}
+    veil = Redactor(nothing, secrets)
+    return {printable(name): veil.shown(name, values[name]) for name in values}
 
 
 def _unexpanded(folder: str, kind: str) -> list[str]:
     """Return files in a working directory that are named like a variable: somebody took ``${NAME}`` for a path."""
     path = folder.lstrip("-!") or ("/" if kind else "")
     with contextlib.suppress(OSError):
-        return sorted(os.path.join(path, display(name)) for name in os.listdir(path) if name.startswith("$"))
+        return sorted(os.path.join(path, printable(name)) for name in os.listdir(path) if name.startswith("$"))
     return []
 
 
@@ -361,7 +361,7 @@ def uses_of(unit: Unit, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
         for where, values_by_name in found.items():
             for name in (name for name, value in values_by_name.items() if names_path(os.fsdecode(value), path)):
                 files = [where] if where in unit.files else _files_naming(unit, path)
-                yield {"path": path, "where": where, "name": display(name), "files": files}
+                yield {"path": path, "where": where, "name": printable(name), "files": files}
 
 
 def _files_naming(unit: Unit, path: str) -> list[str]:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display, failing, raise_all
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
+    ContimgError,
+    error_context,
+    printable,
+    raise_all,
+)
 
 if TYPE_CHECKING:
     import pathlib
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_display_shows_every_name_as_plain_text(path: str | bytes, shown: str) -> None:
-    assert display(path) == shown
+    assert printable(path) == shown
 
 
 def test_a_message_names_path_event_and_next_step() -> None:
@@ -40,7 +45,7 @@ def test_a_message_names_path_event_and_next_step() -> None:
 
 
 def test_a_system_error_keeps_its_own_file_and_errno(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ContimgError, match="could not open it") as caught, failing("open it", "/elsewhere"):
+    with pytest.raises(ContimgError, match="could not open it") as caught, error_context("open it", "/elsewhere"):
         (tmp_path / "none").read_bytes()
     assert caught.value.path == str(tmp_path / "none")
     assert caught.value.details == {"errno": errno.ENOENT}
@@ -59,7 +64,7 @@ def test_a_name_in_a_folder_that_is_held_does_not_stand_for_the_path(
 ) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
-        with pytest.raises(ContimgError, match=told), failing("open it", path):
+        with pytest.raises(ContimgError, match=told), error_context("open it", path):
             os.unlink(name, dir_fd=folder)
     finally:
         os.close(folder)
@@ -67,12 +72,12 @@ def test_a_name_in_a_folder_that_is_held_does_not_stand_for_the_path(
 
 def test_an_sqlite_error_names_the_database() -> None:
     with pytest.raises(ContimgError, match="/db: could not query: SQLite says 'no such table: t'"):
-        with failing("query", "/db"):
+        with error_context("query", "/db"):
             sqlite3.connect(":memory:").execute("select * from t")
 
 
 def test_a_message_of_sqlite_that_is_no_text_is_shown() -> None:
-    with pytest.raises(ContimgError, match=re.escape("SQLite says 'malformed \\xff'")), failing("read", "/a"):
+    with pytest.raises(ContimgError, match=re.escape("SQLite says 'malformed \\xff'")), error_context("read", "/a"):
         raise UnicodeDecodeError("utf-8", b"malformed \xff", 10, 11, "invalid start byte")
 
 

@@ -12,7 +12,7 @@ import tempfile
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, display
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import forked
 from ansible_collections.dsa110.contimg.tests.support import sqlite_damage
@@ -25,7 +25,7 @@ def test_damage_is_a_clear_error(tmp_path: pathlib.Path, damage: sqlite_damage.D
     path = damage(tmp_path)
     with pytest.raises(ContimgError) as caught:
         describe(str(path), integrity="quick", workers=2)
-    assert display(str(path)) in caught.value.message
+    assert printable(str(path)) in caught.value.message
     assert caught.value.hint
     assert "Traceback" not in caught.value.message
 

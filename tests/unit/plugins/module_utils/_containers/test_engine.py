@@ -26,7 +26,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import (
     FoundContainer,
-    Memory,
+    HeldContainers,
     plan_release,
     read_memory,
     write_memory,
@@ -184,7 +184,7 @@ def found(*, was_running: bool = True, compose: Compose | None = None) -> FoundC
 
 
 def test_what_is_bound_is_created_again_and_all_else_that_ran_is_started() -> None:
-    memory = Memory(
+    memory = HeldContainers(
         {
             "bound": found(compose=COMPOSE),
             "bound, off": found(was_running=False, compose=COMPOSE),
@@ -208,7 +208,7 @@ def test_what_is_bound_is_created_again_and_all_else_that_ran_is_started() -> No
 
 
 def test_a_memory_survives_its_file(tmp_path: pathlib.Path) -> None:
-    memory = Memory({"a": found(compose=COMPOSE), "b": found(was_running=False)}, 12.5)
+    memory = HeldContainers({"a": found(compose=COMPOSE), "b": found(was_running=False)}, 12.5)
     path = tmp_path / "run" / "containers.json"
     write_memory(str(path), memory)
     assert read_memory(str(path)) == memory

@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.report import (
-    Veil,
+    Redactor,
     difference,
     is_secret,
     warnings_about,
@@ -40,7 +40,7 @@ def test_names_tell_secrets(name: bytes, *, secret: bool) -> None:
 
 def test_a_secret_is_hidden_wherever_it_stands() -> None:
     content = b"SMTP_PASSWORD=hunter22\nURL=smtp://me:x@host/\nMAIL='user hunter22'\nDIR=/data\nPIN_KEY=1\nN=1\n"
-    assert Veil.over(NOTHING, content).assignments(content) == {
+    assert Redactor.over(NOTHING, content).assignments(content) == {
         "SMTP_PASSWORD": MASK,
         "URL": MASK,
         "MAIL": MASK,
@@ -53,7 +53,7 @@ def test_a_secret_is_hidden_wherever_it_stands() -> None:
 def test_a_diff_shows_assignments_only_and_marks_a_changed_secret() -> None:
     before = b"# old secret: hunter11\nA=1\nA_KEY=hunter11\nB_KEY=same\nA=2\n"
     after = b"# old secret: hunter11\nA_KEY=hunter22\nB_KEY=same\nA=3\nC_KEY=new\n"
-    assert difference(before, after, Veil.over(NOTHING, before, after)) == (
+    assert difference(before, after, Redactor.over(NOTHING, before, after)) == (
         f"A=1\nA_KEY={MASK}\nB_KEY={MASK}\nA=2\n",
         f"A_KEY={MASK} (changed)\nB_KEY={MASK}\nA=3\nC_KEY={MASK}\n",
     )

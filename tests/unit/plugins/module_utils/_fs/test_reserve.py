@@ -65,8 +65,8 @@ HOLDS = """
 limit("size=3m")
 to("presynced")
 fill()
-hold_memory.write_memory(run_dir + "/hold.json", hold_memory.Memory(stopped_at=1.0))
-container_hold.write_memory(run_dir + "/containers.json", container_hold.Memory(stopped_at=2.0))
+hold_memory.write_memory(run_dir + "/hold.json", hold_memory.HoldState(stopped_at=1.0))
+container_hold.write_memory(run_dir + "/containers.json", container_hold.HeldContainers(stopped_at=2.0))
 moments = [hold_memory.read_memory(run_dir + "/hold.json").stopped_at]
 moments.append(container_hold.read_memory(run_dir + "/containers.json").stopped_at)
 print(json.dumps(moments))

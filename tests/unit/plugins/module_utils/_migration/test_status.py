@@ -17,7 +17,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services import ho
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import FoundContainer
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
     Found,
-    Memory,
+    HoldState,
     forget,
     write_memory,
 )
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RAN = Found(was_active=True, was_enabled=True, is_trigger=False)
 DOWN = Found(was_active=False, was_enabled=True, is_trigger=False)
 FAILING = Found(was_active=True, was_enabled=True, is_trigger=False, was_failing=True)
-HELD = Memory(
+HELD = HoldState(
     {"a.service": RAN, "b.service": DOWN, "c.service": FAILING}, 1795535830.5, run_id="migrate-20261127T064100Z-3f9a1c"
 )
 
@@ -75,7 +75,7 @@ def test_a_hold_is_known_by_its_file_in_any_run_directory_and_by_its_drop_ins(tm
 def test_a_hold_of_containers_is_known(tmp_path: pathlib.Path) -> None:
     hold_file = str(tmp_path / "run" / "containers.json")
     found = {"web": FoundContainer("podman", was_running=True), "old": FoundContainer("podman", was_running=False)}
-    container_hold.write_memory(hold_file, container_hold.Memory(found, 5.0, "rollback-x"))
+    container_hold.write_memory(hold_file, container_hold.HeldContainers(found, 5.0, "rollback-x"))
     (hold,) = holds_of_host()
     assert (hold.containers, hold.ran, hold.since, hold.run_id) == (("web", "old"), ("web",), 5.0, "rollback-x")
     shutil.rmtree(tmp_path / "run")

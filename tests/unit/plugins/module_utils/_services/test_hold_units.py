@@ -14,7 +14,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
     Found,
-    Memory,
+    HoldState,
     forget,
     held_units,
     place_drop_in,
@@ -32,7 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.order impo
 if TYPE_CHECKING:
     import pathlib
 
-NONE = Memory()
+NONE = HoldState()
 
 
 def facts(state: str = "active", **more: str) -> dict[str, str]:
@@ -54,7 +54,9 @@ def test_what_runs_is_stopped_and_all_is_held() -> None:
 def test_a_drop_in_that_systemd_has_not_loaded_is_loaded() -> None:
     for reload, changed in (("no", False), ("yes", True)):
         shown = {"a.service": facts("inactive", UnitFileState="disabled", NeedDaemonReload=reload)}
-        memory = Memory({"a.service": Found(was_active=True, was_enabled=False, is_trigger=False)}, 1.0, on_file=True)
+        memory = HoldState(
+            {"a.service": Found(was_active=True, was_enabled=False, is_trigger=False)}, 1.0, on_file=True
+        )
         plan = plan_hold(["a.service"], shown, memory, ["a.service"])
         assert (plan.reload, plan.changed, plan.drop_in) == (changed, changed, ())
 
@@ -90,7 +92,7 @@ def test_what_systemd_stops_too_is_remembered_with_what_triggers_it() -> None:
     }
     # After the hold they are down, systemd has forgotten how they hang together, and still they belong to it.
     down = {name: facts("inactive") for name in shown}
-    again = plan_hold(["a.service"], down, Memory(plan.units, 1.0, on_file=True), plan.units)
+    again = plan_hold(["a.service"], down, HoldState(plan.units, 1.0, on_file=True), plan.units)
     assert again.units == plan.units
     assert not again.changed
 
@@ -98,7 +100,7 @@ def test_what_systemd_stops_too_is_remembered_with_what_triggers_it() -> None:
 def test_a_unit_that_is_no_longer_asked_for_stays_held() -> None:
     first = {name: Found(was_active=True, was_enabled=True, is_trigger=False) for name in ("a.service", "b.service")}
     down = {name: facts("inactive") for name in first}
-    plan = plan_hold(["a.service"], down, Memory(first, 1.0, on_file=True), first)
+    plan = plan_hold(["a.service"], down, HoldState(first, 1.0, on_file=True), first)
     assert plan.units == first
     assert not plan.changed
 
@@ -108,7 +110,7 @@ def test_how_a_unit_was_found_first_is_what_counts() -> None:
     plan = plan_hold(
         ["a.service"],
         {"a.service": facts("inactive", UnitFileState="disabled")},
-        Memory(first, 1.0, on_file=True),
+        HoldState(first, 1.0, on_file=True),
         ["a.service"],
     )
     assert plan.units == first
@@ -117,13 +119,13 @@ def test_how_a_unit_was_found_first_is_what_counts() -> None:
 
 def test_a_reboot_has_lifted_the_hold_and_started_the_unit() -> None:
     first = {"a.service": Found(was_active=True, was_enabled=True, is_trigger=False)}
-    plan = plan_hold(["a.service"], {"a.service": facts()}, Memory(first, 1.0, on_file=True), [])
+    plan = plan_hold(["a.service"], {"a.service": facts()}, HoldState(first, 1.0, on_file=True), [])
     assert (plan.units, plan.stop, plan.drop_in) == (first, ("a.service",), ("a.service",))
 
 
 def test_a_hold_file_that_is_gone_is_written_again() -> None:
     first = {"a.service": Found(was_active=True, was_enabled=True, is_trigger=False)}
-    plan = plan_hold(["a.service"], {"a.service": facts("inactive")}, Memory(first, 1.0), ["a.service"])
+    plan = plan_hold(["a.service"], {"a.service": facts("inactive")}, HoldState(first, 1.0), ["a.service"])
     assert plan.units == first
     assert (plan.stop, plan.drop_in, plan.changed) == ((), (), True)
 
@@ -189,7 +191,7 @@ def test_the_template_of_a_pattern_is_held_with_its_instances() -> None:
     again = plan_hold(
         ["wk@1.service"],
         {"wk@1.service": facts("inactive")},
-        Memory(plan.units, 1.0, on_file=True),
+        HoldState(plan.units, 1.0, on_file=True),
         plan.drop_in,
         templates=["wk@.service"],
     )
@@ -224,12 +226,12 @@ def test_the_memory_survives_the_loss_of_either_place(runtime: pathlib.Path) -> 
         "a.service": Found(was_active=True, was_enabled=True, is_trigger=False),
         "a.socket": Found(was_active=False, was_enabled=False, is_trigger=True, was_failing=True),
     }
-    memory = Memory(units, 12.5)
-    assert read_memory(hold_file) == Memory()
+    memory = HoldState(units, 12.5)
+    assert read_memory(hold_file) == HoldState()
     write_memory(hold_file, memory)
     for name in units:
         place_drop_in(name, hold_file, memory)
-    assert read_memory(hold_file) == Memory(units, 12.5, on_file=True)
+    assert read_memory(hold_file) == HoldState(units, 12.5, on_file=True)
     assert held_units(hold_file) == set(units)
     assert held_units(hold_file + ".other") == set()
     forget(hold_file)
@@ -237,7 +239,7 @@ def test_the_memory_survives_the_loss_of_either_place(runtime: pathlib.Path) -> 
     for name in units:
         remove_drop_in(name)
         remove_drop_in(name)
-    assert read_memory(hold_file) == Memory()
+    assert read_memory(hold_file) == HoldState()
     assert os.listdir(runtime) == []
 
 
@@ -245,13 +247,13 @@ def test_a_held_template_has_nothing_to_remember(runtime: pathlib.Path) -> None:
     hold_file = str(runtime.parent / "hold.json")
     units = {"wk@1.service": Found(was_active=True, was_enabled=False, is_trigger=False)}
     for name in ("wk@.service", "wk@1.service"):
-        place_drop_in(name, hold_file, Memory(units, 2.0))
-    assert read_memory(hold_file) == Memory(units, 2.0)
+        place_drop_in(name, hold_file, HoldState(units, 2.0))
+    assert read_memory(hold_file) == HoldState(units, 2.0)
     assert held_units(hold_file) == {"wk@.service", "wk@1.service"}
 
 
 def test_a_drop_in_holds_by_the_file_and_by_itself(runtime: pathlib.Path) -> None:
-    memory = Memory({"a.service": Found(was_active=True, was_enabled=True, is_trigger=False)}, 1.0)
+    memory = HoldState({"a.service": Found(was_active=True, was_enabled=True, is_trigger=False)}, 1.0)
     (runtime / "a.service.d").mkdir(parents=True)
     (runtime / "a.service.d" / "other.conf").touch()
     place_drop_in("a.service", "/var/100%/hold.json", memory)

@@ -18,8 +18,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import
     NO_DIGEST,
     PLACED,
     PORTION,
-    Known,
     Ledger,
+    LedgerEntry,
 )
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def made(path: pathlib.Path) -> Entry:
     return entry_of(b"a", os.stat(path))
 
 
-def known(entry: Entry, flags: int) -> list[tuple[bytes, Known]]:
-    return [(b"a", Known(entry.identity, entry.identity, NO_DIGEST, flags))]
+def known(entry: Entry, flags: int) -> list[tuple[bytes, LedgerEntry]]:
+    return [(b"a", LedgerEntry(entry.identity, entry.identity, NO_DIGEST, flags))]
 
 
 def test_what_any_killed_run_has_perhaps_put_there_is_ours(tmp_path: pathlib.Path) -> None:
@@ -132,5 +132,5 @@ def test_what_a_run_has_put_there_under_such_a_name_is_not_left_by_it(tmp_path: 
     ledger, run = Ledger(str(tmp_path / "ledger")), new_run()
     ledger.begin(run)
     entry = made(tmp_path / "file")._replace(path=name_for(run))
-    ledger.append([(entry.path, Known(entry.identity, entry.identity, NO_DIGEST, 0))])
+    ledger.append([(entry.path, LedgerEntry(entry.identity, entry.identity, NO_DIGEST, 0))])
     assert not Ledger(ledger.path).is_left(entry)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import Wishes
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import new_run
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.content import DataCopier
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.progress import Progress
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import Placing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Context, prepare, unpacked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import CopyContext, stage, unpacked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def test_what_another_process_removes_or_replaces_is_not_noted(tmp_path: Path) -
     actions = [Action("copy", name, "new", name) for name in names]
     with open_root(str(tmp_path / "src")) as source, open_root(str(tmp_path / "dest")) as target:
         with DataCopier(progress.add) as data:
-            context = Context(
+            context = CopyContext(
                 source=source,
                 target=target,
                 ledger=ledger,
                 data=data,
                 progress=progress,
-                wishes=Wishes(),
+                wishes=MetadataPolicy(),
                 live=False,
                 verify=True,
                 workers=1,
@@ -45,7 +45,7 @@ def test_what_another_process_removes_or_replaces_is_not_noted(tmp_path: Path) -
                 databases=set(),
                 run=new_run(),
             )
-            written = unpacked(prepare(context, actions), actions)
+            written = unpacked(stage(context, actions), actions)
             with Placing(context, written) as placing:
                 placing.note_intent()
                 for one in written:
