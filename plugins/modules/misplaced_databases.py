@@ -27,7 +27,7 @@ options:
     elements: path
     required: true
   places:
-    description: Where none belongs, as paths or patterns as of a shell. What is no database is ignored.
+    description: Where none belongs, as paths or patterns as of a shell. What is not a database is ignored.
     type: list
     elements: str
     required: true

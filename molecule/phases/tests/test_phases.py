@@ -95,7 +95,7 @@ def test_what_would_be_found_while_the_services_are_down_stops_the_move(host: An
         "contimg_stop_timeout: 180 s do not exceed the 180 s",
         "contimg_health_url: contimg-api.service runs, yet http://127.0.0.1:8011/health does not answer",
         "contimg_health_url: contimg-strem.service is none of contimg_units",
-        "contimg_expect_open: 'product' (contimg-api.service) is no database",
+        "contimg_expect_open: 'product' (contimg-api.service) is not a database",
         "contimg_watch_patterns: '('",
         "Nothing was touched",
     ):

@@ -158,7 +158,7 @@ def sync_directory(path: str) -> None:
 def ensure_private_directory(path: str) -> bool:
     """Make a folder (mode 0700) and its missing parents durable; tell whether anything was made.
 
-    :raises ContimgError: when a component cannot be made or is no directory.
+    :raises ContimgError: when a component cannot be made or is not a directory.
     """
     if kind_of(path) == stat.S_IFDIR:
         return False

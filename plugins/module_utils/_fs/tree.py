@@ -181,7 +181,7 @@ def name_of(path: bytes) -> bytes:
 
 @contextlib.contextmanager
 def open_root(path: str) -> Iterator[int]:
-    """Hold the descriptor of a tree's root. Raises ContimgError when it is no directory.
+    """Hold the descriptor of a tree's root. Raises ContimgError when it is not a directory.
 
     Links in the path are resolved once, before; a component that is swapped for a link meanwhile is not followed.
     """
@@ -467,4 +467,4 @@ def require_folder(path: str, role: str) -> None:
             f"the {role} does not exist", path=path, hint="Nothing was touched. Name an existing directory."
         )
     if kind != stat.S_IFDIR:
-        raise ContimgError(f"the {role} is no directory", path=path, hint="Nothing was touched. Name a directory.")
+        raise ContimgError(f"the {role} is not a directory", path=path, hint="Nothing was touched. Name a directory.")

@@ -180,7 +180,7 @@ def _check_decisions(located: Sequence[Located], decisions: Mapping[str, str]) -
             )
         if decision not in _DECISIONS:
             raise ContimgError(
-                f"'{decision}' is no decision for {name}, only {' or '.join(_DECISIONS)}", hint=_UNTOUCHED
+                f"'{decision}' is not a decision for {name}, only {' or '.join(_DECISIONS)}", hint=_UNTOUCHED
             )
 
 

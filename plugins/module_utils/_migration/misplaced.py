@@ -43,7 +43,7 @@ def misplaced(
     """Find misplaced databases, compare each with the real one of its name, quarantine those that hold nothing of their own.
 
     :param databases: paths of the real ones.
-    :param places: paths where none belongs, patterns allowed; what is no database is ignored.
+    :param places: paths where none belongs, patterns allowed; what is not a database is ignored.
     :param quarantine_dir: where they are moved to; without it they are only reported.
     :param require_proof: whether the open files of every process must be readable.
     :raises ContimgError: when one cannot be read, is in use, or cannot be moved.

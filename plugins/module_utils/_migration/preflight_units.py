@@ -182,7 +182,7 @@ def judge_expected(
         for one in databases:
             if one not in mapped:
                 judged.obstacles.append(
-                    f"contimg_expect_open: '{printable(str(one))}' ({printable(name)}) is no database of contimg_databases, "
+                    f"contimg_expect_open: '{printable(str(one))}' ({printable(name)}) is not a database of contimg_databases, "
                     f"only {', '.join(sorted(mapped))} are."
                 )
             elif one not in present:

@@ -69,7 +69,7 @@ class Backups:
         if content is None:
             return {}
         hint = f"Nothing was put back. The files as they were stand below {printable(self.folder)}/{_COPIES}."
-        with decoding(self._journal, "is no journal of rewritten files", hint):
+        with decoding(self._journal, "is not a journal of rewritten files", hint):
             return {_absolute(path): list(map(_hex, known)) for path, known in read_json(content)["files"].items()}
 
     def keep(self, changes: Sequence[Change]) -> None:

@@ -132,7 +132,7 @@ def _rewritten(changes: Sequence[Change], root: str, backup_dir: str | None, *, 
 
 def _restored(folder: str, *, check: bool) -> dict[str, Any]:
     if kind_of(folder) != stat.S_IFDIR:
-        raise ContimgError("is no folder of backups", path=folder, hint="Nothing was touched.")
+        raise ContimgError("is not a directory of backups", path=folder, hint="Nothing was touched.")
     returned = Backups(folder).restore(check=check)
     back = [printable(one.path) for one in returned if one.state == "back"]
     kept = [printable(one.path) for one in returned if one.state == "kept"]

@@ -82,7 +82,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise ContimgError(f"'{pattern}' is no regular expression: {error}", hint="Nothing was touched.") from error
+        raise ContimgError(f"'{pattern}' is not a regular expression: {error}", hint="Nothing was touched.") from error
 
 
 def _over_bytes(pattern: str) -> re.Pattern[bytes]:

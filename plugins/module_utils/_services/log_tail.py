@@ -115,7 +115,7 @@ def compiled(patterns: Sequence[str]) -> re.Pattern[str] | None:
             re.compile(pattern)
         except re.error as error:
             hint = "Correct it and run again."
-            raise ContimgError(f"'{pattern}' is no regular expression: {error}", hint=hint) from error
+            raise ContimgError(f"'{pattern}' is not a regular expression: {error}", hint=hint) from error
     try:
         return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
     except re.error as error:  # flags for the whole expression, and names of groups, cannot be told apart then

@@ -244,7 +244,7 @@ def describe(path: str, *, integrity: str = "none", tables: bool = False, worker
     :param integrity: ``none``, or SQLite's own ``quick`` or ``full`` check too.
     :param tables: whether each table's rows and checksum are reported.
     :param workers: how many processes read; ``None`` for as many as there are processors, four at most.
-    :raises ContimgError: when it is no database, is damaged, or cannot be read.
+    :raises ContimgError: when it is not a database, is damaged, or cannot be read.
     """
     with snapshot(path) as state:
         content = content_of(state, workers=workers, integrity=integrity, with_file=True)

@@ -183,7 +183,7 @@ def open_beside(path: str, suffix: str, flags: int = os.O_RDONLY) -> Iterator[in
     A name that is too long for the file system stands nowhere, and SQLite does without it.
 
     :param path: the database, no symbolic link.
-    :raises ContimgError: when it cannot be opened, or is no regular file. A link there is not followed, nor does SQLite.
+    :raises ContimgError: when it cannot be opened, or is not a regular file. A link there is not followed, nor does SQLite.
     """
     hint = f"{_UNCHANGED} Remove it if it does not belong to the database." if suffix else _UNCHANGED
     with error_context("open a file of the database", path + suffix, _UNCHANGED):
@@ -204,7 +204,7 @@ def writable(path: str) -> Place:
     """Return how SQLite opens a database for writing, and check that this changes nothing but its own directory.
 
     :raises ContimgError: when it is a symbolic link out of its directory, a hot journal names a super-journal that does not
-        stand beside it, a sidecar is no regular file, or SQLite could not make a journal beside a name that long. Nothing was
+        stand beside it, a sidecar is not a regular file, or SQLite could not make a journal beside a name that long. Nothing was
         changed then.
     """
     require_own_place(path)

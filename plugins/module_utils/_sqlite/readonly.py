@@ -99,7 +99,7 @@ class Header:
 def read_header(path: str) -> Header | None:
     """Return the header of a database, ``None`` for anything else that can be read.
 
-    :raises ContimgError: when the path cannot be opened or is no regular file.
+    :raises ContimgError: when the path cannot be opened or is not a regular file.
     """
     with error_context("open the database", path, "Nothing was changed. Name a database that can be read."):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -167,7 +167,7 @@ class Snapshot:
 def snapshot(path: str) -> Iterator[Snapshot]:
     """Hold a database, with what its ``-wal`` or hot ``-journal`` adds, in one state, and leave no trace.
 
-    :raises ContimgError: when the path is no database, cannot be read, is locked, or changed while it was read; and when
+    :raises ContimgError: when the path is not a database, cannot be read, is locked, or changed while it was read; and when
         its journal names a super-journal that does not stand beside it.
     """
     remove_abandoned_once(private_place())

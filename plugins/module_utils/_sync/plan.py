@@ -121,7 +121,7 @@ class _Planner:
         if there is None:
             return [Action("folder", path, "new", entry.path)]
         if not there.is_folder:
-            self.conflicts.append((path, "is no directory, the source has one"))
+            self.conflicts.append((path, "is not a directory, the source has one"))
         return []
 
     def _metadata(self, path: bytes, entry: Entry) -> list[Action]:

@@ -106,7 +106,7 @@ def test_a_name_of_another_host_stays(tmp_path: pathlib.Path, monkeypatch: pytes
 
 
 def plants(folder: pathlib.Path, outside: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Plant what is no regular file under names that prove themselves, each leading to what must stay."""
+    """Plant what is not a regular file under names that prove themselves, each leading to what must stay."""
     for step in (
         lambda path: path.symlink_to(outside),
         lambda path: path.symlink_to(outside.parent),

@@ -140,7 +140,7 @@ def test_the_operator_decides(relation: str, decision: str | None, *, ours: bool
 
 @pytest.mark.parametrize(
     ("decisions", "message"),
-    [({"produkts": "keep_dest"}, "no database 'produkts'"), ({"products": "keep"}, "'keep' is no decision")],
+    [({"produkts": "keep_dest"}, "no database 'produkts'"), ({"products": "keep"}, "'keep' is not a decision")],
 )
 def test_a_decision_that_means_nothing_is_refused(base: Path, decisions: dict[str, str], message: str) -> None:
     with pytest.raises(ContimgError, match=message):

@@ -72,10 +72,10 @@ def test_all_obstacles_are_returned_at_once(base: pathlib.Path, monkeypatch: pyt
         )
     )
     begins = [
-        "contimg_watch_patterns: '(' is no regular expression",
+        "contimg_watch_patterns: '(' is not a regular expression",
         "contimg_health_url: a.service is none of contimg_units (which is empty)",
         "contimg_expect_open: b.service is none of contimg_units",
-        "contimg_expect_open: 'product' (b.service) is no database",
+        "contimg_expect_open: 'product' (b.service) is not a database",
         f"contimg_run_dir: {base}/src/run lies in contimg_state_src",
         f"contimg_env_file: {base}/src/contimg.env lies in contimg_state_src",
         f"contimg_tmp_dir: {base}/none does not exist",

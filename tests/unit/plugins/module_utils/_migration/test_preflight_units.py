@@ -62,9 +62,12 @@ def test_a_health_url_is_judged(
     [
         ({"up.service": ["products", "hdf5"]}, []),
         ({"up.service": []}, []),
-        ({"up.service": ["product"]}, ["'product' (up.service) is no database of contimg_databases, only hdf5, ing"]),
+        (
+            {"up.service": ["product"]},
+            ["'product' (up.service) is not a database of contimg_databases, only hdf5, ing"],
+        ),
         ({"up.service": "products"}, ["the value for up.service is not a list"]),
-        ({"up.service": 3}, ["is not a list", "'3' (up.service) is no database"]),
+        ({"up.service": 3}, ["is not a list", "'3' (up.service) is not a database"]),
         ({"other.service": ["products"]}, ["other.service is none of contimg_units"]),
         ({"a.timer": ["products"]}, ["a.timer is not a service"]),
         ({"up.service": ["ingest"]}, ["the database ingest (up.service) exists on neither side"]),

@@ -40,7 +40,7 @@ def look(state: Path, **values: Any) -> dict[str, Any]:
 
 @pytest.fixture(name="state")
 def _state(tmp_path: Path) -> Path:
-    """A state directory: a named database, another one in a directory, and what is no database."""
+    """A state directory: a named database, another one in a directory, and what is not a database."""
     write(tmp_path / "products.sqlite3", range(3))
     write(tmp_path / "catalogs" / "nvss.sqlite3", range(5))
     (tmp_path / "empty.sqlite3").touch()

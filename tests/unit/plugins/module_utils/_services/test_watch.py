@@ -195,7 +195,7 @@ def test_a_journal_is_read_on_from_its_cursor(tmp_path: pathlib.Path, monkeypatc
 
 
 def test_a_pattern_that_is_none_is_named() -> None:
-    with pytest.raises(ContimgError, match=r"'\(' is no regular expression"):
+    with pytest.raises(ContimgError, match=r"'\(' is not a regular expression"):
         watch_options({**NOTHING, "patterns": ["fine", "("]})
     with pytest.raises(ContimgError, match="cannot be looked for at once"):
         watch_options({**NOTHING, "patterns": ["(?P<x>a)", "(?P<x>b)"]})

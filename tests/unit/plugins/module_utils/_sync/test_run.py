@@ -183,7 +183,7 @@ def test_a_foreign_file_is_a_conflict_until_it_is_decided(base: Path) -> None:
     ("src", "dest", "message"),
     [
         ("absent", "dest", "the source does not exist"),
-        ("src/sparse", "dest", "the source is no directory"),
+        ("src/sparse", "dest", "the source is not a directory"),
         ("src", "src", "is the same directory"),
         ("src", "alias", "is the same directory"),
         ("src", "src/below", "lies inside the source"),
