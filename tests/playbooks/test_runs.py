@@ -60,7 +60,7 @@ def shown(host: Host) -> dict[str, str]:
 
 
 def test_a_second_run_is_refused_and_one_that_takes_over_is_not_disturbed_by_the_first(host: Host) -> None:
-    with host.stopped_in("migrate", "quiesce : Look who writes to either state directory") as first:
+    with host.stopped_in("migrate", "quiesce : Find processes that write to either state directory") as first:
         run_id = host.lease()["run_id"]
         before = shown(host)
         for playbook, options in (("migrate", ()), ("rollback", ()), ("migrate", ("--check",))):

@@ -33,7 +33,7 @@ from story import (
 DEATHS = [
     ("state : Copy what there is while the services run", "presynced", False),
     ("quiesce : Stop the units with what triggers them, and hold them down", "presynced", False),
-    ("quiesce : Look who writes to either state directory", "presynced", True),
+    ("quiesce : Find processes that write to either state directory", "presynced", True),
     ("state : Copy what changed since, and verify every file", "held", False),
     ("state : Compare each copied database with its source by content", "held", True),
     ("hdf5_split : Move the HDF5 index from the products database to the HDF5 database", "proved", False),
@@ -43,9 +43,9 @@ DEATHS = [
         "repointed",
         True,
     ),
-    ("environment : Ask systemd where the units log to", "repointed", False),
+    ("environment : Query systemd for the log files of the units", "repointed", False),
     ("rollout : Compare the source with what was copied", "repointed", True),
-    ("rollout : Let the units go, and start exactly those that were running", "started", False),
+    ("rollout : Release the hold and start the units that were running", "started", False),
     ("rollout : Watch the units on the new state", "started", True),
 ]
 
@@ -106,7 +106,7 @@ def standing(host: Any) -> str:
 
 
 def test_neither_a_second_run_nor_one_with_another_run_directory_releases_a_hold(host: Any) -> None:
-    first = run_until("quiesce : Look who writes to either state directory")
+    first = run_until("quiesce : Find processes that write to either state directory")
     held = standing(host)
     assert "ActiveState=active" not in held
     for name in ("migrate", "rollback"):
