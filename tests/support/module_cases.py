@@ -94,6 +94,7 @@ class Rewritten(Case):
     """Code whose paths are rewritten, with a secret near one of them, which less context leaves out of a patch."""
 
     module = "path_references"
+    talks = True  # two processes read the two files
     secrets = (b"planted",)
     mutant = _IN_PLACE
 
