@@ -154,7 +154,7 @@ def _blocked(path: str) -> tuple[str, str]:
     except NotADirectoryError:
         return there, "is not a directory"
     except OSError as error:
-        return there, f"cannot be opened by user {_user()}: {error.strerror}"
+        return there, f"cannot be opened by user {_user()}: {error.strerror} [errno {error.errno}]"
     try:
         return there, opened_obstacle(folder)
     finally:
