@@ -95,7 +95,7 @@ def _reader(h5py: Any, paths: Sequence[str]) -> Iterator[int]:
 
 def _confine() -> None:
     """Limit the memory of this process to what it has and some more, and let it die without a core file."""
-    with open("/proc/self/statm", encoding="ascii") as file:
+    with open("/proc/self/statm", encoding="utf-8") as file:
         wanted = int(file.read().split()[0]) * resource.getpagesize() + _MEMORY_BYTES
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

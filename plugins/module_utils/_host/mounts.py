@@ -79,7 +79,7 @@ def mount_number(path: str) -> int:
     """
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+        with open(f"/proc/self/fdinfo/{descriptor}", encoding="utf-8") as file:  # Python loads no other codec for it
             return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
     finally:
         os.close(descriptor)

@@ -256,7 +256,7 @@ class _Process:
 def _details(folder: str, name: str) -> tuple[bool, int]:
     """Return whether a descriptor can write, or holds a lock that keeps others from it, and the number of its mount."""
     writes, mount = False, -1
-    with open(f"{folder}/fdinfo/{name}", encoding="ascii", errors="replace") as file:
+    with open(f"{folder}/fdinfo/{name}", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith("flags:"):
                 writes = writes or bool(int(line.split()[1], 8) & _WRITING)
