@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["JOURNAL", "SIDECARS", "SIDECAR_SUFFIXES", "stem_of"]
+__all__ = ["JOURNAL", "REPLAYED_SUFFIXES", "SIDECARS", "SIDECAR_SUFFIXES", "stem_of"]
 
 JOURNAL = "-journal"
 #: What is appended to the name of a database, https://sqlite.org/tempfiles.html.
 SIDECARS = ("-wal", "-shm", JOURNAL)
 SIDECAR_SUFFIXES = tuple(os.fsencode(suffix) for suffix in SIDECARS)
+#: Those that SQLite takes into the database when it opens it. The index of the WAL holds nothing of its own.
+REPLAYED_SUFFIXES = (b"-wal", os.fsencode(JOURNAL))
 
 
 def stem_of(name: bytes) -> bytes:

@@ -36,13 +36,9 @@ LAYERS = (
 )
 
 
-def too_long(path: pathlib.Path) -> list[str]:
+def too_long(path: pathlib.Path, tree: ast.AST) -> list[str]:
     """Return a line for each function of a file that is longer than the house allows."""
-    functions = (
-        node
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    )
+    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
     found = []
     for node in functions:
         lines = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -54,25 +50,25 @@ def too_long(path: pathlib.Path) -> list[str]:
     return found
 
 
-def unsure(path: pathlib.Path) -> list[str]:
+def unsure(path: pathlib.Path, tree: ast.AST) -> list[str]:
     """Return a line for each question of a plugin to ``os.path`` that swallows the error which is the answer."""
     if "plugins" not in path.relative_to(ROOT).parts[:1] or f"{path.parent.name}/{path.stem}" in MAY_BE_UNSURE:
         return []
     asked = [
         node
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in UNSURE and ast.unparse(node.value) == "os.path"
     ]
     return [f"{path.relative_to(ROOT)}:{node.lineno}: os.path.{node.attr} hides errors, ask _fs.tree" for node in asked]
 
 
-def upward(path: pathlib.Path) -> list[str]:
+def upward(path: pathlib.Path, tree: ast.AST) -> list[str]:
     """Return a line for each import of a file of ``module_utils`` from a package above its own."""
     if UTILS not in path.parents:
         return []
     imported = [
         (node.lineno, (node.module or "").partition(".plugins.module_utils.")[2])
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
     ]
     own = height(path.relative_to(UTILS).parts[0])
@@ -97,7 +93,8 @@ def main() -> int:
         *ROOT.glob("molecule/**/*.py"),
     ]
     kept = [path for path in sorted(files) if "output" not in path.parts]
-    findings = [line for path in kept for line in (*too_long(path), *unsure(path), *upward(path))]
+    parsed = ((path, ast.parse(path.read_text())) for path in kept)
+    findings = [line for one in parsed for rule in (too_long, unsure, upward) for line in rule(*one)]
     sys.stdout.write("".join(f"{line}\n" for line in findings))
     return 1 if findings else 0
 

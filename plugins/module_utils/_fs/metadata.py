@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
 
 __all__ = [
+    "COARSEST_NS",
     "LOSSES",
     "Handle",
     "MetadataPolicy",
@@ -50,7 +51,7 @@ _UNSUPPORTED = (
     errno.E2BIG,
 )
 _FAR_FROM, _FAR_UNTIL = 315_619_200 * 10**9, 2**31 * 10**9  # 1980-01-02, as FAT has local times, and 2038
-_COARSE_NANOSECONDS = 2_000_000_000  # the coarsest time that a file system keeps
+COARSEST_NS = 2_000_000_000  # the coarsest time that a file system keeps
 _LABEL = "security.selinux"  # the system's own, where the source has none
 
 
@@ -79,7 +80,7 @@ def is_as_wished(source: Entry, target: Entry, wishes: MetadataPolicy) -> bool:
     wanted, found, losses = source.status, target.status, wishes.losses
     owner = wanted.uid if wishes.owner < 0 else wishes.owner
     group = wanted.gid if wishes.group < 0 else wishes.group
-    coarse = _COARSE_NANOSECONDS if "nanoseconds" in losses else 1
+    coarse = COARSEST_NS if "nanoseconds" in losses else 1
     return (
         ("owner" in losses or (owner, group) == (found.uid, found.gid))
         and ("mode" in losses or stat.S_IMODE(wanted.mode) == stat.S_IMODE(found.mode))

@@ -44,6 +44,7 @@ __all__ = [
     "kind_of",
     "matching",
     "name_of",
+    "nearest_existing",
     "open_below",
     "open_name",
     "open_root",
@@ -392,6 +393,13 @@ def is_there(path: str) -> bool:
     :raises ContimgError: when that cannot be found out, as of all these; ``os.path`` then says that nothing is there.
     """
     return _kind(os.lstat, path) != 0
+
+
+def nearest_existing(path: str) -> str:
+    """Return an absolute path, or where nothing has that name the nearest name above it. Raises ContimgError."""
+    while not is_there(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def is_link(path: str) -> bool:

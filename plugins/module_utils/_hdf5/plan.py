@@ -36,7 +36,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly im
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Counts",
     "SplitOptions",
     "SplitPlan",
+    "conflict_error",
     "differing",
     "equal",
     "exists",
@@ -51,7 +52,6 @@ __all__ = [
     "further",
     "make_split_plan",
     "schema_after",
-    "shown_columns",
     "target_wins",
     "without_index",
 ]
@@ -304,10 +304,35 @@ def differing(
     }
 
 
-def shown_columns(columns: Mapping[str, int]) -> str:
-    """Return the columns of :func:`differing` as the end of a clause, empty where there are none."""
+def conflict_error(
+    tables: Mapping[str, Mapping[str, int]],
+    *,
+    names: Iterable[str],
+    columns: Mapping[str, int],
+    source: str,
+    target: str,
+    stays: str,
+) -> ContimgError:
+    """Return the error for rows that both databases have, and that differ.
+
+    :param tables: the counts of each table.
+    :param names: the first rows.
+    :param columns: see :func:`differing`.
+    :param source: the database whose rows move.
+    :param target: the database that gets them.
+    :param stays: what the operator calls that.
+    """
+    conflicts = sum(counts["conflicts"] for counts in tables.values())
     named = ", ".join(f"{name} ({rows})" for name, rows in columns.items())
-    return f", by column in {named}" if named else ""
+    by_column = f", by column in {named}" if named else ""
+    return ContimgError(
+        f"{conflicts} rows differ from those of {source}{by_column}: {', '.join(names)}",
+        path=target,
+        hint="Nothing was touched. Decide with contimg_hdf5_on_conflict (the option on_conflict): with newest the row with the"
+        f" later indexed_at stays, with keep that of the {stays} database.",
+        tables=tables,
+        conflict_columns=columns,
+    )
 
 
 def target_wins(on_conflict: str, theirs: dict[str, str] | None = None) -> str:

@@ -26,10 +26,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.apply import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     SplitOptions,
     SplitPlan,
+    conflict_error,
     exists,
     make_split_plan,
     schema_after,
-    shown_columns,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup import back_up_database, plan_backup
@@ -187,14 +187,9 @@ def _refuse_rows(options: SplitOptions, plan: SplitPlan) -> None:
         raise ContimgError("a quarantine of rows needs a directory", path=options.products, hint=hint)
     conflicts = plan.index.conflicts + plan.locations.conflicts
     if conflicts and options.on_conflict == "fail":
-        raise ContimgError(
-            f"{conflicts} rows differ from those of {options.products}{shown_columns(plan.conflict_columns)}:"
-            f" {', '.join(plan.conflict_names)}",
-            path=options.hdf5,
-            hint=f"{_UNTOUCHED} Decide with contimg_hdf5_on_conflict (the option on_conflict): with newest the row with the later"
-            " indexed_at stays, with keep that of the HDF5 database.",
-            tables=_tables(plan),
-            conflict_columns=plan.conflict_columns,
+        names, columns = plan.conflict_names, plan.conflict_columns
+        raise conflict_error(
+            _tables(plan), names=names, columns=columns, source=options.products, target=options.hdf5, stays="HDF5"
         )
 
 

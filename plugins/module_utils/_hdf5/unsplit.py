@@ -26,8 +26,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import (
     text_of,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
+    conflict_error,
     exists,
-    shown_columns,
     target_wins,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX
@@ -96,14 +96,9 @@ def _refuse(options: UnsplitOptions, plan: UnsplitPlan) -> None:
         what = f"these triggers would run for every row: {', '.join(plan.triggers)}"
         raise ContimgError(what, path=options.products, hint=hint)
     if plan.index.conflicts and options.on_conflict == "fail":
-        raise ContimgError(
-            f"{plan.index.conflicts} rows differ from those of {options.hdf5}{shown_columns(plan.conflict_columns)}:"
-            f" {', '.join(plan.conflict_names)}",
-            path=options.products,
-            hint=f"{_UNTOUCHED} Decide with contimg_hdf5_on_conflict (the option on_conflict): with newest the row with the later"
-            " indexed_at stays, with keep that of the products database.",
-            tables={INDEX: asdict(plan.index)},
-            conflict_columns=plan.conflict_columns,
+        tables, names, columns = {INDEX: asdict(plan.index)}, plan.conflict_names, plan.conflict_columns
+        raise conflict_error(
+            tables, names=names, columns=columns, source=options.hdf5, target=options.products, stays="products"
         )
 
 

@@ -14,6 +14,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import existing_parent
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of, is_excluded, kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import (
     Mount,
@@ -125,9 +126,7 @@ def _place(path: str, mounts: Sequence[Mount]) -> Place | None:
 
 def _mount_at(path: str, mounts: Sequence[Mount]) -> Mount | None:
     """Return the mount that a path lies on. The kernel is asked: a mount may hide another one."""
-    there = path
-    while kind_of(there) != stat.S_IFDIR:
-        there = os.path.dirname(there)
+    there = existing_parent(path)
     with error_context("look at its mount", there):
         number = mount_number(there)
     return next((mount for mount in mounts if mount.number == number), None)

@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, nearest_existing, open_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within, mounts_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "require_replaceable",
 ]
 
+_MAKE_WRITABLE = "Nothing was touched. Make it writable."
 _GETFLAGS = 0x80086601  # FS_IOC_GETFLAGS where a long has 8 bytes
 _IMMUTABLE, _APPEND, _CASEFOLD = 0x10, 0x20, 0x40000000
 
@@ -132,21 +133,20 @@ def files_obstacles(paths: Iterable[str], *, made: str | None = None) -> list[st
     return list(dict.fromkeys(found))
 
 
-def require_replaceable(path: str, *, made: str | None = None) -> None:
+def require_replaceable(path: str, *, made: str | None = None, hint: str = _MAKE_WRITABLE) -> None:
     """Check, without writing, that a file, which may not exist yet, can be written.
 
     :param made: a directory that is made before, with all above it.
+    :param hint: what state the host is in when this fails, and what to do.
     :raises ContimgError: naming what is in the way.
     """
     for what in files_obstacles([path], made=made):
-        raise ContimgError(f"cannot be written: {what}", path=path, hint="Nothing was touched. Make it writable.")
+        raise ContimgError(f"cannot be written: {what}", path=path, hint=hint)
 
 
 def _blocked(path: str) -> tuple[str, str]:
     """Return a directory or its nearest parent that exists, and why nothing can be written in it."""
-    there = path
-    while not is_there(there):
-        there = os.path.dirname(there)
+    there = nearest_existing(path)
     try:
         folder = os.open(there, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

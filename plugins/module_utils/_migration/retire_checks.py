@@ -16,6 +16,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable impo
     entry_obstacle,
     files_obstacles,
     opened_obstacle,
+    require_replaceable,
 )
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ _NOTHING = "Nothing was removed."
 
 def require_archivable(archive: str) -> None:
     """Check that an archive, which does not exist yet, can be written. Raises ContimgError naming what is in the way."""
-    for what in files_obstacles([archive]):
-        hint = f"{_NOTHING} Make its directory, or name another place (contimg_retire_archive)."
-        raise ContimgError(f"cannot be written: {what}", path=archive, hint=hint)
+    hint = f"{_NOTHING} Make its directory, or name another place (contimg_retire_archive)."
+    require_replaceable(archive, hint=hint)
 
 
 def require_writable_notes(run_dir: str, notes: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import na
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import folder_of, open_below
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import INTERNAL
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import stem_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import REPLAYED_SUFFIXES, stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import read_header, snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import DATABASE
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Proof", "Sides", "rows_in"]
 
-_HOLDS_ROWS = (b"-wal", b"-journal")
 _NOTHING = hashlib.sha256().hexdigest()
 _SKEW_NS = 60_000_000_000  # by which the clock of a file server may be ahead
 _UNEXPLAINED = "differs, and nothing shows that it was written to after the move"
@@ -100,7 +99,7 @@ class Proof:
             return "is not a regular file" if name in self.sides.there else "is missing"
         wrong = ""
         if name in self.sides.here:
-            logs = [name + suffix for suffix in _HOLDS_ROWS]
+            logs = [name + suffix for suffix in REPLAYED_SUFFIXES]
             alone = not any(log in self.sides.here or log in self.sides.there for log in logs)
             if alone and self._is_as_copied(name):
                 wrong = ""

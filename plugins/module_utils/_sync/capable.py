@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
+    COARSEST_NS,
     extended_attributes,
     is_far,
     open_handle,
@@ -52,7 +53,6 @@ _HAS_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 _NAMES_LOOKED_AT = 10
 _SECOND = 10**9
 _MOMENT = _SECOND * _SECOND  # in 2001, which any file system holds
-_COARSEST = 2 * _SECOND  # the coarsest time that a file system keeps
 _SPECIAL = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 _ACL = "system.posix_acl_access"
 # Version 2, then tag, permissions and id of: the owner, user 1, the group, the mask, others (see acl(5)).
@@ -242,10 +242,10 @@ class _Trials:
         far = [time_ns for time_ns in times if is_far(time_ns)]
         for time_ns in {min(far), max(far)} if far else ():
             what = f"its time, {time_ns // _SECOND} seconds since 1970"
-            yield _Need("time", times[time_ns], what, functools.partial(self._time, time_ns - time_ns % _COARSEST))
+            yield _Need("time", times[time_ns], what, functools.partial(self._time, time_ns - time_ns % COARSEST_NS))
         for unit, finest, what in (
             (_SECOND, 1, "the fraction of a second of its time"),
-            (_COARSEST, _SECOND, "its time, an odd second"),
+            (COARSEST_NS, _SECOND, "its time, an odd second"),
         ):
             fine = next((time_ns for time_ns in times if time_ns % unit), None)
             if fine is not None:

@@ -33,7 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     open_name,
     parent_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import REPLAYED_SUFFIXES, SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import (
     copy_in,
     holds_bytes,
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["replace_database"]
 
-_REPLAYED = (b"-wal", b"-journal")
 _TROUBLE = ("I/O", "full", "unable to open", "locked")  # of SQLite's words: of the system, and not of the database
 
 
@@ -90,7 +89,7 @@ class _Replacement:
 
     def run(self, stale: Sequence[bytes]) -> None:
         names = [name_of(path) for path in stale]
-        if any(self._size(name) for name in names if name.endswith(_REPLAYED)) and self._size(self.name):
+        if any(self._size(name) for name in names if name.endswith(REPLAYED_SUFFIXES)) and self._size(self.name):
             self._fold({name: name for name in (self.name, *names) if self._size(name)})
         for name in names:
             with contextlib.suppress(FileNotFoundError):

@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_link, is_there, kind_of, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+    is_link,
+    is_there,
+    kind_of,
+    nearest_existing,
+    open_root,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["made_target", "nearest_directory", "open_target"]
+__all__ = ["made_target", "open_target"]
 
 _PATIENCE = 2.0  # seconds; so long the processes of a run that was killed may hold the lock
 
@@ -44,16 +50,8 @@ def open_target(dest: str, *, check: bool) -> Iterator[int | None]:
         yield target
 
 
-def nearest_directory(dest: str) -> str:
-    """Return a destination, or where there is none what stands nearest above it. Raises ContimgError."""
-    above = os.path.abspath(dest)
-    while not is_there(above):
-        above = os.path.dirname(above)
-    return above
-
-
 def _require_directory_above(dest: str) -> None:
-    above = nearest_directory(dest)
+    above = nearest_existing(os.path.abspath(dest))
     if kind_of(above) != stat.S_IFDIR:
         what = "is a symbolic link to nothing" if is_link(above) else "is not a directory"
         hint = "Nothing was touched. Name another destination."

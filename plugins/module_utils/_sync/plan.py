@@ -11,12 +11,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import destination_of, is_shared_memory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import is_as_wished
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import parent_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
+from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import REPLAYED_SUFFIXES, SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.compare import ancestors
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import losses_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action, Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.compare import Trees
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Decisions, Questions
@@ -211,7 +213,7 @@ class _Planner:
 
     def _loses_log(self, path: bytes) -> bool:
         """Tell whether a log of a database is removed that SQLite takes into the database at the destination before."""
-        stale = (log for log in (path + b"-wal", path + b"-journal") if log not in self.targets)
+        stale = (log for log in _logs_of(path) if log not in self.targets)
         found = (self.trees.target[log] for log in stale if log in self.trees.target)
         return path in self.databases and any(log.is_file and log.size for log in found)
 
@@ -239,7 +241,7 @@ class _Planner:
 
     def _members(self, path: bytes) -> list[bytes]:
         """A log without its database holds nothing; the shared memory never does."""
-        names = (path, path + b"-wal", path + b"-journal")
+        names = (path, *_logs_of(path))
         return [name for name in names if name in self.trees.target] if path in self.trees.target else []
 
     def _is_foreign(self, path: bytes) -> bool:
@@ -301,3 +303,8 @@ def _removal(path: bytes) -> tuple[bytes, bool, bytes]:
     """Sort a database above its logs: without them it would be an older one, and a log without it holds nothing."""
     stem = next((path[: -len(suffix)] for suffix in SIDECAR_SUFFIXES if path.endswith(suffix)), path)
     return stem, stem == path, path
+
+
+def _logs_of(database: bytes) -> Iterator[bytes]:
+    """Yield the names of the WAL and the journal of a database."""
+    return (database + suffix for suffix in REPLAYED_SUFFIXES)

@@ -36,6 +36,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
     Entry,
     entry_at,
     folder_of,
+    nearest_existing,
     open_root,
     require_folder,
 )
@@ -64,7 +65,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import Links
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.lock import (
     made_target,
-    nearest_directory,
     open_target,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.plan import make_plan
@@ -288,7 +288,7 @@ class _Pass:
 
     def preview_losses(self) -> None:
         """Check that the destination, which may not exist yet, can hold what the source has. Raises ContimgError."""
-        with open_root(nearest_directory(self.options.dest)) as folder:
+        with open_root(nearest_existing(os.path.abspath(self.options.dest))) as folder:
             self._require_capable(Ground(self.source, folder, self.options.decisions.wishes))
 
     def _require_capable(self, ground: Ground) -> None:
