@@ -371,11 +371,11 @@ class ContainersReleased(ContainersHeld):
 import os
 import {_UTILS}._services.hold_containers as hold
 apply = hold._apply_release
-def first_forget(plan, memory, timeout):
+def first_forget(*arguments):
     import glob
     for path in glob.glob(os.environ["PATH"] + "/../run/*.json"):
         os.unlink(path)
-    apply(plan, memory, timeout)
+    apply(*arguments)
 hold._apply_release = first_forget
 hold.forget = lambda _path: None
 """

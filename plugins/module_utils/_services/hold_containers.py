@@ -169,15 +169,16 @@ def _stop(container: Container, timeout: float) -> None:
     hint = "What was stopped before it stays stopped. Stop it yourself and run again, or release the hold."
     found, unasked = containers_of_host()
     if container.engine in unasked:
-        what = (
-            f"was told to stop, and {container.engine} could not be asked whether it has: {unasked[container.engine]}"
-        )
-        raise ContimgError(what, path=container.name, hint=hint)
+        raise ContimgError(_unseen("stop", container.engine, unasked), path=container.name, hint=hint)
     now = found.get(container.name)
     if now is not None and now.running:
         raise ContimgError(
             f"did not stop: it is {now.status}; {container.engine} says: {said.strip()}", path=container.name, hint=hint
         )
+
+
+def _unseen(told: str, engine: str, unasked: Mapping[str, str]) -> str:
+    return f"was told to {told}, and {engine} could not be asked whether it has: {unasked[engine]}"
 
 
 def plan_release(memory: HeldContainers, now: Mapping[str, Container], leaving: Sequence[str]) -> ReleasePlan:
@@ -214,10 +215,16 @@ def release(
     if check and after_hold and not memory.containers:
         memory = HeldContainers({name: _found(name, now, leaving, unasked=unasked) for name in names})
         now = {name: replace(one, status="exited") for name, one in now.items()}
-    plan = plan_release(memory, now, leaving)
+    unknown = {
+        name: _unknown(name, one.engine, unasked) for name, one in memory.containers.items() if one.engine in unasked
+    }
+    known = {name: one for name, one in memory.containers.items() if name not in unknown}
+    plan = plan_release(replace(memory, containers=known), now, leaving)
     moment = None
-    if memory.containers and not check:
-        _apply_release(plan, memory, timeout)
+    if check:
+        raise_all(list(unknown.values()))
+    elif memory.containers:
+        _apply_release(plan, memory, unknown, timeout)
         moment = time.time()
         forget(hold_file)
     result = _result(
@@ -230,10 +237,18 @@ def release(
     return {**result, "created": list(plan.create)}
 
 
-def _apply_release(plan: ReleasePlan, memory: HeldContainers, timeout: float) -> None:
+def _unknown(name: str, engine: str, unasked: Mapping[str, str]) -> ContimgError:
+    """Return the error for a held container of which nothing is known: it may be gone, or be bound to a path that is left."""
+    what = f"was not started: {engine} could not be asked for it: {unasked[engine]}"
+    return ContimgError(what, path=name, hint="It stays held. Correct the cause and run again.")
+
+
+def _apply_release(
+    plan: ReleasePlan, memory: HeldContainers, unknown: Mapping[str, ContimgError], timeout: float
+) -> None:
     """Let every container come back that can; an error of one does not keep the others down. Raises ContimgError for all."""
     said: dict[str, str] = {}
-    failed: dict[str, ContimgError] = {}
+    failed = dict(unknown)
     services = set()
     for name in (*plan.create, *plan.start):
         found = memory.containers[name]
@@ -246,9 +261,14 @@ def _apply_release(plan: ReleasePlan, memory: HeldContainers, timeout: float) ->
                 said[name] = _create(name, found, timeout)
         except ContimgError as error:
             failed[name] = ContimgError(error.what, path=name, hint=error.hint)
-    now = containers_of_host()[0]
-    missed = [name for name, found in memory.containers.items() if found.was_running and not _runs(now, name)]
-    raise_all([failed.get(name) or _not_started(name, memory, now, said.get(name, "")) for name in missed])
+    now, unasked = containers_of_host()
+    missed = {name: one for name, one in memory.containers.items() if one.was_running and not _runs(now, name)}
+    raise_all(
+        [
+            failed.get(name) or _not_started(name, one.engine, now, unasked, said=said.get(name, ""))
+            for name, one in missed.items()
+        ]
+    )
     raise_all(list(failed.values()))
 
 
@@ -256,10 +276,14 @@ def _runs(now: Mapping[str, Container], name: str) -> bool:
     return name in now and now[name].running
 
 
-def _not_started(name: str, memory: HeldContainers, now: Mapping[str, Container], said: str) -> ContimgError:
-    engine, status = memory.containers[name].engine, now[name].status if name in now else "not there"
-    last = " | ".join(said.strip().splitlines()[-3:]) or "nothing"
+def _not_started(
+    name: str, engine: str, now: Mapping[str, Container], unasked: Mapping[str, str], *, said: str
+) -> ContimgError:
     hint = f"See '{engine} logs {name}', correct the cause and run again."
+    if engine in unasked:
+        return ContimgError(_unseen("start", engine, unasked), path=name, hint=hint)
+    status = now[name].status if name in now else "not there"
+    last = " | ".join(said.strip().splitlines()[-3:]) or "nothing"
     return ContimgError(f"did not start: it is {status}; {engine} says: {last}", path=name, hint=hint)
 
 

@@ -101,6 +101,27 @@ def test_what_cannot_be_read_is_not_taken_for_no_container(engine: pathlib.Path)
     assert not (engine / "storage").exists()
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_a_held_container_of_which_nothing_is_known_is_neither_started_nor_created(
+    engine: pathlib.Path, tmp_path: pathlib.Path, *, check: bool
+) -> None:
+    (engine / "web.status").write_text("running\n")
+    (engine / "storage" / "libpod").mkdir(parents=True)
+    asked = {"names": ["web"], "hold_file": str(tmp_path / "run" / "hold.json")}
+    run_module("container_hold", {**asked, "state": "held"})
+    assert not containers_of_host()[0]["web"].running
+    configuration = (engine / "storage.conf").read_bytes()
+    os.truncate(engine / "storage.conf", 65 << 20)
+    with pytest.raises(
+        ContimgError, match=r"web: was not started: podman could not be asked for it: .*storage\.conf: has"
+    ):
+        run_module("container_hold", {**asked, "state": "released"}, check=check)
+    (engine / "storage.conf").write_bytes(configuration)
+    assert not containers_of_host()[0]["web"].running
+    run_module("container_hold", {**asked, "state": "released"})
+    assert containers_of_host()[0]["web"].running
+
+
 @pytest.mark.parametrize("name", ["CONTAINER_HOST", "CONTAINER_CONNECTION"])
 def test_a_client_of_a_service_is_asked(engine: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert not has_podman_storage()
