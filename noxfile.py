@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -42,7 +43,7 @@ def _link_collection() -> pathlib.Path:
     """Show the checkout where Python and Ansible look for ``dsa110.contimg``."""
     link = COLLECTIONS / "ansible_collections" / "dsa110" / "contimg"
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
+    with contextlib.suppress(FileExistsError):  # sessions run beside each other
         link.symlink_to(os.path.relpath(ROOT, link.parent))
     return link
 
@@ -85,7 +86,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def playbooks(session: nox.Session) -> None:
-    """The playbooks themselves, on hosts without units below temporary folders."""
+    """The playbooks themselves, on hosts without units below temporary directories."""
     _link_collection()
     JUNIT.mkdir(parents=True, exist_ok=True)
     where = session.posargs or ["tests/playbooks"]
@@ -118,9 +119,9 @@ def _python_files(session: nox.Session) -> list[str]:
 
 def _path_of_real_interpreters() -> str:
     """Return a PATH that shows ansible-test the interpreters themselves instead of a version manager's shims."""
-    given = [folder for folder in os.environ["PATH"].split(os.pathsep) if not folder.endswith("/shims")]
+    given = [directory for directory in os.environ["PATH"].split(os.pathsep) if not directory.endswith("/shims")]
     versions = pathlib.Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob("versions/3.*/bin")
-    return os.pathsep.join([*given, *(str(folder) for folder in sorted(versions))])
+    return os.pathsep.join([*given, *(str(directory) for directory in sorted(versions))])
 
 
 @nox.session

@@ -16,7 +16,7 @@ import yaml
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the JUnit report after the host of the scenario and the folder of the tests."""
+    """Name the JUnit report after the host of the scenario and the directory of the tests."""
     stage = pathlib.Path(config.args[0]).parent.name
     reports = config.rootpath / ".build" / "junit"
     config.option.xmlpath = str(reports / f"molecule-{_name()}-{stage}.xml")

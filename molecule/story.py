@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from typing import Any
+
+import pytest
 
 SOURCE = "/stage/dsa110-contimg/state"
 DEST = "/data/dsa110-contimg/state"
@@ -40,6 +43,47 @@ def play(name: str, *options: str, **variables: object) -> subprocess.CompletedP
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+
+
+# A task that is planned, in check mode, before it is done, and the task before which it is not meant.
+PLANNED = {
+    "environment : Set the names of the databases and directories, and repoint what lies below the old": "environment : Record",
+    "rollback : Undo in the environment files what the move has changed there": "quiesce : Stop the units",
+}
+
+
+def begun(name: str, **variables: object) -> subprocess.Popen[str]:
+    """Run a playbook and return its controller, which is at work."""
+    return subprocess.Popen(
+        command(name, **variables),
+        text=True,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def run_until(task: str, *, name: str = "migrate", **variables: object) -> subprocess.Popen[str]:
+    """Run a playbook and return its controller, stopped, as soon as it says that it begins a task."""
+    controller = begun(name, **variables)
+    assert controller.stdout is not None
+    said: list[str] = []
+    for line in controller.stdout:
+        said.append(line)
+        if not line.startswith(f"TASK [dsa110.contimg.{task}"):
+            continue
+        if task not in PLANNED or sum(PLANNED[task] in one for one in said):
+            os.kill(controller.pid, signal.SIGSTOP)
+            return controller
+    pytest.fail("".join(said))
+
+
+def kill(controller: subprocess.Popen[str]) -> None:
+    """Kill a controller with all its processes. What runs on the host goes on."""
+    os.killpg(controller.pid, signal.SIGKILL)
+    controller.wait()
+    assert controller.returncode == -signal.SIGKILL
 
 
 def record_of(host: Any) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def printable(path: AnyPath) -> str:
 
 
 def is_of_application(error: sqlite3.Error) -> bool:
-    """Tell whether SQLite lacks only a function, collation, tokenizer or module of the program that uses the database."""
+    """Return whether SQLite lacks only a function, collation, tokenizer or module of the program that uses the database."""
     return any(sign in str(error) for sign in _OF_APPLICATION)
 
 
@@ -84,7 +84,7 @@ class ContimgError(Exception):
     """Something that an operator has to know: what happened, to which path or unit, what to do next.
 
     :param what: what happened, as a clause without a full stop.
-    :param path: the file, folder or unit that it happened to.
+    :param path: the file, directory or unit that it happened to.
     :param hint: the state that things are in and what to do next, as whole sentences.
     :param details: further values for the module's result (JSON types only, no secrets).
     """
@@ -131,7 +131,7 @@ class error_context:  # noqa: N801 (it is used as a function)
     A class and no generator: a copy enters it several times for each file.
 
     :param doing: the action in the infinitive, for example ``read the write-ahead log``.
-    :param path: what it was being done to. An error that names a file of its own keeps that name; a name in a folder that
+    :param path: what it was being done to. An error that names a file of its own keeps that name; a name in a directory that
         was held open is told beside the path, which alone says where that is.
     :raises ContimgError: with ``errno`` (its symbolic name is in the message) where the system gave one.
     """
@@ -163,4 +163,4 @@ class error_context:  # noqa: N801 (it is used as a function)
 
     def _said(self, words: str, advice: str = "") -> ContimgError:
         hint = f"{self.hint} {advice}".strip()
-        return ContimgError(f"could not {self.doing}: SQLite says '{words}'", path=self.path, hint=hint)
+        return ContimgError(f"could not {self.doing}: SQLite reports '{words}'", path=self.path, hint=hint)

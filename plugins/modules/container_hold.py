@@ -19,6 +19,7 @@ author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
   - dsa110.contimg.run
+  - dsa110.contimg.run.limit
 options:
   names:
     description: Containers, in the order in which they are started. They are stopped the other way round.
@@ -70,6 +71,10 @@ created:
   returned: when O(state=released)
   type: list
   elements: str
+limited:
+  description: Whether a limit was armed, or would be without check mode.
+  returned: when O(state=held)
+  type: bool
 stopped_at:
   description: When the first was stopped, in seconds since the epoch.
   returned: success
@@ -84,6 +89,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.hold_limit_unit import limited
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import run_container_hold
 
 
@@ -96,6 +102,7 @@ def main() -> None:
             "hold_file": {"type": "path", "required": True},
             "leaving": {"type": "list", "elements": "path", "default": []},
             "timeout": {"type": "int", "default": 90},
+            "limit": {"type": "int", "default": 0},
             "after_hold": {"type": "bool", "default": False},
             "run_id": {"type": "str", "default": ""},
         },
@@ -105,7 +112,7 @@ def main() -> None:
         with error_context("hold or release the containers", module.params["hold_file"]), leased(
             module.params["run_id"], "container_hold", check=module.check_mode
         ):
-            result = run_container_hold(module.params, check=module.check_mode)
+            result = limited(run_container_hold, module.params, "containers", check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

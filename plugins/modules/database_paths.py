@@ -16,6 +16,10 @@ description:
     so it finds the constraint, trigger or unknown function that would stop a run.
   - Values that only mention an old path are counted, never changed. Among them are longer texts, JSON, BLOBs, and what is indexed
     for searching in full text.
+  - Definitions in the schema that name an old path (default values, generated columns, triggers, views) are counted as such mentions of
+    the table C(sqlite_master), with a name like C(trigger NAME).
+  - A full-text index of the rows of another table (C(content=)) that the change leaves behind is rebuilt in the same transaction. Triggers
+    that keep it in step are left to do so.
   - What triggers change besides is returned as a warning. A trigger that keeps an old path, or writes one, stops the task.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
@@ -26,7 +30,7 @@ options:
     description: The databases. One that does not exist is left out, and returned in RV(missing).
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       path:
         description: The database.
@@ -39,6 +43,22 @@ options:
         description: Whether O(databases[].path) will have been replaced with a copy of O(databases[].preview_from) before a run rewrites it.
         type: bool
         default: false
+  paths:
+    description: Further databases, of which only the path is given.
+    type: list
+    elements: path
+    default: []
+  copies_pending:
+    description: Whether the copies that O(databases[].replaced) announces are still to be made.
+    type: bool
+    default: true
+  known:
+    description:
+      - Regular expressions for whole names of databases and columns, C(DATABASE) or C(DATABASE:TABLE.COLUMN), that may go on naming an old
+        path. They are counted, and left out of RV(live_lines).
+    type: list
+    elements: str
+    default: []
   repoint:
     description: Old paths and what they become. The longest old path that matches decides.
     type: list
@@ -63,8 +83,7 @@ options:
 EXAMPLES = r"""
 - name: Count the rows that name the old state directory
   dsa110.contimg.database_paths:
-    databases:
-      - path: /data/dsa110-contimg/state/products.sqlite3
+    paths: [/data/dsa110-contimg/state/products.sqlite3]
     repoint:
       - from: /stage/dsa110-contimg/state
         to: /data/dsa110-contimg/state
@@ -93,8 +112,13 @@ missing:
   returned: success
   type: list
   elements: str
+live_lines:
+  description: A line for each of RV(columns) that O(known) does not match.
+  returned: success
+  type: list
+  elements: str
 totals:
-  description: The sums, C(rows) and C(mentions).
+  description: The sums, C(rows) and C(mentions), and C(live), the sum of both where O(known) does not match.
   returned: success
   type: dict
 """
@@ -116,7 +140,10 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "databases": {"type": "list", "elements": "dict", "required": True, "options": database},
+            "databases": {"type": "list", "elements": "dict", "default": [], "options": database},
+            "paths": {"type": "list", "elements": "path", "default": []},
+            "copies_pending": {"type": "bool", "default": True},
+            "known": {"type": "list", "elements": "str", "default": []},
             "repoint": {"type": "list", "elements": "dict", "required": True, "options": {"from": text, "to": text}},
             "state": {"type": "str", "choices": ["audited", "rewritten"], "default": "audited"},
             "run_id": {"type": "str", "default": ""},

@@ -24,7 +24,7 @@ extends_documentation_fragment:
   - dsa110.contimg.run
 options:
   path:
-    description: The file. A symbolic link is followed only where nobody but root and the running user can redirect it.
+    description: The file. A symbolic link is followed only where only root and the running user can redirect it.
     type: path
     required: true
   values:
@@ -73,7 +73,7 @@ options:
   restore_from:
     description:
       - An O(backup_dir) of earlier edits of this file, which are undone, the newest first, instead of an edit.
-      - A file that nobody else has changed becomes byte for byte what it was, with its owner and mode; one that an edit has made goes.
+      - A file that was not changed since becomes byte for byte what it was, with its owner and mode; one that an edit has made goes.
         In any other file, the assignments that the edits changed become what they were. An assignment that was changed again since
         keeps its newer value and is named in RV(kept_names).
       - Of O(secrets), only the names count then.

@@ -41,6 +41,22 @@ options:
       hdf5_db:
         description: Read instead of O(hdf5_db).
         type: path
+  repoint:
+    description:
+      - Old paths and what they become, as M(dsa110.contimg.database_paths) takes them. Check mode plans on rows in which it has rewritten
+        them already; it changes them in private copies. A run takes the rows as they are, so rewrite them before it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      from:
+        description: The old path.
+        type: str
+        required: true
+      to:
+        description: The new path.
+        type: str
+        required: true
   keep_source:
     description: Whether the products database keeps its table.
     type: bool
@@ -61,6 +77,10 @@ options:
     type: str
     choices: [fail, keep_in_products, quarantine]
     default: fail
+  compare_groups:
+    description: Whether the groups of the index (M(dsa110.contimg.hdf5_groups_info)) are compared, those of before with those of after.
+    type: bool
+    default: false
   backup_dir:
     description: Where a verified copy of the products database is kept before the split (mode 0600).
     type: path
@@ -116,14 +136,17 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import 
 def main() -> None:
     """Plan, split outside check mode, report."""
     preview = {"products_db": {"type": "path"}, "hdf5_db": {"type": "path"}}
+    text = {"type": "str", "required": True}
     module = AnsibleModule(
         argument_spec={
             "products_db": {"type": "path", "required": True},
             "hdf5_db": {"type": "path", "required": True},
             "preview_from": {"type": "dict", "options": preview},
+            "repoint": {"type": "list", "elements": "dict", "default": [], "options": {"from": text, "to": text}},
             "keep_source": {"type": "bool", "default": False},
             "on_conflict": {"type": "str", "choices": ["fail", "newest", "keep"], "default": "fail"},
             "rejected": {"type": "str", "choices": ["fail", "keep_in_products", "quarantine"], "default": "fail"},
+            "compare_groups": {"type": "bool", "default": False},
             "backup_dir": {"type": "path"},
             "vacuum": {"type": "bool", "default": False},
             "run_id": {"type": "str", "default": ""},

@@ -19,6 +19,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
+  - dsa110.contimg.run.reading
 options:
   path:
     description: The database with the table C(hdf5_file_index).
@@ -93,6 +94,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.groups import groups_report
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
 
 def main() -> None:
@@ -104,12 +106,17 @@ def main() -> None:
             "end": {"type": "str"},
             "tolerance": {"type": "float", "default": 60},
             "check_files": {"type": "bool", "default": False},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
+    options = dict(module.params)
+    run_id = options.pop("run_id")
     try:
-        with error_context("read the groups of the HDF5 database", module.params["path"]):
-            result = groups_report(**module.params)
+        with error_context("read the groups of the HDF5 database", module.params["path"]), leased(
+            run_id, "hdf5_groups_info", check=module.check_mode
+        ):
+            result = groups_report(**options)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

@@ -18,6 +18,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
+  - dsa110.contimg.move
   - dsa110.contimg.run
 options:
   run_dir:
@@ -51,7 +52,7 @@ options:
     choices: [down, foreign_holds]
     default: []
   src:
-    description: The old state directory. With O(dest), the module returns RV(environment), RV(processes) and RV(lines) as well.
+    description: The old state directory. With O(dest), the module returns RV(environment) and all that follows it as well.
     type: path
   dest:
     description: The new state directory.
@@ -105,6 +106,18 @@ phase:
   description: The phase of the record in O(run_dir), empty for an untouched host.
   returned: always
   type: str
+record:
+  description: The record, as M(dsa110.contimg.migration_record) reads it for a move.
+  returned: with O(move)
+  type: dict
+record_file:
+  description: The path of the record.
+  returned: with O(move)
+  type: str
+now:
+  description: The time of the host when the task ran, in epoch seconds.
+  returned: with O(move)
+  type: float
 environment:
   description:
     - By environment file the names of the assignments that name the C(old) and the C(new) state directory. Null for a file that does not
@@ -121,12 +134,22 @@ lines:
   returned: with O(src) and O(dest)
   type: list
   elements: str
+next:
+  description: The next command, as in the last of RV(lines).
+  returned: with O(src) and O(dest)
+  type: str
+downtime:
+  description: Seconds for which the services were down for the move, or for the way back of a host that has gone back. Null where the record
+    has none.
+  returned: with O(src) and O(dest)
+  type: float
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import require_owned
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import MOVE
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.status import look
 
 
@@ -143,6 +166,7 @@ def main() -> None:
             "src": {"type": "path"},
             "dest": {"type": "path"},
             "env_files": {"type": "list", "elements": "path", "default": []},
+            "move": MOVE,
             "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

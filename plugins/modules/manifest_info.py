@@ -16,6 +16,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
+  - dsa110.contimg.run.reading
 options:
   path:
     description: The root of the tree.
@@ -121,6 +122,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 
 
 def main() -> None:
@@ -133,12 +135,16 @@ def main() -> None:
             "exclude": {"type": "list", "elements": "str", "default": []},
             "content": {"type": "bool", "default": False},
             "since": {"type": "float"},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     options = dict(module.params)
+    run_id = options.pop("run_id")
     try:
-        with error_context("compare the tree with its manifest", module.params["path"]):
+        with error_context("compare the tree with its manifest", module.params["path"]), leased(
+            run_id, "manifest_info", check=module.check_mode
+        ):
             result = audit(options.pop("path"), options.pop("manifest"), **options)
     except ContimgError as error:
         module.fail_json(**error.result())

@@ -16,6 +16,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.move
   - dsa110.contimg.run
 options:
   run_dir:
@@ -26,33 +27,15 @@ options:
     description: The phase that the host has reached.
     type: str
     choices: [presynced, held, proved, split, repointed, started, done, rolled_back, retiring, retired]
-  move:
-    description:
-      - What the move is. It is recorded when the move begins, and then required.
-      - A record that belongs to a move that was described otherwise is refused, with both values. After a rollback it counts as that of an
-        untouched host. Paths are compared in normalised form, places of a database and globs whatever their order is.
-    type: dict
-    suboptions:
-      src:
-        description: The source.
-        type: path
-        required: true
-      dest:
-        description: The destination.
-        type: path
-        required: true
-      databases:
-        description: The databases of the map. Of each C(name), C(src) and C(dest) count.
-        type: list
-        elements: dict
-        required: true
-      exclude:
-        description: Globs of what is not copied.
-        type: list
-        elements: str
-        required: true
   facts:
     description: What later steps need to know. It is merged into the facts of the record; a null value removes a fact.
+    type: dict
+    default: {}
+  record:
+    description:
+      - What an earlier task of the same play has returned in RV(record). A preview takes this record to O(phase), so that each task sees what
+        the tasks before it would have recorded.
+      - It counts in check mode with O(phase) only. Everything else is about the file.
     type: dict
     default: {}
   moments:
@@ -130,23 +113,18 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import PHASES, run_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import MOVE, PHASES, run_record
 
 
 def main() -> None:
     """Read or advance, and report."""
-    move = {
-        "src": {"type": "path", "required": True},
-        "dest": {"type": "path", "required": True},
-        "databases": {"type": "list", "elements": "dict", "required": True},
-        "exclude": {"type": "list", "elements": "str", "required": True},
-    }
     module = AnsibleModule(
         argument_spec={
             "run_dir": {"type": "path", "required": True},
             "phase": {"type": "str", "choices": list(PHASES)},
-            "move": {"type": "dict", "options": move},
+            "move": MOVE,
             "facts": {"type": "dict", "default": {}},
+            "record": {"type": "dict", "default": {}},
             "moments": {"type": "list", "elements": "str", "default": []},
             "run_id": {"type": "str", "default": ""},
         },

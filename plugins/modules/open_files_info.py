@@ -17,9 +17,10 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
+  - dsa110.contimg.run.reading
 options:
   paths:
-    description: Directories or files. One that does not exist is held by nobody.
+    description: Directories or files. One that does not exist is held by no process.
     type: list
     elements: path
     required: true
@@ -33,6 +34,14 @@ options:
       - Meanwhile it looks again and again who has files open. In check mode it looks once.
     type: int
     default: 0
+  fail_on:
+    description:
+      - V(holders) fails when any process is returned in RV(holders).
+      - V(incomplete) fails when the open files of other processes cannot be read.
+    type: list
+    elements: str
+    choices: [holders, incomplete]
+    default: []
 """
 
 EXAMPLES = r"""
@@ -41,6 +50,12 @@ EXAMPLES = r"""
     paths: [/stage/dsa110-contimg/state]
     writers_only: true
     watch_seconds: 45
+
+- name: Stop if any process writes to the state, or may do so unseen
+  dsa110.contimg.open_files_info:
+    paths: [/stage/dsa110-contimg/state]
+    writers_only: true
+    fail_on: [holders, incomplete]
 """
 
 RETURN = r"""
@@ -70,6 +85,8 @@ complete:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import require_none
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.watch import watch_trees
 
 
@@ -80,16 +97,21 @@ def main() -> None:
             "paths": {"type": "list", "elements": "path", "required": True},
             "writers_only": {"type": "bool", "default": False},
             "watch_seconds": {"type": "int", "default": 0},
+            "fail_on": {"type": "list", "elements": "str", "choices": ["holders", "incomplete"], "default": []},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     try:
-        with error_context("look for open files", next(iter(module.params["paths"]), ".")):
+        with error_context("look for open files", next(iter(module.params["paths"]), ".")), leased(
+            module.params["run_id"], "open_files_info", check=module.check_mode
+        ):
             found, changes = watch_trees(
                 module.params["paths"],
                 seconds=0 if module.check_mode else module.params["watch_seconds"],
                 writers_only=module.params["writers_only"],
             )
+            require_none(found, module.params["paths"], module.params["fail_on"])
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(

@@ -36,6 +36,11 @@ options:
     type: list
     elements: str
     default: []
+  known:
+    description: Regular expressions for whole paths of files. What these name is listed, and counts as not live.
+    type: list
+    elements: str
+    default: []
   variables:
     description: What old paths become. The longest O(variables[].from) that matches decides.
     type: list
@@ -131,7 +136,7 @@ references:
       description: O(prefix), or the one of O(patterns) that matched.
       type: str
     live:
-      description: False for V(doc) and V(comment), which nothing executes.
+      description: False for V(doc) and V(comment), which nothing executes, and in files that O(known) matches.
       type: bool
     rewritten:
       description: Whether it was, or is in the patch, rewritten.
@@ -139,6 +144,16 @@ references:
     reason:
       description: Why a use in Python is not rewritten.
       type: str
+live_lines:
+  description: A line for each of RV(references) that is live and names O(prefix).
+  returned: unless O(restore_from) is given
+  type: list
+  elements: str
+live_files:
+  description: The files of RV(live_lines).
+  returned: unless O(restore_from) is given
+  type: list
+  elements: str
 totals:
   description: The number of C(files) looked at, of C(references), C(live) and C(rewritten) ones, and of each of C(kinds) and C(matches).
   returned: unless O(restore_from) is given
@@ -158,7 +173,7 @@ patch_file:
   returned: unless O(restore_from) is given
   type: str
 patch_root:
-  description: Where to apply it, C(git -C PATCH_ROOT apply PATCH_FILE). The checkout, or the folder that holds all files.
+  description: Where to apply it, C(git -C PATCH_ROOT apply PATCH_FILE). The checkout, or the directory that holds all files.
   returned: unless O(restore_from) is given
   type: str
 rewritten_files:
@@ -193,6 +208,7 @@ def main() -> None:
             "paths": {"type": "list", "elements": "path", "default": []},
             "prefix": {"type": "str"},
             "patterns": {"type": "list", "elements": "str", "default": []},
+            "known": {"type": "list", "elements": "str", "default": []},
             "variables": {
                 "type": "list",
                 "elements": "dict",

@@ -14,6 +14,7 @@ description:
   - Looks for what would otherwise be found only while the services are down, or after they have started again, and returns all of it.
   - Options are named like the variables of the role P(dsa110.contimg.contimg#role), without their prefix; what is returned names the variables.
   - Health URLs of units that run are asked, as the watch after the move asks them. Nothing is written to find out what can be.
+  - With O(users), what M(dsa110.contimg.state_users_info) finds before a move is part of the result.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
@@ -97,6 +98,29 @@ options:
     description: By the name of a variable, its regular expressions.
     type: dict
     default: {}
+  users:
+    description: Whether what uses either state directory, and would go on with it, is looked for, too.
+    type: bool
+    default: false
+  known:
+    description: The O(dsa110.contimg.state_users_info#module:known) of what may go on.
+    type: list
+    elements: str
+    default: []
+  timer:
+    description: The O(dsa110.contimg.state_users_info#module:timer) that the move enables at its end.
+    type: str
+    default: ""
+  require_proof:
+    description: Whether it stops the move that the open files, mounts or crontab of a process cannot be read.
+    type: bool
+    default: true
+  fail_on:
+    description: V(obstacles) fails when there are RV(obstacles), with RV(unlisted) and RV(findings) in the same message.
+    type: list
+    elements: str
+    choices: [obstacles]
+    default: []
 """
 
 EXAMPLES = r"""
@@ -124,12 +148,22 @@ obstacles:
   type: list
   elements: str
 findings:
-  description: What an operator should know and what stops nothing, for example a URL that answers with an error before the move already.
+  description: What an operator should know and what stops nothing, for example a URL that answers with an error before the move already, or a
+    unit that fails.
   returned: success
   type: list
   elements: str
 health:
   description: By unit, the HTTP status other than a success that its URL answers, for O(dsa110.contimg.unit_watch#module:health_status).
+  returned: success
+  type: dict
+unlisted:
+  description: What uses the directories, and the move would neither stop nor repoint, or that this cannot be known. A text with the variables
+    to correct, empty where there is none.
+  returned: success
+  type: str
+open:
+  description: By state directory, the commands of the processes that have a file below it open. Empty without O(users).
   returned: success
   type: dict
 reserve:
@@ -172,6 +206,11 @@ def main() -> None:
             "unit_files": paths,
             "code_paths": paths,
             "patterns": by_name,
+            "users": {"type": "bool", "default": False},
+            "known": names,
+            "timer": {"type": "str", "default": ""},
+            "require_proof": {"type": "bool", "default": True},
+            "fail_on": {"type": "list", "elements": "str", "choices": ["obstacles"], "default": []},
         },
         supports_check_mode=True,
     )

@@ -19,11 +19,29 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
+  - dsa110.contimg.run.reading
+  - dsa110.contimg.proofs
 options:
   path:
-    description: A database, or a directory in which databases are found by their header.
+    description: A database, or a directory in which databases are found by their header. Required without O(databases).
     type: path
-    required: true
+  databases:
+    description: Several databases, each with what it is compared with and its own check, instead of O(path) and the options that belong to it.
+    type: list
+    elements: dict
+    suboptions:
+      path:
+        description: As O(path).
+        type: path
+        required: true
+      compare_to:
+        description: As O(compare_to).
+        type: path
+      integrity:
+        description: As O(integrity).
+        type: str
+        choices: [none, quick, full]
+        default: none
   recurse:
     description: Whether databases below the directory's own directories are found too.
     type: bool
@@ -61,11 +79,21 @@ EXAMPLES = r"""
     compare_to: /data/dsa110-contimg/state/products.sqlite3
     integrity: quick
     fail_on_difference: true
+
+- name: Prove that of several copies
+  dsa110.contimg.sqlite_checksum:
+    databases:
+      - path: /stage/dsa110-contimg/state/db/products.sqlite3
+        compare_to: /data/dsa110-contimg/state/products.sqlite3
+        integrity: full
+      - path: /stage/dsa110-contimg/state/ingest.sqlite3
+        compare_to: /data/dsa110-contimg/state/ingest.sqlite3
+    fail_on_difference: true
 """
 
 RETURN = r"""
 databases:
-  description: One entry for each database.
+  description: One entry for each database, in the order of O(databases) where that is given.
   returned: success
   type: list
   elements: dict
@@ -112,36 +140,57 @@ differences:
   description: By path, the relation and the tables that differ, with counts a side and the keys of the first rows.
   returned: success
   type: dict
+remembered:
+  description:
+    - By path, since when what is known of a database holds, in UTC, for each that O(proofs) know and that was not read.
+    - A database that is not in it was read now.
+  returned: success
+  type: dict
+  sample: {"/data/dsa110-contimg/state/products.sqlite3": "2026-11-28T01:02:03Z"}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.report import report
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import remembering
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.report import report_all
 
 
 def main() -> None:
     """Report, and fail on a difference where that was asked for."""
+    one = {
+        "compare_to": {"type": "path"},
+        "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
+    }
+    several = {"path": {"type": "path", "required": True}, **one}
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            "path": {"type": "path"},
+            "databases": {"type": "list", "elements": "dict", "options": several},
             "recurse": {"type": "bool", "default": False},
-            "compare_to": {"type": "path"},
+            **one,
             "fail_on_difference": {"type": "bool", "default": False},
-            "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
             "tables": {"type": "bool", "default": False},
             "workers": {"type": "int"},
+            "proofs": {"type": "path"},
+            "run_id": {"type": "str", "default": ""},
         },
+        mutually_exclusive=[("path", "databases"), ("compare_to", "databases")],
+        required_one_of=[("path", "databases")],
         supports_check_mode=True,
     )
-    options = dict(module.params)
-    fail_on_difference = options.pop("fail_on_difference")
+    listed = module.params["databases"] or []
     try:
-        with error_context("read the databases", module.params["path"]):
-            result = report(options.pop("path"), **options)
+        with error_context(
+            "read the databases", module.params["path"] or ", ".join(one["path"] for one in listed)
+        ), leased(module.params["run_id"], "sqlite_checksum", check=module.check_mode), remembering(
+            module.params["proofs"], write=not module.check_mode, warn=module.warn
+        ) as proofs:
+            result = report_all(module.params, proofs)
     except ContimgError as error:
         module.fail_json(**error.result())
-    if fail_on_difference and not result["identical"]:
+    if module.params["fail_on_difference"] and not result["identical"]:
         named = ", ".join(f"{path} ({found['relation']})" for path, found in result["differences"].items())
         module.fail_json(msg=f"Not identical to its counterpart: {named}. Nothing was changed.", **result)
     module.exit_json(changed=False, **result)

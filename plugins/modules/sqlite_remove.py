@@ -40,7 +40,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Remove the HDF5 database that a split has made and that nobody has used
+- name: Remove the HDF5 database that a split has made and that no service has used
   dsa110.contimg.sqlite_remove:
     path: /data/dsa110-contimg/state/hdf5.sqlite3
     checksum: contimg1:sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae

@@ -16,6 +16,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
+  - dsa110.contimg.run.reading
 options:
   paths:
     description: Directories that are looked through, and links. What does not exist has none.
@@ -29,6 +30,11 @@ options:
     required: true
   exclude:
     description: Globs, as rsync takes them, of what is not looked at.
+    type: list
+    elements: str
+    default: []
+  known:
+    description: Regular expressions for whole paths of links that may stay. They are left out of RV(lines).
     type: list
     elements: str
     default: []
@@ -47,6 +53,11 @@ links:
   returned: success
   type: list
   elements: dict
+lines:
+  description: A line for each of RV(links) that O(known) does not match.
+  returned: success
+  type: list
+  elements: str
 unread:
   description: Directories that could not be read, each with the reason.
   returned: success
@@ -57,6 +68,8 @@ unread:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import known_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import links_into
 
 
@@ -67,16 +80,22 @@ def main() -> None:
             "paths": {"type": "list", "elements": "path", "required": True},
             "into": {"type": "list", "elements": "path", "required": True},
             "exclude": {"type": "list", "elements": "str", "default": []},
+            "known": {"type": "list", "elements": "str", "default": []},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     options = module.params
     try:
-        with error_context("look for links", next(iter(module.params["paths"]), ".")):
+        with error_context("look for links", next(iter(module.params["paths"]), ".")), leased(
+            module.params["run_id"], "state_links_info", check=module.check_mode
+        ):
             links, unread = links_into(options["paths"], options["into"], exclude=options["exclude"])
+            known = known_names(options["known"])
     except ContimgError as error:
         module.fail_json(**error.result())
-    module.exit_json(changed=False, links=links, unread=unread)
+    lines = [f"{link['path']} -> {link['target']}" for link in links if not known.match(link["path"])]
+    module.exit_json(changed=False, links=links, lines=lines, unread=unread)
 
 
 if __name__ == "__main__":

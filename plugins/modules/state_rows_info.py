@@ -18,6 +18,8 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
+  - dsa110.contimg.run.reading
+  - dsa110.contimg.proofs
 options:
   path:
     description: The state directory.
@@ -38,11 +40,6 @@ options:
     description: An earlier RV(rows) to compare with.
     type: dict
     default: {}
-  integrity:
-    description: Whether SQLite's own check runs first. A damaged database is named in RV(unreadable).
-    type: str
-    choices: [none, quick, full]
-    default: none
   workers:
     description:
       - How many processes read at the same time.
@@ -110,12 +107,21 @@ unreadable:
     - One that could not be read either when O(baseline) was taken is left out.
   returned: success
   type: dict
+remembered:
+  description:
+    - By path, since when what is known of a database holds, in UTC, for each that O(proofs) know and that was not read.
+    - A database that is not in it was read now.
+  returned: success
+  type: dict
+  sample: {"/data/dsa110-contimg/state/products.sqlite3": "2026-11-28T01:02:03Z"}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import report
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import remembering
 
 
 def main() -> None:
@@ -126,14 +132,17 @@ def main() -> None:
             "names": {"type": "dict", "default": {}},
             "exclude": {"type": "list", "elements": "str", "default": []},
             "baseline": {"type": "dict", "default": {}},
-            "integrity": {"type": "str", "choices": ["none", "quick", "full"], "default": "none"},
             "workers": {"type": "int"},
+            "proofs": {"type": "path"},
+            "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     try:
-        with error_context("count the rows", module.params["path"]):
-            result = report(module.params)
+        with error_context("count the rows", module.params["path"]), leased(
+            module.params["run_id"], "state_rows_info", check=module.check_mode
+        ), remembering(module.params["proofs"], write=not module.check_mode, warn=module.warn) as proofs:
+            result = report(module.params, proofs)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

@@ -84,10 +84,12 @@ options:
   allow_loss:
     description:
       - What the destination may fail to hold. The message of a refusal names it, with an entry of the source that has it.
+      - V(flags) are inode flags, as C(chattr) sets them. The copy has C(A), C(C), C(S) and C(d) where the destination can hold them; C(D), C(a), C(i),
+        C(j) and C(x) are lost anywhere.
       - V(nanoseconds) are fractions of a second and odd seconds, V(time) times before 1980 and after 2037, which some file systems clamp.
     type: list
     elements: str
-    choices: [acl, hardlink, mode, nanoseconds, owner, special, symlink, time, xattr]
+    choices: [acl, flags, hardlink, mode, nanoseconds, owner, special, symlink, time, xattr]
     default: []
   workers:
     description: How many processes prepare files at the same time. They wait for the disk most of the time, so more than processors help.
@@ -98,7 +100,8 @@ options:
     type: int
     default: 0
   progress_file:
-    description: A file that tells phase, files, bytes, rate and estimated time left, as JSON, about twice a second.
+    description:
+      - A file in which phase, files, bytes, rate and estimated time left are reported, as JSON, about twice a second. Empty is none.
     type: path
   require_quiesced:
     description: Whether the copy refuses to start while a process has a file of either tree open for writing.
@@ -205,7 +208,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import LOSSES
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 
 
 def main() -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: state_users_info
-short_description: Which crontabs and mounts use a path
+short_description: What uses a path, and what of it a move neither stops nor repoints
 version_added: 0.1.0
 description:
-  - Finds what uses a directory without having it open now. Units are found by M(dsa110.contimg.unit_info), processes that have files
-    open by M(dsa110.contimg.open_files_info).
+  - Finds the units, containers, processes, crontabs and mounts that use a directory, whether they have it open now or not.
+  - Returns a line for each use that a move of the directory would neither stop nor repoint, or after it for each use of the path that
+    was left.
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes.info
@@ -22,15 +23,82 @@ options:
     type: list
     elements: path
     required: true
+  leaving:
+    description: Those of O(paths) that the move leaves. What it stops may name the others, since it uses these afterwards.
+    type: list
+    elements: path
+    default: []
+  units:
+    description:
+      - Units that the move stops, or patterns for them. Without any, systemd is not asked, and no unit is found.
+    type: list
+    elements: str
+    default: []
+  hold_file:
+    description: The O(dsa110.contimg.unit_hold#module:hold_file) of a hold, whose units a pattern stands for too.
+    type: path
+  containers:
+    description: Containers that the move stops, and creates again where they are bound to O(leaving).
+    type: list
+    elements: str
+    default: []
+  timer:
+    description: A timer that the move enables at its end. What it triggers may name the paths that are not left.
+    type: str
+    default: ""
+  repointed:
+    description: Files that the move repoints. What only they name is no use.
+    type: list
+    elements: path
+    default: []
+  known:
+    description:
+      - Regular expressions for whole names of units, containers, files, mount points and commands that may go on, and are left out of
+        RV(users). A process that can write is returned in any case.
+    type: list
+    elements: str
+    default: []
+  moved:
+    description:
+      - Whether the move is done. Then RV(users) has each name of O(paths), also in units that are listed, and open files are not looked
+        for.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
-- name: Look which crontabs and mounts use the old state
+- name: Find what else uses the old state directory than the API
   dsa110.contimg.state_users_info:
     paths: [/stage/dsa110-contimg/state]
+    leaving: [/stage/dsa110-contimg/state]
+    units: [contimg-api.service]
+    repointed: [/data/dsa110-contimg/ops/systemd/contimg.env]
+    known: ["backup[.]service"]
+
+- name: Find which units, containers, crontabs and mounts still name it
+  dsa110.contimg.state_users_info:
+    paths: [/stage/dsa110-contimg/state]
+    units: [contimg-api.service]
+    moved: true
 """
 
 RETURN = r"""
+users:
+  description: A line for each use that O(known) does not match, secrets masked.
+  returned: success
+  type: list
+  elements: str
+notes:
+  description:
+    - Lines about what is unusual. Units that fail or are at work, files with a variable for a name, processes that work in a directory
+      without a file open, engines that could not be asked.
+  returned: success
+  type: list
+  elements: str
+open:
+  description: By path, the commands of the processes that have a file below it open. Empty where O(moved).
+  returned: success
+  type: dict
 cron:
   description:
     - Lines of crontabs, and of scripts in C(/etc/cron.daily) and its like, that name a path, each with C(file), C(line) (its number),
@@ -46,7 +114,7 @@ mounts:
   type: list
   elements: dict
 complete:
-  description: False where a crontab or another process's mounts cannot be read.
+  description: False where a crontab, another process's mounts or, before the move, its open files cannot be read.
   returned: success
   type: bool
 """
@@ -54,18 +122,30 @@ complete:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
-from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users import users_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users import look
 
 
 def main() -> None:
     """Look and report."""
+    names = {"type": "list", "elements": "str", "default": []}
+    paths = {"type": "list", "elements": "path", "default": []}
     module = AnsibleModule(
-        argument_spec={"paths": {"type": "list", "elements": "path", "required": True}},
+        argument_spec={
+            "paths": {"type": "list", "elements": "path", "required": True},
+            "leaving": paths,
+            "units": names,
+            "hold_file": {"type": "path"},
+            "containers": names,
+            "timer": {"type": "str", "default": ""},
+            "repointed": paths,
+            "known": names,
+            "moved": {"type": "bool", "default": False},
+        },
         supports_check_mode=True,
     )
     try:
         with error_context("look for users of the directories", next(iter(module.params["paths"]), ".")):
-            result = users_of(module.params["paths"])
+            result = look(module.params)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(changed=False, **result)

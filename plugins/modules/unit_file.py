@@ -12,6 +12,8 @@ short_description: Repoint paths in a unit file, drop-in or compose file, with a
 version_added: 0.1.0
 description:
   - Replaces paths wherever they stand in the file, at their boundaries and in each spelling. Every other byte stays.
+  - The name of an instance, or of a mount below the path, stays (C(x@stage-state.service)), since a unit of the new name need not
+    exist. M(dsa110.contimg.path_references) reports it.
   - Owner, group, mode, ACLs and extended attributes are kept. The file is replaced as a whole, so that systemd finds the old one
     or the new one. It does not reload systemd.
   - An edit is undone line by line, and a line that somebody has changed since stays.
@@ -21,7 +23,7 @@ extends_documentation_fragment:
   - dsa110.contimg.run
 options:
   path:
-    description: The file. A symbolic link is followed only where nobody but root and the running user can redirect it.
+    description: The file. A symbolic link is followed only where only root and the running user can redirect it.
     type: path
     required: true
   repoint:

@@ -21,6 +21,7 @@ author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
   - dsa110.contimg.run
+  - dsa110.contimg.run.limit
 options:
   names:
     description:
@@ -63,6 +64,10 @@ units:
       one of them (C(is_trigger)) or is stopped together with it (C(is_dependent)).
   returned: success
   type: dict
+limited:
+  description: Whether a limit was armed, or would be without check mode.
+  returned: when O(state=held)
+  type: bool
 stopped_at:
   description: When the first unit was stopped, in seconds since the epoch.
   returned: success
@@ -81,6 +86,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.hold_limit_unit import limited
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import run_hold
 
 
@@ -92,6 +98,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["held", "released"], "required": True},
             "hold_file": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 90},
+            "limit": {"type": "int", "default": 0},
             "after_hold": {"type": "bool", "default": False},
             "run_id": {"type": "str", "default": ""},
         },
@@ -101,7 +108,7 @@ def main() -> None:
         with error_context("hold or release the units", module.params["hold_file"]), leased(
             module.params["run_id"], "unit_hold", check=module.check_mode
         ):
-            result = run_hold(module.params, check=module.check_mode)
+            result = limited(run_hold, module.params, "units", check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

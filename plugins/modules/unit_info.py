@@ -87,6 +87,8 @@ units:
       were stopped first, and C(would_fire_reason) why. A random delay is not counted.
     - C(unit_files) are its unit file and its drop-ins, C(changed_since_start) those of them and of its environment files that were
       changed at least a second after its main process had started, which therefore runs without the change.
+    - C(left_logs) has by directive where C(standard_output) and C(standard_error) would have to go instead, if they go to an old path of
+      O(planned_repoint).
     - C(uses) says where one of O(using) is named, each with C(path), C(where), for an environment C(name), and C(files), those of the
       unit's files that say so. C(listed) says whether O(names) asks for the unit.
   returned: success
@@ -127,6 +129,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     hold_file, now = module.params["hold_file"], time.time()
+    moves = moves_of(module.params["planned_repoint"])
     try:
         with error_context("look at the units", module.params["hold_file"] or "/"):
             held = asked_for(read_memory(hold_file)) if hold_file else []
@@ -135,7 +138,8 @@ def main() -> None:
                 module.params["using"],
                 remembered=held,
                 planned=module.params["planned_environment"],
-                repointed=dict.fromkeys(module.params["planned_files"], moves_of(module.params["planned_repoint"])),
+                repointed=dict.fromkeys(module.params["planned_files"], moves),
+                leaving=moves,
             )
     except ContimgError as error:
         module.fail_json(**error.result())

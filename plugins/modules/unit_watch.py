@@ -60,7 +60,11 @@ options:
     type: dict
     default: {}
   expect_open:
-    description: By unit, files that it must have open at some time.
+    description: By unit, files that it must have open at some time, each a path or a name of O(places).
+    type: dict
+    default: {}
+  places:
+    description: Paths, by the names that O(expect_open) may use for them.
     type: dict
     default: {}
   health_url:
@@ -71,6 +75,24 @@ options:
     description: By unit, an HTTP status that counts as well as a success, since its URL answered so before.
     type: dict
     default: {}
+  left:
+    description: What no unit and no container may use at the end of the watch, since they were started to use something else.
+    type: dict
+    suboptions:
+      path:
+        description: The path that was to be left.
+        type: path
+        required: true
+      units:
+        description: Units whose processes may have nothing below it open.
+        type: list
+        elements: str
+        default: []
+      containers:
+        description: Containers that may not be bound to it by a mount, their environment or their command.
+        type: list
+        elements: str
+        default: []
   triggered:
     description:
       - Whether the units are those that a timer, or something else, starts. One that does not run is well then, unless it has failed after
@@ -116,6 +138,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services.watch imp
 
 def main() -> None:
     """Follow and report."""
+    left = {
+        "path": {"type": "path", "required": True},
+        "units": {"type": "list", "elements": "str", "default": []},
+        "containers": {"type": "list", "elements": "str", "default": []},
+    }
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},
@@ -126,8 +153,10 @@ def main() -> None:
             "log_files": {"type": "list", "elements": "path", "default": []},
             "log_offsets": {"type": "dict", "default": {}},
             "expect_open": {"type": "dict", "default": {}},
+            "places": {"type": "dict", "default": {}},
             "health_url": {"type": "dict", "default": {}},
             "health_status": {"type": "dict", "default": {}},
+            "left": {"type": "dict", "options": left},
             "triggered": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

@@ -35,23 +35,23 @@ def identity(pid: int) -> dict[str, str]:
     }
 
 
-def has_ended(told: Mapping[str, str]) -> bool:
-    """Tell whether a process is proved to have ended, by what :func:`identity` returned of it.
+def has_ended(fields: Mapping[str, str]) -> bool:
+    """Return whether a process is proved to have ended, by what :func:`identity` returned of it.
 
     Only the kernel that ran it can prove that, in the same PID namespace (or in one that came to its number, whose processes
     have all ended). Of any other process nothing is known.
     """
     here = identity(os.getpid())
-    if not told.get("started") or any(told.get(key) != here[key] or not here[key] for key in ("boot", "namespace")):
+    if not fields.get("started") or any(fields.get(key) != here[key] or not here[key] for key in ("boot", "namespace")):
         return False
-    pid = int(told.get("pid", "0"))
+    pid = int(fields.get("pid", "0"))
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:  # it is another user's, and /proc may hide it
-        return _started(pid) not in (told["started"], _UNKNOWN)
-    return _started(pid) != told["started"]
+        return _started(pid) not in (fields["started"], _UNKNOWN)
+    return _started(pid) != fields["started"]
 
 
 def _user() -> str:

@@ -46,16 +46,16 @@ def timed(work: Callable[[], object]) -> float:
 class Bench:
     """The databases of one run."""
 
-    def __init__(self, folder: pathlib.Path, rows: int) -> None:
-        self.origin, self.products = folder / "origin.sqlite3", folder / "products.sqlite3"
-        self.hdf5, self.full = folder / "hdf5.sqlite3", folder / "full.sqlite3"
-        self.loaded = folder / "loaded.sqlite3"
-        self.incoming = str(folder / "incoming")
+    def __init__(self, directory: pathlib.Path, rows: int) -> None:
+        self.origin, self.products = directory / "origin.sqlite3", directory / "products.sqlite3"
+        self.hdf5, self.full = directory / "hdf5.sqlite3", directory / "full.sqlite3"
+        self.loaded = directory / "loaded.sqlite3"
+        self.incoming = str(directory / "incoming")
         os.mkdir(self.incoming)
         for number in range(FILES):
             moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(2_000_000_000 + number // 16 * 300))
             pathlib.Path(self.incoming, f"{moment}_sb{number % 16:02}.hdf5").touch()
-        sample_state._make_products(self.origin, rows=rows, state=folder)
+        sample_state._make_products(self.origin, rows=rows, state=directory)
 
     def reset(self, *, full: bool) -> None:
         """Put products back as it was; with ``full`` the HDF5 database has all rows already."""
@@ -73,8 +73,14 @@ class Bench:
 
     def split(self) -> None:
         """Split as the module does, up to its report."""
-        places = {"products": str(self.products), "hdf5": str(self.hdf5)}
-        options = SplitOptions(**places, keep_source=False, on_conflict="fail", backup_dir=None, vacuum=False)
+        options = SplitOptions(
+            products=str(self.products),
+            hdf5=str(self.hdf5),
+            keep_source=False,
+            on_conflict="fail",
+            backup_dir=None,
+            vacuum=False,
+        )
         hdf5_split.carry_out(options, check=False)
 
     def measure(self) -> dict[str, float]:
@@ -104,8 +110,8 @@ def main() -> None:
         "--dir", default=tempfile.gettempdir(), help="where the databases are made (1 GB a million rows)"
     )
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.dir) as folder:
-        bench = Bench(pathlib.Path(folder), given.rows)
+    with tempfile.TemporaryDirectory(dir=given.dir) as directory:
+        bench = Bench(pathlib.Path(directory), given.rows)
         runs = [bench.measure() for _run in range(given.runs)]
     print(
         f"{given.rows} rows, {given.runs} runs, {os.cpu_count()} cores, {platform.machine()}, SQLite {sqlite3.sqlite_version}"

@@ -4,7 +4,7 @@
 """The inventory of a path beside ``rg -n`` (ripgrep), on a tree of 100,000 files, in interleaved runs.
 
 Run it with ``.venv/bin/python tests/bench/path_references.py [--files N] [--runs N]``. It needs ``rg`` (Debian: ripgrep), makes
-its tree in a temporary folder, checks that both find the same lines, and prints medians, spread and ratio.
+its tree in a temporary directory, checks that both find the same lines, and prints medians, spread and ratio.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def make_tree(root: pathlib.Path, files: int) -> int:
     chance = random.Random(110)
     total = 0
     for number in range(files):
-        folder = root / f"p{number % 40:02}" / f"q{number // 40 % 50:02}"
-        folder.mkdir(parents=True, exist_ok=True)
+        directory = root / f"p{number % 40:02}" / f"q{number // 40 % 50:02}"
+        directory.mkdir(parents=True, exist_ok=True)
         lines = chance.choices(LINES, k=1 + int(chance.lognormvariate(4.0, 1.0)))
         if number % 10 == 0:
             lines.append(DATA)
         if number % 100 == 0:
             lines.append(f'STATE = "{OLD}/x{number}"')
-        total += (folder / f"f{number}{chance.choice(ENDS)}").write_text("\n".join(lines) + "\n")
+        total += (directory / f"f{number}{chance.choice(ENDS)}").write_text("\n".join(lines) + "\n")
     return total
 
 

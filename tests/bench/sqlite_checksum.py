@@ -1,9 +1,9 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measure the content checksum and the relation beside ``sqlite3 FILE .sha3sum`` and ``sqldiff``.
+"""Measure checksum, relation and paths in rows beside ``sqlite3`` and ``sqldiff``, and a call on databases that are remembered.
 
-Run it with the python of the virtual environment: ``python tests/bench/sqlite_checksum.py [--scale 0.1] [--repeat 5] [FOLDER]``.
+Run it with the python of the virtual environment: ``python tests/bench/sqlite_checksum.py [--scale 0.1] [--repeat 5] [DIRECTORY]``.
 The alternatives take turns in the same run, so that the load of the machine meets all alike. Every file is read once before,
 from a warm cache; each of ours starts a new interpreter, as the alternative is a new process.
 """
@@ -108,7 +108,7 @@ def edited_copy(path: pathlib.Path, table: str, change: str, rows: int) -> pathl
 def ours(module: str, call: str, *, processors: int) -> Callable[[], None]:
     """Return what calls a util in a new interpreter, on some processors."""
     allowed = sorted(os.sched_getaffinity(0))[:processors]
-    imports = f"from {UTILS}.{module} import *\nfrom {UTILS}._sqlite_read import snapshot"
+    imports = f"from {UTILS}.{module} import *\nfrom {UTILS}._sqlite.readonly import snapshot"
     program = f"import os; os.sched_setaffinity(0, {allowed})\n{imports}\n{call}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".build" / "collections")}
 
@@ -128,12 +128,25 @@ def theirs(*commands: list[str]) -> Callable[[], None]:
     return run
 
 
-def measured(work: str, one: Callable[[], None], other: Callable[[], None], *, most: float, repeat: int) -> None:
+def measured(
+    work: str,
+    one: Callable[[], None],
+    other: Callable[[], None],
+    *,
+    most: float,
+    repeat: int,
+    before: Callable[[], None] = lambda: None,
+) -> None:
     """Let both take turns; print a line with the medians, the ratio of each turn's times and its spread.
 
     On a machine that others load too, the ratio of the processors' time says more than that of the clock's.
+
+    :param before: what is done before each turn, and not measured.
     """
-    turns = [(*timed(one), *timed(other)) for _turn in range(repeat)]
+    turns = []
+    for _turn in range(repeat):
+        before()
+        turns.append((*timed(one), *timed(other)))
     ratios = sorted(turn[0] / turn[2] for turn in turns)
     clock, used, other_clock, other_used = (statistics.median(column) for column in zip(*turns))
     figures = f"{clock:.2f} | {other_clock:.2f} | {clock / other_clock:.2f} | {ratios[0]:.2f}-{ratios[-1]:.2f} | {most}"
@@ -161,11 +174,11 @@ def sha3(*paths: pathlib.Path) -> Callable[[], None]:
     return theirs(*(["sqlite3", str(path), ".sha3sum"] for path in paths))
 
 
-def checksums(folder: pathlib.Path, scale: float, repeat: int) -> None:
+def checksums(directory: pathlib.Path, scale: float, repeat: int) -> None:
     """Measure the checksum of one database, on one and on two processors."""
     rows = int(1_500_000 * scale)
     for name, fill in (("deployed index", fill_hdf5), ("wide rows", fill_images)):
-        path = folder / "one.db"
+        path = directory / "one.db"
         fill(path, rows)
         warmed(path)
         size = f"{name}, {rows} rows, {path.stat().st_size / 1e6:.0f} MB"
@@ -176,11 +189,11 @@ def checksums(folder: pathlib.Path, scale: float, repeat: int) -> None:
         path.unlink()
 
 
-def relations(folder: pathlib.Path, scale: float, repeat: int) -> None:
+def relations(directory: pathlib.Path, scale: float, repeat: int) -> None:
     """Measure the relation of two databases that differ in a hundred rows."""
     rows = int(1_000_000 * scale)
     for fill, table, change in ((fill_hdf5, "hdf5_file_index", "stored = 0"), (fill_images, "images", "n = n + 1")):
-        path = folder / "here.db"
+        path = directory / "here.db"
         fill(path, rows)
         other = edited_copy(path, table, change, rows)
         warmed(path, other)
@@ -191,7 +204,7 @@ def relations(folder: pathlib.Path, scale: float, repeat: int) -> None:
         other.unlink()
 
 
-def seven(folder: pathlib.Path, scale: float, repeat: int) -> None:
+def seven(directory: pathlib.Path, scale: float, repeat: int) -> None:
     """Measure content checksum and quick check of seven databases; the module adds a SHA-256 of each file."""
     parts = (
         (fill_hdf5, 1.0),
@@ -204,7 +217,7 @@ def seven(folder: pathlib.Path, scale: float, repeat: int) -> None:
     )
     paths = []
     for number, (fill, part) in enumerate(parts):
-        paths.append(folder / f"{number}.db")
+        paths.append(directory / f"{number}.db")
         fill(paths[-1], int(1_000_000 * part * scale))
     warmed(*paths)
     size = sum(path.stat().st_size for path in paths) / 1e9
@@ -214,12 +227,57 @@ def seven(folder: pathlib.Path, scale: float, repeat: int) -> None:
     measured(f"checksum and quick check of 7 files, {size:.2f} GB, 2 cores", one, sha3(*paths), most=0.6, repeat=repeat)
 
 
+def again(directory: pathlib.Path, scale: float, repeat: int) -> None:
+    """Measure a second call on seven databases of 100 MB, of which one has changed, beside the first."""
+    first, cache = directory / "0.db", directory / "proofs.json"
+    fill_images(first, int(368_000 * scale))
+    names = [str(shutil.copy(first, directory / f"again{number}.db")) for number in range(7)]
+    call = (
+        f"from {UTILS}._sqlite.checksum import describe\n"
+        f"with remembering(%r, write=True, warn=exit) as proofs:\n  for path in {names!r}:\n"
+        "    describe(path, integrity='quick', tables=True, workers=2, proofs=proofs)\n"
+        "assert len(proofs.used) == %d"
+    )
+    nothing, known = (
+        ours("_sqlite.remembered", call % (str(place), count), processors=2)
+        for place, count in ((directory / "absent" / "proofs.json", 0), (cache, 6))
+    )
+    prime = ours("_sqlite.remembered", (call % (str(cache), 0)).replace("== 0", ">= 0"), processors=2)
+
+    def change_one() -> None:
+        prime()
+        with sqlite3.connect(names[3]) as connection:
+            connection.execute("UPDATE images SET n = n + 1 WHERE id % 1000 = 7")
+        connection.close()
+        time.sleep(0.1)  # what has just changed is not remembered
+
+    time.sleep(0.1)
+    size = f"7 x {first.stat().st_size / 1e6:.0f} MB"
+    measured(f"second call, one of {size} changed", known, nothing, most=0.2, repeat=repeat, before=change_one)
+
+
+def paths(directory: pathlib.Path, scale: float, repeat: int) -> None:
+    """Measure the count of the paths in rows beside a dump: no row has one, under one rule and under nine; one in each row."""
+    rows, path = int(500_000 * scale), directory / "paths.db"
+    fill_hdf5(path, rows)
+    warmed(path)
+    pairs = {
+        "no row, 1 rule": [("/stage/dsa110-contimg/state", "/new")],
+        "no row, 9 rules": [(f"/stage/place{number}/state", f"/new{number}") for number in range(9)],
+        "each row, 1 rule": [("/data/incoming", "/new")],
+    }
+    for what, moves in pairs.items():
+        one = ours("_sqlite.paths", f"paths_in({str(path)!r}, Moves({moves!r}))", processors=2)
+        dump = theirs(["sqlite3", str(path), ".dump"])
+        measured(f"paths in rows, {what}, {path.stat().st_size / 1e6:.0f} MB", one, dump, most=1.5, repeat=repeat)
+
+
 def main() -> None:
     """Measure all and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of rows")
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("folder", nargs="?", help="where the databases are made; they are removed again")
+    parser.add_argument("directory", nargs="?", help="where the databases are made; they are removed again")
     asked = parser.parse_args()
     print(
         f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; Python {platform.python_version()},"
@@ -227,8 +285,8 @@ def main() -> None:
     print(f"SQLite {sqlite3.sqlite_version}; median of {asked.repeat}\n")
     print("| work | s | beside it, s | ratio | spread | at most | CPU s | beside it, CPU s | ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
-        for measure in (checksums, relations, seven):
+    with tempfile.TemporaryDirectory(dir=asked.directory) as name:
+        for measure in (checksums, relations, seven, again, paths):
             measure(pathlib.Path(name), asked.scale, asked.repeat)
 
 

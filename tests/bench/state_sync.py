@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure a copy beside the runbook (``rsync -aHAX``, file counts, ``sha256sum`` of both trees, ``sync``) and ``cp -a``; ``sync``.
 
-Run it as root with the python of the virtual environment: ``python tests/bench/state_sync.py [--scale 0.1] [--repeat 5] [FOLDER]``.
-The folder should lie on a disk, not in memory. Both take turns; as root the caches are dropped before each copy (the comparison
+Run it as root with the python of the virtual environment: ``python tests/bench/state_sync.py [--scale 0.1] [--repeat 5] [DIR]``.
+The directory should lie on a disk, not in memory. Both take turns; as root the caches are dropped before each copy (the comparison
 of unchanged trees runs from warm ones). Each of ours starts a new interpreter, as the alternative is a new process.
 """
 
@@ -41,7 +41,8 @@ SMALL_FILES = 20_000
 SMALL_BYTES = 12_500
 OURS = f"""
 import json, pathlib, resource, sys
-from {UTILS}.plugins.module_utils._sync.run import options_from, synchronize
+from {UTILS}.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 from {UTILS}.tests.support.sync_options import sync_values
 done = synchronize(options_from(sync_values(pathlib.Path(sys.argv[1]), **json.loads(sys.argv[2]))), check=False)
 print([resource.getrusage(whose).ru_maxrss for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)], done["stats"])
@@ -78,12 +79,12 @@ def fill(path: pathlib.Path, pages: int) -> None:
 
 
 def make_logs(src: pathlib.Path, count: int, size: int) -> None:
-    """Make small files in folders of a hundred, of ``size`` bytes on average."""
+    """Make small files in directories of a hundred, of ``size`` bytes on average."""
     chance = random.Random(1)
     for number in range(count):
-        folder = src / "logs" / f"{number // 100:05}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number}.log").write_bytes(chance.randbytes(chance.randrange(2 * size + 1)))
+        directory = src / "logs" / f"{number // 100:05}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{number}.log").write_bytes(chance.randbytes(chance.randrange(2 * size + 1)))
 
 
 def append(src: pathlib.Path) -> None:
@@ -213,7 +214,9 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the sizes")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--only", choices=["copies", "unchanged"])
-    parser.add_argument("folder", nargs="?", default=str(ROOT / ".build"), help="where the trees are made and removed")
+    parser.add_argument(
+        "directory", nargs="?", default=str(ROOT / ".build"), help="where the trees are made and removed"
+    )
     asked = parser.parse_args()
     load = os.getloadavg()[0]
     print(
@@ -223,7 +226,7 @@ def main() -> None:
     print(f"median of {asked.repeat}\n")
     print("| work | s | beside it, s | ratio | spread | at most |")
     print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
+    with tempfile.TemporaryDirectory(dir=asked.directory) as name:
         for measure in (copies, unchanged):
             if asked.only in (None, measure.__name__):
                 measure(pathlib.Path(name), asked.scale, asked.repeat)

@@ -47,9 +47,9 @@ import os
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration import retire_archive
 _fill = retire_archive._fill
 def fill(tar, root, *others):
-    folder = os.path.dirname(os.readlink(f"/proc/self/fd/{root}"))
-    (temporary,) = (name for name in os.listdir(folder) if name.startswith(".contimg-"))
-    os.link(f"{folder}/{temporary}", f"{folder}/state.tar.gz")
+    directory = os.path.dirname(os.readlink(f"/proc/self/fd/{root}"))
+    (temporary,) = (name for name in os.listdir(directory) if name.startswith(".contimg-"))
+    os.link(f"{directory}/{temporary}", f"{directory}/state.tar.gz")
     _fill(tar, root, *others)
 retire_archive._fill = fill
 """

@@ -60,7 +60,7 @@ def test_a_copy_killed_before_any_call_loses_and_tears_nothing(tmp_path: pathlib
             raise AssertionError(f"killed before {name} number {ordinal}") from error
 
 
-# A mutant: it writes to what stands there.
+# A mutant: it writes to what is there.
 IN_PLACE = """
 import os
 _rename = os.rename

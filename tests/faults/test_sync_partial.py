@@ -87,12 +87,12 @@ def test_a_write_that_ends_early_fails_the_copy(tmp_path: pathlib.Path, limit: i
 
 # Mutants: each takes the first part for the whole.
 MUTANTS = {
-    "write": "sync_data._write = lambda target, content, at: sync_data._tolerantly(os.pwrite, target, content, at)",
+    "write": "content_module._write = lambda target, content, at: content_module._tolerantly(os.pwrite, target, content, at)",
     "read": """
 def _read_all(file, size):
     os.lseek(file, 0, os.SEEK_SET)
     return os.read(file, size)
-sync_data._read_all = _read_all
+content_module._read_all = _read_all
 """,
 }
 
@@ -100,7 +100,7 @@ sync_data._read_all = _read_all
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_copy_that_takes_a_part_for_the_whole_is_caught(tmp_path: pathlib.Path, mutant: str) -> None:
     base = tmp_path / "base"
-    imported = "from ansible_collections.dsa110.contimg.plugins.module_utils._sync import content as sync_data\n"
+    imported = "from ansible_collections.dsa110.contimg.plugins.module_utils._sync import content as content_module\n"
     prelude = PARTIAL.replace("SEED", "0") + imported + MUTANTS[mutant] + "\n"
     assert taken(base, prelude, verify="none").code == 0
     assert found_differences(base) != []

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 # How many points are tried of all that there are, of each kind; 0 is every one.
 POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "3"))
 NO_FLUSH = "import os; os.fsync = lambda descriptor: None; "
-NO_FOLDER_FLUSH = """
+NO_DIRECTORY_FLUSH = """
 import os, stat
 _fsync = os.fsync
 os.fsync = lambda descriptor: None if stat.S_ISDIR(os.fstat(descriptor).st_mode) else _fsync(descriptor)
 """
-NO_FILE_FLUSH = NO_FOLDER_FLUSH.replace("if stat", "if not stat")
+NO_FILE_FLUSH = NO_DIRECTORY_FLUSH.replace("if stat", "if not stat")
 
 
 # A mutant, and the file systems that show what it lacks (ext4 flushes by itself what replaces a file).
@@ -31,8 +31,8 @@ MUTANTS = [
     ("ext4", NO_FLUSH),
     ("ext4 noauto_da_alloc", NO_FLUSH),
     ("xfs", NO_FLUSH),
-    ("ext4", NO_FOLDER_FLUSH),
-    ("xfs", NO_FOLDER_FLUSH),
+    ("ext4", NO_DIRECTORY_FLUSH),
+    ("xfs", NO_DIRECTORY_FLUSH),
     ("ext4 noauto_da_alloc", NO_FILE_FLUSH),
     ("xfs", NO_FILE_FLUSH),
 ]

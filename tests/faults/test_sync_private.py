@@ -30,7 +30,7 @@ CALLS = {
 
 
 def prepare(base: pathlib.Path) -> None:
-    """Make a second pass ready for files and folders that only their owner may read."""
+    """Make a second pass ready for files and directories that only their owner may read."""
     first_version(base)
     hide(base / "src")
     copy(base)

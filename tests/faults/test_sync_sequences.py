@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, parent_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import apply as sync_apply
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import name_of, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import journal as sync_journal
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import ledger as sync_ledger
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Written
@@ -41,8 +41,8 @@ def try_sequences(count: int) -> dict[str, int]:
     )
     @given(SEQUENCES)
     def try_one(steps: list[tuple[Any, ...]]) -> None:
-        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-            sequence = Sequence(pathlib.Path(folder) / "base")
+        with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
+            sequence = Sequence(pathlib.Path(directory) / "base")
             for step in steps:
                 sequence.do(*step)
             sequence.copy()
@@ -56,7 +56,7 @@ def try_sequences(count: int) -> dict[str, int]:
 @pytest.fixture(autouse=True)
 def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is noted together be little: the tree is small, and a copy is to be killed between two portions, too."""
-    for module in (sync_ledger, sync_apply):
+    for module in (sync_ledger, sync_journal):
         monkeypatch.setattr(module, "PORTION", 2)
 
 
@@ -105,12 +105,12 @@ def test_a_copy_knows_what_a_killed_one_has_put_there(tmp_path: pathlib.Path, st
 
 
 def in_place(placing: Placing, one: Written) -> None:
-    """A mutant: it writes to what stands there."""
-    folder, name = placing._folders[parent_of(one.action.path)], name_of(one.action.path)
-    source = os.open(one.temporary, os.O_RDONLY, dir_fd=folder)
-    target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=folder)
+    """A mutant: it writes to what is there."""
+    directory, name = placing._directories[parent_of(one.action.path)], name_of(one.action.path)
+    source = os.open(one.temporary, os.O_RDONLY, dir_fd=directory)
+    target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=directory)
     os.pwrite(target, os.read(source, 1 << 20), 0)
-    os.unlink(one.temporary, dir_fd=folder)
+    os.unlink(one.temporary, dir_fd=directory)
     os.close(source)
     os.close(target)
 
@@ -120,10 +120,10 @@ def test_a_copy_that_writes_in_place_is_caught(tmp_path: pathlib.Path, monkeypat
         crash_everywhere(tmp_path, monkeypatch)
 
 
-def crash_everywhere(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def crash_everywhere(directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kill a wrong copy at each call. What a kill leaves would be more for the next one to look at first, so each begins anew."""
     for ordinal in range(1, 150):
-        sequence = Sequence(folder / str(ordinal))
+        sequence = Sequence(directory / str(ordinal))
         sequence.do("replace", "a", 1)
         sequence.copy()
         sequence.do("replace", "a", 2)

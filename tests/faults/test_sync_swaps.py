@@ -31,7 +31,7 @@ CALLS = (
 )
 SECRET = b"what nobody may see " * 20
 FLIPS = 100_000 if POINTS == 0 else 1
-# Swaps the folders "logs" and "new", and the file "big", for links to what is outside, and back, without an end.
+# Swaps the directories "logs" and "new", and the file "big", for links to what is outside, and back, without an end.
 FLIPPER = """
 import os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: (print(flips, flush=True), os._exit(0)))
@@ -79,18 +79,18 @@ def leaf_to_fifo(root: pathlib.Path, outside: pathlib.Path) -> None:
     os.mkfifo(root / "big")
 
 
-def file_to_folder(root: pathlib.Path, outside: pathlib.Path) -> None:
+def file_to_directory(root: pathlib.Path, outside: pathlib.Path) -> None:
     aside(root / "big")
     shutil.copytree(outside, root / "big", ignore=lambda *_names: ["big", "a.log", "b.log", "c.log"])
 
 
-def folder_to_file(root: pathlib.Path, outside: pathlib.Path) -> None:
+def directory_to_file(root: pathlib.Path, outside: pathlib.Path) -> None:
     aside(root / "logs")
     (root / "logs").write_text("a file")
 
 
 def make(base: pathlib.Path) -> pathlib.Path:
-    """Prepare a second pass, and a folder outside that has the same names."""
+    """Prepare a second pass, and a directory outside that has the same names."""
     prepare(base)
     outside = base / "outside"
     outside.mkdir()
@@ -112,7 +112,7 @@ def facts_of(outside: pathlib.Path) -> list[tuple[object, ...]]:
 
 def holds_secret(dest: pathlib.Path) -> list[str]:
     """Return the files of a tree in which the secret stands, but for those that somebody has linked there."""
-    files = (os.path.join(folder, name) for folder, _names, names in os.walk(dest) for name in names)
+    files = (os.path.join(directory, name) for directory, _names, names in os.walk(dest) for name in names)
     plain = (path for path in files if os.path.isfile(path) and not os.path.islink(path))
     plain = (path for path in plain if not os.path.samefile(path, dest.parent / "outside" / "big"))
     found = []
@@ -122,7 +122,7 @@ def holds_secret(dest: pathlib.Path) -> list[str]:
     return found
 
 
-SWAPS = [parent_to_link, leaf_to_link, leaf_to_fifo, file_to_folder, folder_to_file]
+SWAPS = [parent_to_link, leaf_to_link, leaf_to_fifo, file_to_directory, directory_to_file]
 # What is linked into the source belongs to it.
 KINDS = [*((swap, side) for swap in SWAPS for side in ("src", "dest")), (leaf_to_hard_link, "dest")]
 TRIALS = [*((*kind, 1) for kind in KINDS), *((*kind, 2) for kind in (KINDS[::6] if POINTS else KINDS))]
@@ -151,9 +151,9 @@ def test_a_name_that_is_swapped_leads_nowhere(
 
 def test_nobody_leads_a_copy_astray_by_flipping_names(tmp_path: pathlib.Path) -> None:
     base = tmp_path / "base"
-    for folder in (tmp_path, *tmp_path.parents):  # the rival's way there, whose depth differs with xdist
-        if os.path.realpath(tempfile.gettempdir()) in map(str, folder.parents):
-            os.chmod(folder, 0o755)
+    for directory in (tmp_path, *tmp_path.parents):  # the rival's way there, whose depth differs with xdist
+        if os.path.realpath(tempfile.gettempdir()) in map(str, directory.parents):
+            os.chmod(directory, 0o755)
     flips = 0
     while flips < FLIPS:
         outside = make(base)
@@ -182,7 +182,7 @@ def flipped_copy(base: pathlib.Path) -> tuple[subprocess.CompletedProcess[bytes]
         return done, int(flipper.stdout.readline())
 
 
-# Mutants: one follows every link but where it holds a name without opening it, one follows those of folders, and one looks
+# Mutants: one follows every link but where it holds a name without opening it, one follows those of directories, and one looks
 # whether a name is a link before it opens it. Beside each the calls after which it can be led astray.
 FOLLOWS = """
 import os
@@ -204,7 +204,7 @@ os.open = _look
 """
 MUTANTS = {
     "all": (FOLLOWS.replace("flags & WHERE", "not flags & os.O_PATH"), "mkdirat,getdents64", ""),
-    "folders": (FOLLOWS.replace("WHERE", "os.O_DIRECTORY"), "mkdirat,getdents64", ""),
+    "directories": (FOLLOWS.replace("WHERE", "os.O_DIRECTORY"), "mkdirat,getdents64", ""),
     "looks": (LOOKS, "newfstatat", '"logs"'),
 }
 
@@ -219,7 +219,7 @@ def test_a_copy_that_follows_links_is_caught(tmp_path: pathlib.Path, mutant: str
 
 
 def is_led_astray(base: pathlib.Path, call: Call, prelude: str) -> bool:
-    """Tell whether a copy reads what is outside when a folder of its source becomes a link after a call."""
+    """Return whether a copy reads what is outside when a directory of its source becomes a link after a call."""
     outside = make(base)
     stopped_at(base, call, lambda: parent_to_link(base / "src", outside), prelude=prelude)
     return bool(holds_secret(base / "dest"))

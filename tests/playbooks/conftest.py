@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host without units below a temporary folder, and the real playbooks run against it."""
+"""A host without units below a temporary directory, and the real playbooks run against it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
+import shutil
 import signal
 import sqlite3
 import stat
@@ -25,10 +27,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+LOCAL = {"ansible_connection": "local", "ansible_pipelining": True}
+
+
+def environment_of(root: pathlib.Path) -> dict[str, str]:
+    """Return the environment of a playbook of this collection, with what Ansible keeps below a directory."""
+    return {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
+        "ANSIBLE_HOME": str(root / "ansible"),
+        "ANSIBLE_NOCOLOR": "1",
+        "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
+def result_of(shown: str, task: str) -> dict[str, Any]:
+    """Return what a module has returned to a task, from what ``ansible-playbook -v`` shows."""
+    lines = shown.partition(task)[2].partition("\nTASK [")[0]
+    result: dict[str, Any] = json.loads(lines[lines.index("{") : lines.rindex("}") + 1])
+    return result
 
 
 class Host:
-    """A sample host: its folders, its inventory, and how to run a playbook of the collection on it."""
+    """A sample host: its directories, its inventory, and how to run a playbook of the collection on it."""
 
     def __init__(self, root: pathlib.Path) -> None:
         self.root = root
@@ -45,6 +66,7 @@ class Host:
             "contimg_units": [],
             "contimg_retention_timer": "",
             "contimg_require_proof": False,
+            "contimg_observe_seconds": 0,
             "contimg_watch_still_seconds": 0,
         }
 
@@ -60,13 +82,18 @@ class Host:
             capture_output=True,
         )
         self.env_file.parent.mkdir()
-        self.env_file.write_text(
+        self.env_file.write_text(self.first_environment)
+
+    @property
+    def first_environment(self) -> str:
+        """The environment file before any move."""
+        return (
             f"# by hand\nPIPELINE_STATE_DIR={self.src}\nPIPELINE_PRODUCTS_DB={self.src}/db/products.sqlite3\n"
             f"CASALOGFILE={self.src}/logs/casa.log\nALERT_WEBHOOK=planted-secret\n"
         )
 
     def play(self, name: str, *options: str, **variables: object) -> subprocess.CompletedProcess[str]:
-        """Run a playbook; keyword arguments override the host's variables."""
+        """Run a playbook of the collection, or one by its path; keyword arguments override the host's variables."""
         command = self._command(name, *options, **variables)
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=self._environment())
         assert "DEPRECATION WARNING" not in done.stderr
@@ -126,32 +153,28 @@ class Host:
     def _command(self, name: str, *options: str, **variables: object) -> list[str]:
         inventory = {
             "contimg": {
-                "hosts": {
-                    "localhost": {
-                        "ansible_connection": "local",
-                        "ansible_pipelining": True,
-                        "ansible_python_interpreter": sys.executable,
-                    }
-                },
+                "hosts": {"localhost": {**LOCAL, "ansible_python_interpreter": sys.executable}},
                 "vars": {**self.variables, **variables},
             }
         }
         path = self.root / "inventory.json"
         path.write_text(json.dumps(inventory))
-        return [*self.on_host(), *self.inside, "ansible-playbook", "-i", str(path), f"dsa110.contimg.{name}", *options]
+        playbook = name if "/" in name else f"dsa110.contimg.{name}"
+        return [*self.on_host(), *self.inside, "ansible-playbook", "-i", str(path), playbook, *options]
 
     def on_host(self) -> list[str]:
         """Return the command within which another one finds what the collection keeps for this host."""
         return on_own_host(self.root / "volatile", self.root / "lasting")
 
     def _environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
-            "ANSIBLE_HOME": str(self.root / "ansible"),
-            "ANSIBLE_NOCOLOR": "1",
-            "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
+        return environment_of(self.root)
+
+    def of_fleet(self) -> dict[str, Any]:
+        """Return the variables of this host beside others: its modules run within what is its own of the machine."""
+        interpreter = self.root / "python"
+        interpreter.write_text(f'#!/bin/sh\nexec {shlex.join([*self.on_host(), sys.executable])} "$@"\n')
+        interpreter.chmod(0o755)
+        return {**self.variables, **LOCAL, "ansible_python_interpreter": str(interpreter)}
 
     def record(self) -> dict[str, Any]:
         """Return the record, which says where this host stands."""
@@ -160,7 +183,7 @@ class Host:
 
 
 def fingerprint(root: pathlib.Path) -> str:
-    """Return a hash of all names, contents and metadata below a folder, ctimes included, atimes not."""
+    """Return a hash of all names, contents and metadata below a directory, ctimes included, atimes not."""
     digest = hashlib.sha256()
     for path in sorted([root, *root.rglob("*")], key=os.fsencode):
         status = path.lstat()
@@ -186,6 +209,45 @@ def rows(database: pathlib.Path, table: str) -> int:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
     finally:
         connection.close()
+
+
+class Kept:
+    """A sample host that real runs have brought to a phase once, for many tests: each gets it as it was then, at the same paths."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+
+    def after(self, *playbooks: str) -> Host:
+        """Return the host after playbooks have succeeded on it, one after the other."""
+        place = self.root / "-".join(playbooks)
+        host = Host(place / "host")
+        if not place.exists():
+            host.make()
+            for playbook in playbooks:
+                done = host.play(playbook)
+                assert done.returncode == 0, done.stdout
+            host.root.rename(place / "kept")
+        shutil.rmtree(host.root, ignore_errors=True)
+        subprocess.run(["cp", "-a", str(place / "kept"), str(host.root)], check=True)
+        return host
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """The hosts that this process has kept."""
+    return Kept(tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture
+def moved(kept: Kept) -> Host:
+    """A sample host that has moved."""
+    return kept.after("migrate")
+
+
+@pytest.fixture
+def went_back(kept: Kept) -> Host:
+    """A sample host that has moved and went back."""
+    return kept.after("migrate", "rollback")
 
 
 @pytest.fixture

@@ -38,10 +38,10 @@ def words(text: str) -> str:
 
 @pytest.fixture(name="elsewhere")
 def _elsewhere(host: Host) -> pathlib.Path:
-    folder = host.root / "stage" / "elsewhere"
-    folder.mkdir()
-    (folder / "x.txt").write_text("x")
-    return folder
+    directory = host.root / "stage" / "elsewhere"
+    directory.mkdir()
+    (directory / "x.txt").write_text("x")
+    return directory
 
 
 def mapped_database(host: Host, elsewhere: pathlib.Path) -> str:
@@ -51,7 +51,7 @@ def mapped_database(host: Host, elsewhere: pathlib.Path) -> str:
     return "db/products.sqlite3: is reached through a symbolic link to"
 
 
-def folder_of_mapped_databases(host: Host, elsewhere: pathlib.Path) -> str:
+def directory_of_mapped_databases(host: Host, elsewhere: pathlib.Path) -> str:
     shutil.move(host.src / "db", elsewhere / "db")
     (host.src / "db").symlink_to(elsewhere / "db")
     return "is reached through a symbolic link to"
@@ -75,7 +75,7 @@ def database_of_the_destination(host: Host, _elsewhere: pathlib.Path) -> str:
     ("lay", "options"),
     [
         (mapped_database, []),
-        (folder_of_mapped_databases, ["--check"]),
+        (directory_of_mapped_databases, ["--check"]),
         (further_database, []),
         (further_database, ["--check"]),
         (database_of_the_destination, []),
@@ -165,21 +165,20 @@ def test_links_are_retargeted_also_when_that_is_asked_of_a_run_that_goes_on(host
     assert os.readlink(host.dest / "logs" / "current") == str(host.dest / "logs" / "casa-20251002.log")
 
 
-def test_a_split_alone_does_not_write_into_the_old_state(host: Host) -> None:
+def test_a_split_alone_does_not_write_into_the_old_state(moved: Host) -> None:
     """Neither through the database itself nor through a directory that is a link."""
-    assert host.play("migrate").returncode == 0
-    source = fingerprint(host.src)
+    source = fingerprint(moved.src)
     # As on a host without a record: that of this move is bound to another map of the databases, and would refuse first.
-    elsewhere = str(host.root / "another_run")
-    refused = host.play("split_hdf5", contimg_databases=_below_db(host.variables, host), contimg_run_dir=elsewhere)
+    elsewhere = str(moved.root / "another_run")
+    refused = moved.play("split_hdf5", contimg_databases=_below_db(moved.variables, moved), contimg_run_dir=elsewhere)
     assert refused.returncode == 2, refused.stdout
-    assert f"{host.dest}/db is a symbolic link to {host.src}/db" in words(refused.stdout)
-    (host.dest / "products.sqlite3").unlink()
-    (host.dest / "products.sqlite3").symlink_to(host.src / "db" / "products.sqlite3")
-    refused = host.play("split_hdf5")
+    assert f"{moved.dest}/db is a symbolic link to {moved.src}/db" in words(refused.stdout)
+    (moved.dest / "products.sqlite3").unlink()
+    (moved.dest / "products.sqlite3").symlink_to(moved.src / "db" / "products.sqlite3")
+    refused = moved.play("split_hdf5")
     assert refused.returncode == 2, refused.stdout
     assert "products.sqlite3 is a symbolic link to" in words(refused.stdout)
-    assert fingerprint(host.src) == source
+    assert fingerprint(moved.src) == source
 
 
 def _below_db(_variables: object, host: Host) -> list[dict[str, object]]:

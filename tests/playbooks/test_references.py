@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .test_links import AllTasksBut
+
 if TYPE_CHECKING:
     import pathlib
 
@@ -56,8 +58,18 @@ def test_a_patch_is_written_and_code_and_rows_are_left_alone(host: Host, code: p
     assert audit.returncode == 2
     assert "database row" in audit.stdout, audit.stdout
     assert not host.run_dir.exists()
+    preview = host.play("migrate", "--check", "--diff")
+    assert f'+STATE = Path(os.getenv("PIPELINE_STATE_DIR", "{host.dest}"))' in preview.stdout, preview.stdout
+    assert not host.run_dir.exists()
+    assert host.die("migrate", AllTasksBut("Record that the units start on the new state"), every=1)
+    assert host.record()["phase"] == "repointed"
+    (host.run_dir / "code.patch").unlink()  # as where the run before was asked to rewrite the code
     moved = host.play("migrate")
     assert moved.returncode == 0, moved.stdout
+    before_the_stop, _stop, after_it = preview.stdout.partition("quiesce : ")
+    for task in ("Find the code that names the old state directory", "Count the paths inside the databases"):
+        assert task in before_the_stop
+        assert task not in after_it
     assert (code / "imaging.py").read_bytes() == script
     assert base_paths(host) == [f"{host.src}/logs"]
     assert (code / "more.env").read_text() == f"A={host.dest}/logs/a.log\n# {host.src}\n"
@@ -107,7 +119,9 @@ def test_rows_that_cannot_be_rewritten_stop_a_second_move_before_it_begins(host:
     for options in (["--check"], []):
         stopped = host.play("migrate", *options, **asked)
         assert stopped.returncode == 2, stopped.stdout
-        assert f"{host.dest}/products.sqlite3: storage_locations.base_path cannot take the new paths" in stopped.stdout
+        assert (
+            f"{host.src}/db/products.sqlite3: storage_locations.base_path cannot take the new paths" in stopped.stdout
+        )
         assert "Copy while the services run" not in stopped.stdout
 
 

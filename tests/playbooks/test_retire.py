@@ -18,10 +18,10 @@ NOW = {"contimg_backup_window_days": 0}
 
 
 def names(host: Host) -> set[str]:
-    """Return what is left of the old state: everything but folders."""
+    """Return what is left of the old state: everything but directories."""
     return {
-        os.path.relpath(os.path.join(folder, name), host.src)
-        for folder, _dirs, files in os.walk(host.src)
+        os.path.relpath(os.path.join(directory, name), host.src)
+        for directory, _dirs, files in os.walk(host.src)
         for name in files
     }
 
@@ -67,34 +67,32 @@ def test_the_old_state_is_retired_after_its_window(host: Host) -> None:
     assert "there is no old state" in " ".join(host.play("rollback").stdout.split())
 
 
-def test_a_file_that_is_lost_at_the_new_place_stops_it_till_the_operator_accepts_that(host: Host) -> None:
-    assert host.play("migrate").returncode == 0
-    (host.dest / "logs" / "archive" / "contimg-stream.out.1").unlink()
-    source = fingerprint(host.src)
-    refused = host.play("retire", contimg_retire_state="removed", **NOW)
+def test_a_file_that_is_lost_at_the_new_place_stops_it_till_the_operator_accepts_that(moved: Host) -> None:
+    (moved.dest / "logs" / "archive" / "contimg-stream.out.1").unlink()
+    source = fingerprint(moved.src)
+    refused = moved.play("retire", contimg_retire_state="removed", **NOW)
     assert refused.returncode != 0
     assert (
         "neither there as it was copied nor changed since by the services: logs/archive/contimg-stream.out.1"
         in refused.stdout
     )
-    assert fingerprint(host.src) == source
-    accepted = host.play("retire", contimg_retire_state="removed", contimg_retire_accept=["logs/archive/*"], **NOW)
+    assert fingerprint(moved.src) == source
+    accepted = moved.play("retire", contimg_retire_state="removed", contimg_retire_accept=["logs/archive/*"], **NOW)
     assert accepted.returncode == 0, accepted.stdout
-    assert host.record()["facts"]["archive"] == ""
+    assert moved.record()["facts"]["archive"] == ""
 
 
-def test_there_is_no_way_back_from_an_old_state_that_is_being_removed(host: Host) -> None:
-    assert host.play("migrate").returncode == 0
-    record = host.record()
-    (host.run_dir / "record.json").write_text(json.dumps({**record, "phase": "retiring"}))
-    before = fingerprint(host.root / "data")
-    refused = host.play("rollback")
+def test_there_is_no_way_back_from_an_old_state_that_is_being_removed(moved: Host) -> None:
+    record = moved.record()
+    (moved.run_dir / "record.json").write_text(json.dumps({**record, "phase": "retiring"}))
+    before = fingerprint(moved.root / "data")
+    refused = moved.play("rollback")
     assert refused.returncode != 0
     assert "at phase 'retiring'" in refused.stdout
-    again = host.play("migrate")
+    again = moved.play("migrate")
     assert again.returncode == 0, again.stdout
     assert "changed=0" in again.stdout
-    assert (host.record()["phase"], fingerprint(host.root / "data")) == ("retiring", before)
-    finished = host.play("retire", **NOW)
+    assert (moved.record()["phase"], fingerprint(moved.root / "data")) == ("retiring", before)
+    finished = moved.play("retire", **NOW)
     assert finished.returncode == 0, finished.stdout
-    assert host.record()["phase"] == "retired"
+    assert moved.record()["phase"] == "retired"

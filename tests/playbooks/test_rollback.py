@@ -85,37 +85,33 @@ def damage(database: pathlib.Path) -> None:
 
 
 def test_a_damaged_new_database_is_refused_before_anything_stops_and_is_no_obstacle_when_rows_are_discarded(
-    host: Host,
+    moved: Host,
 ) -> None:
-    environment = host.env_file.read_bytes()
-    assert host.play("migrate").returncode == 0
-    (host.dest / "products.sqlite3-wal").unlink(missing_ok=True)
-    damage(host.dest / "products.sqlite3")
-    refused = host.play("rollback")
+    (moved.dest / "products.sqlite3-wal").unlink(missing_ok=True)
+    damage(moved.dest / "products.sqlite3")
+    refused = moved.play("rollback")
     assert refused.returncode == 2, refused.stdout
     said = said_by(refused.stdout)
     assert "So it is not known what the old state lacks" in said
     assert "Nothing was stopped or changed." in said
     assert "Stop the units" not in said
-    assert host.record()["phase"] == "done"
-    back = host.play("rollback", contimg_rollback_discard_new_rows=True)
+    assert moved.record()["phase"] == "done"
+    back = moved.play("rollback", contimg_rollback_discard_new_rows=True)
     assert back.returncode == 0, back.stdout
-    assert f"It stays below {host.dest}" in said_by(back.stdout)
-    assert host.env_file.read_bytes() == environment
-    assert "products" not in host.record()["facts"]["placed"]
+    assert f"It stays below {moved.dest}" in said_by(back.stdout)
+    assert moved.env_file.read_text() == moved.first_environment
+    assert "products" not in moved.record()["facts"]["placed"]
 
 
-def test_a_disk_that_is_gone_is_no_obstacle_when_rows_are_discarded(host: Host) -> None:
-    environment = host.env_file.read_bytes()
-    assert host.play("migrate").returncode == 0
-    shutil.rmtree(host.dest)
-    assert host.play("rollback").returncode == 2
-    away = host.src.rename(host.src.with_name("away"))
-    neither = host.play("rollback", contimg_rollback_discard_new_rows=True)
+def test_a_disk_that_is_gone_is_no_obstacle_when_rows_are_discarded(moved: Host) -> None:
+    shutil.rmtree(moved.dest)
+    assert moved.play("rollback").returncode == 2
+    away = moved.src.rename(moved.src.with_name("away"))
+    neither = moved.play("rollback", contimg_rollback_discard_new_rows=True)
     assert neither.returncode == 2, neither.stdout
-    assert host.record()["phase"] == "done"
-    away.rename(host.src)
-    back = host.play("rollback", contimg_rollback_discard_new_rows=True)
+    assert moved.record()["phase"] == "done"
+    away.rename(moved.src)
+    back = moved.play("rollback", contimg_rollback_discard_new_rows=True)
     assert back.returncode == 0, back.stdout
-    assert host.env_file.read_bytes() == environment
-    assert host.record()["phase"] == "rolled_back"
+    assert moved.env_file.read_text() == moved.first_environment
+    assert moved.record()["phase"] == "rolled_back"

@@ -21,6 +21,8 @@ import pytest
 
 from .conftest import ROOT, Host, fingerprint, rows
 
+#: A task that writes nothing, before the environment is edited.
+BEFORE_THE_EDIT = "environment : Point the environment and the logs of the services to the new state"
 HOLD = """
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import (
     FoundContainer, HeldContainers, write_memory)
@@ -60,9 +62,10 @@ def shown(host: Host) -> dict[str, str]:
 
 
 def test_a_second_run_is_refused_and_one_that_takes_over_is_not_disturbed_by_the_first(host: Host) -> None:
-    with host.stopped_in("migrate", "quiesce : Find processes that write to either state directory") as first:
+    with host.stopped_in("migrate", "quiesce : Stop if any process still writes to either state directory") as first:
         run_id = host.lease()["run_id"]
-        before = shown(host)
+        # The write monitor of the first run saves what it has found there.
+        before = {**shown(host), "volatile": host.lease()}
         for playbook, options in (("migrate", ()), ("rollback", ()), ("migrate", ("--check",))):
             refused = host.play(playbook, *options)
             assert refused.returncode == 2, refused.stdout
@@ -71,7 +74,7 @@ def test_a_second_run_is_refused_and_one_that_takes_over_is_not_disturbed_by_the
             assert "Nothing was touched" in told
             assert f"contimg_take_over: {run_id}" in told
             assert "rescued=0" in told
-        assert shown(host) == before
+        assert {**shown(host), "volatile": host.lease()} == before
         assert host.record()["phase"] == "presynced"
 
         second = host.play("migrate", contimg_take_over=run_id)
@@ -93,7 +96,7 @@ def kill(running: subprocess.Popen[str]) -> None:
 
 
 def test_a_record_is_trusted_for_its_own_move_only_and_for_what_still_stands_at_its_destination(host: Host) -> None:
-    with host.stopped_in("migrate", "environment : Read the record") as first:
+    with host.stopped_in("migrate", BEFORE_THE_EDIT) as first:
         kill(first)
     assert host.record()["phase"] == "split"
     other = {"contimg_state_dest": str(host.root / "other" / "state")}
@@ -134,17 +137,15 @@ def test_a_record_is_trusted_for_its_own_move_only_and_for_what_still_stands_at_
     assert host.play("verify").returncode == 0
 
 
-def test_what_a_move_that_went_back_has_placed_is_ours_at_its_own_destination_only(host: Host) -> None:
-    assert host.play("migrate").returncode == 0
-    assert host.play("rollback").returncode == 0
-    theirs = host.root / "other" / "state" / "products.sqlite3"
+def test_what_a_move_that_went_back_has_placed_is_ours_at_its_own_destination_only(went_back: Host) -> None:
+    theirs = went_back.root / "other" / "state" / "products.sqlite3"
     theirs.parent.mkdir(parents=True)
-    shutil.copy(host.src / "db" / "products.sqlite3", theirs)
+    shutil.copy(went_back.src / "db" / "products.sqlite3", theirs)
     with sqlite3.connect(theirs) as products:
         products.execute("INSERT INTO ms_index (path) VALUES ('/stage/dsa110-contimg/ms/new.ms')")
     products.close()
     before = fingerprint(theirs.parent)
-    asked = host.play("migrate", contimg_state_dest=str(theirs.parent))
+    asked = went_back.play("migrate", contimg_state_dest=str(theirs.parent))
     assert asked.returncode == 2, asked.stdout
     assert "products there may hold what the source lacks" in " ".join(asked.stdout.split())
     assert fingerprint(theirs.parent) == before
@@ -154,9 +155,12 @@ def test_what_a_move_that_went_back_has_placed_is_ours_at_its_own_destination_on
 def test_a_move_that_went_back_before_its_split_begins_again_with_the_same_or_other_values(
     host: Host, place: str
 ) -> None:
-    with host.stopped_in("migrate", "hdf5_split : Read the record") as first:
+    with host.stopped_in(
+        "migrate", "hdf5_split : Move the HDF5 index from the products database to the HDF5 database"
+    ) as first:
         kill(first)
-    assert host.record()["phase"] == "proved"
+    assert (host.record()["phase"], host.record()["facts"]["split_made"]) == ("proved", True)
+    assert not (host.dest / "hdf5.sqlite3").exists()
     back = host.play("rollback")
     assert back.returncode == 0, back.stdout
     assert host.record()["phase"] == "rolled_back"

@@ -97,18 +97,18 @@ def plant(host: Host) -> dict[pathlib.Path, bytes]:
     """Lay files with secrets on a host, list them in its variables, and return what they hold."""
     old = str(host.src)
     put = planted(old)
-    folder, cron = host.root / "data" / "code", host.root / "cron"
-    texts = {folder / name: text for name, text in {**settings(put, old), **code(put, old)}.items()}
-    texts[cron / "x"] = texts.pop(folder / "crontab")
+    directory, cron = host.root / "data" / "code", host.root / "cron"
+    texts = {directory / name: text for name, text in {**settings(put, old), **code(put, old)}.items()}
+    texts[cron / "x"] = texts.pop(directory / "crontab")
     quoted = "".join(f'{name}="{value}"\n' for name, value in values(put).items())
     texts[host.env_file] = f'{host.env_file.read_text()}{quoted}PEM="{key_block(put)}"\n# OLD_PASSWORD={put("{}")}\n'
     for path, text in texts.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         path.chmod(0o640)
-    host.variables["contimg_env_files"] = [str(folder / "more.env")]
-    host.variables["contimg_unit_files"] = [str(folder / "x.service"), str(folder / "compose.yml")]
-    host.variables["contimg_code_paths"] = [str(folder)]
+    host.variables["contimg_env_files"] = [str(directory / "more.env")]
+    host.variables["contimg_unit_files"] = [str(directory / "x.service"), str(directory / "compose.yml")]
+    host.variables["contimg_code_paths"] = [str(directory)]
     host.variables["contimg_env_secrets"] = {"NEW_TOKEN": put("{}")}
     host.variables["contimg_env_values"] = {"NEW_URL": put("postgres://me:{}@db/x")}
     host.inside = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/cron.d && exec "$@"', str(cron)]

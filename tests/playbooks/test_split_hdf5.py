@@ -77,46 +77,52 @@ def test_the_split_alone(host: Host) -> None:
     assert "changed=0" in again.stdout, again.stdout
 
 
-def test_a_moved_host_has_nothing_to_split_and_still_verifies(host: Host) -> None:
-    assert host.play("migrate").returncode == 0
-    done = host.play("split_hdf5")
+def test_a_moved_host_has_nothing_to_split_and_still_verifies(moved: Host) -> None:
+    done = moved.play("split_hdf5")
     assert done.returncode == 0, done.stdout
     assert "changed=0" in done.stdout
-    assert host.play("verify").returncode == 0
+    assert moved.play("verify").returncode == 0
 
 
-def test_a_split_goes_back_and_forth_on_a_host_that_has_moved(host: Host) -> None:
-    assert host.play("migrate").returncode == 0
-    products, hdf5 = host.dest / "products.sqlite3", host.dest / "hdf5.sqlite3"
+def test_a_split_goes_back_and_forth_on_a_host_that_has_moved(moved: Host) -> None:
+    products, hdf5 = moved.dest / "products.sqlite3", moved.dest / "hdf5.sqlite3"
     with contextlib.closing(sqlite3.connect(hdf5, isolation_level=None)) as connection:
         connection.execute("UPDATE hdf5_file_index SET dec_deg = 37.5 WHERE rowid = 1")
-    kept, before = hdf5.read_bytes(), [fingerprint(host.root / name) for name in ("data", "run", "stage")]
-    preview = host.play("unsplit_hdf5", "--check", "--diff")
+    kept, before = hdf5.read_bytes(), [fingerprint(moved.root / name) for name in ("data", "run", "stage")]
+    preview = moved.play("unsplit_hdf5", "--check", "--diff")
     assert preview.returncode == 0, preview.stdout
     assert "+CREATE TABLE hdf5_file_index" in preview.stdout
     assert "-HDF5_DB_PATH=" in preview.stdout
-    assert [fingerprint(host.root / name) for name in ("data", "run", "stage")] == before
+    assert [fingerprint(moved.root / name) for name in ("data", "run", "stage")] == before
 
-    back = host.play("unsplit_hdf5")
+    back = moved.play("unsplit_hdf5")
     assert back.returncode == 0, back.stdout
     assert rows(products, "SELECT count(*) FROM hdf5_file_index") == 200
     assert rows(products, "SELECT count(*) FROM hdf5_file_index WHERE dec_deg = 37.5") == 1
     assert hdf5.read_bytes() == kept
-    assert "HDF5_DB_PATH" not in host.env_file.read_text()
+    assert "HDF5_DB_PATH" not in moved.env_file.read_text()
     for name in ("unsplit_hdf5", "migrate"):
-        again = host.play(name)
+        again = moved.play(name)
         assert "changed=0" in again.stdout, again.stdout
-    assert "HDF5_DB_PATH" not in host.env_file.read_text()
-    verified = host.play("verify")
+    assert "HDF5_DB_PATH" not in moved.env_file.read_text()
+    verified = moved.play("verify")
     assert verified.returncode == 0, verified.stdout
 
-    forward = host.play("split_hdf5")
+    forward = moved.play("split_hdf5")
     assert forward.returncode == 0, forward.stdout
     assert rows(hdf5, "SELECT count(*) FROM hdf5_file_index WHERE dec_deg = 37.5") == 1
     assert rows(products, "SELECT count(*) FROM sqlite_master WHERE name = 'hdf5_file_index'") == 0
-    assert f"HDF5_DB_PATH={hdf5}" in host.env_file.read_text()
-    assert "unsplit" not in host.record()["facts"]
-    assert host.play("verify").returncode == 0
+    assert f"HDF5_DB_PATH={hdf5}" in moved.env_file.read_text()
+    assert "unsplit" not in moved.record()["facts"]
+    assert moved.play("verify").returncode == 0
+
+
+def test_a_preview_after_a_rollback_plans_on_what_a_run_copies_again(went_back: Host) -> None:
+    planned, moved = (went_back.play("migrate", *options) for options in (["--check", "-v"], ["-v"]))
+    assert (planned.returncode, moved.returncode) == (0, 0), planned.stdout + moved.stdout
+    for said in (planned.stdout, moved.stdout):
+        split = said.partition("Move the HDF5 index from the products database")[2].partition("TASK [")[0]
+        assert '"moved": 200' in split, split
 
 
 def test_a_kept_products_database_gets_its_index_back_after_a_rollback(host: Host) -> None:
@@ -217,3 +223,28 @@ def test_a_move_that_is_under_way_goes_first(host: Host, playbook: str) -> None:
     assert refused.returncode == 2, refused.stdout
     assert "Finish its move first" in refused.stdout
     assert fingerprint(host.root / "data") == before
+
+
+def test_a_split_that_fails_on_rewritten_paths_is_found_before_anything_is_touched(host: Host) -> None:
+    """A row of products below the old state gets the path of another row, which the HDF5 database has already."""
+    products, hdf5 = host.src / "db" / "products.sqlite3", host.src / "hdf5.sqlite3"
+    with contextlib.closing(sqlite3.connect(products)) as source, contextlib.closing(sqlite3.connect(hdf5)) as target:
+        (sql,) = source.execute("SELECT sql FROM sqlite_master WHERE name = 'hdf5_file_index'").fetchone()
+        target.execute(sql)
+        first = source.execute("SELECT * FROM hdf5_file_index LIMIT 1").fetchone()
+        target.execute(f"INSERT INTO hdf5_file_index VALUES ({', '.join('?' * len(first))})", first)
+        source.execute("UPDATE hdf5_file_index SET path = ? WHERE path = ?", (f"{host.src}/1.hdf5", first[0]))
+        target.execute("UPDATE hdf5_file_index SET path = ?, filename = 'another'", (f"{host.dest}/1.hdf5",))
+        source.commit()
+        target.commit()
+    host.variables["contimg_rewrite_database_paths"] = True
+    for options in (("--check",), ()):
+        stopped = host.play("migrate", *options)
+        assert stopped.returncode == 2, stopped.stdout
+        assert (
+            f"1 rows differ from those of {products}, by column in filename (1): {host.dest}/1.hdf5" in stopped.stdout
+        )
+        assert not host.dest.exists()
+    moved = host.play("migrate", contimg_hdf5_on_conflict="keep")
+    assert moved.returncode == 0, moved.stdout
+    assert rows(host.dest / "hdf5.sqlite3", "SELECT count(*) FROM hdf5_file_index WHERE filename = 'another'") == 1

@@ -73,12 +73,12 @@ def _changed_by(line: str) -> list[str]:
     name, _bracket, arguments = line.partition("(")
     if name.split()[-1].startswith(("open", "creat")) and not _CHANGES.search(arguments):
         return []
-    found, folder = [], ""
+    found, directory = [], ""
     for descriptor, text in _PATH.findall(arguments.rpartition(" = ")[0]):
         if descriptor:
-            folder = descriptor
+            directory = descriptor
         else:
-            found.append(text if text.startswith("/") else f"{folder}/{text}")
+            found.append(text if text.startswith("/") else f"{directory}/{text}")
     return found
 
 
@@ -127,7 +127,7 @@ def _further(state: pathlib.Path, place: pathlib.Path) -> list[tuple[str, dict[s
     return [
         ("hdf5_db_unsplit", {"products_db": products, "hdf5_db": hdf5, "backup_dir": backups}),
         ("sqlite_remove", {"path": hdf5, "backup_dir": backups, "require_proof": False}),
-        ("state_rows_info", {"path": str(state), "names": {"products": "products.sqlite3"}, "integrity": "full"}),
+        ("state_rows_info", {"path": str(state), "names": {"products": "products.sqlite3"}}),
         ("state_links_info", {"paths": [str(state)], "into": [str(state)]}),
         ("state_retire", {**retired, "state": "removed"}),
         ("path_references", {"paths": [str(state)], "repoint": [{"from": "/stage", "to": "/fast"}]}),

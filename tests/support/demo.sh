@@ -37,6 +37,7 @@ contimg:
     contimg_units: []
     contimg_retention_timer: ""
     contimg_require_proof: false
+    contimg_observe_seconds: 3
     contimg_watch_still_seconds: 3
 YAML
 

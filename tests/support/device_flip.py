@@ -18,27 +18,27 @@ from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call
 __all__ = ["copy_to_flipped", "main"]
 
 _UNNOTED = """
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
-Ledger.begin = lambda _ledger, _run: None
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.journal import Journal
+Journal.begin = lambda _journal, _run: None
 """
 _MARK = b"what the device changes"
 
 
-def copy_to_flipped(folder: pathlib.Path, *, size: int, prelude: str) -> dict[str, Any]:
+def copy_to_flipped(directory: pathlib.Path, *, size: int, prelude: str) -> dict[str, Any]:
     """Copy a file of which the device changes a byte after it was flushed; return ``code``, ``said`` and ``placed``."""
-    return in_namespace(__name__, {"folder": str(folder), "size": size, "prelude": prelude})
+    return in_namespace(__name__, {"directory": str(directory), "size": size, "prelude": prelude})
 
 
 def main() -> None:
     """Do what the first argument says, and print how the copy ended as JSON."""
     wanted = json.loads(sys.argv[1])
-    folder = pathlib.Path(wanted["folder"])
-    disk = Disk(folder, "ext4")
+    directory = pathlib.Path(wanted["directory"])
+    disk = Disk(directory, "ext4")
     disk.mount()
     dest = disk.mount_point / "dest"
     dest.mkdir()
-    (folder / "src").mkdir()
-    (folder / "src" / "file").write_bytes(b"x" * wanted["size"] + _MARK)
+    (directory / "src").mkdir()
+    (directory / "src" / "file").write_bytes(b"x" * wanted["size"] + _MARK)
 
     def flip() -> None:
         with open(disk.image, "r+b") as image, mmap.mmap(image.fileno(), 0) as content:
@@ -47,7 +47,7 @@ def main() -> None:
             content[position] ^= 1
 
     # Without the note of the run, the first flush is that of the file under its temporary name.
-    outcome = stopped_at(folder, Call("fsync", 1), flip, prelude=_UNNOTED + wanted["prelude"], dest=str(dest))
+    outcome = stopped_at(directory, Call("fsync", 1), flip, prelude=_UNNOTED + wanted["prelude"], dest=str(dest))
     placed = (dest / "file").exists()
     disk.unmount()
     print(json.dumps({"code": outcome.code, "said": outcome.said, "placed": placed}))

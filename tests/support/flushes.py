@@ -31,7 +31,7 @@ class _Disk:
 
     def __init__(self) -> None:
         self.files: set[str] = set()
-        self.folders: dict[str, str] = {}
+        self.directories: dict[str, str] = {}
         self.wrong: list[str] = []
 
     def write(self, path: str) -> None:
@@ -39,12 +39,12 @@ class _Disk:
 
     def flush(self, path: str) -> None:
         self.files.discard(path)
-        self.folders.pop(path, None)
+        self.directories.pop(path, None)
 
     def enter(self, path: str, doing: str) -> None:
         """An entry of a directory has been made or removed."""
         if not path.endswith(_VOLATILE):
-            self.folders[os.path.dirname(path)] = f"{doing} {os.path.basename(path)}"
+            self.directories[os.path.dirname(path)] = f"{doing} {os.path.basename(path)}"
 
     def rename(self, old: str, new: str) -> None:
         if old in self.files:
@@ -55,7 +55,7 @@ class _Disk:
 
     def remove(self, path: str) -> None:
         self.files.discard(path)
-        self.folders.pop(path, None)
+        self.directories.pop(path, None)
         self.enter(path, "removal of")
 
 
@@ -72,7 +72,7 @@ def unflushed(log: Iterable[str], top: str, *, after: str) -> list[str]:
     lost = [f"{path} is not flushed" for path in sorted(disk.files) if _is_below(path, top) and os.path.exists(path)]
     lost += [
         f"{path} is not flushed after the {doing}"
-        for path, doing in sorted(disk.folders.items())
+        for path, doing in sorted(disk.directories.items())
         if _is_below(path, top) and os.path.exists(path)
     ]
     return [*disk.wrong, *(one for one in lost if not one.split(" is ")[0].endswith(_VOLATILE))]
@@ -99,5 +99,5 @@ def _follow(disk: _Disk, name: str, rest: str) -> None:
 
 def _paths(rest: str) -> Iterator[str]:
     """Yield the paths in the arguments of a call."""
-    for folder, name in _NAME.findall(rest):
-        yield os.path.normpath(os.path.join(folder, name))
+    for directory, name in _NAME.findall(rest):
+        yield os.path.normpath(os.path.join(directory, name))

@@ -27,11 +27,11 @@ class _Room:
 os.statvfs = _Room
 """
 _ENOUGH = "remount,size=64m,nr_inodes=9999"
-_CAUSES = ("errno", "space", "inodes", "SQLite says")
+_CAUSES = ("errno", "space", "inodes", "SQLite reports")
 
 
 def copy_to_full(
-    folder: pathlib.Path, *, limits: list[str], asks: bool, prelude: str = "", **values: Any
+    directory: pathlib.Path, *, limits: list[str], asks: bool, prelude: str = "", **values: Any
 ) -> dict[str, Any]:
     """Return the exit codes of copies to ever larger file systems, and what was found wrong.
 
@@ -40,24 +40,26 @@ def copy_to_full(
     :param values: parameters of the copy.
     """
     preludes = prelude + ("" if asks else _BELIEVES)
-    return in_namespace(__name__, {"folder": str(folder), "limits": limits, "prelude": preludes, "values": values})
+    return in_namespace(
+        __name__, {"directory": str(directory), "limits": limits, "prelude": preludes, "values": values}
+    )
 
 
 def main() -> None:
     """Do what the first argument says, and print what was found as JSON."""
     wanted = json.loads(sys.argv[1])
-    folder = pathlib.Path(wanted["folder"])
-    (folder / "mnt").mkdir()
+    directory = pathlib.Path(wanted["directory"])
+    (directory / "mnt").mkdir()
     codes, found = [], []
     for limit in wanted["limits"]:
-        code, wrong = _tried(folder, limit, wanted["prelude"], wanted["values"])
+        code, wrong = _tried(directory, limit, wanted["prelude"], wanted["values"])
         codes.append(code)
         found += [f"{limit}: {wrong}"] if wrong else []
     print(json.dumps({"codes": codes, "found": found}))
 
 
-def _tried(folder: pathlib.Path, limit: str, prelude: str, values: dict[str, Any]) -> tuple[int, str]:
-    base, mount_point = folder / "base", folder / "mnt"
+def _tried(directory: pathlib.Path, limit: str, prelude: str, values: dict[str, Any]) -> tuple[int, str]:
+    base, mount_point = directory / "base", directory / "mnt"
     dest = mount_point / "dest"
     where: dict[str, Any] = {"dest": str(dest), **values}
     faults.first_version(base)

@@ -144,10 +144,10 @@ def rows_of(path: pathlib.Path, table: str = "hdf5_file_index") -> list[Row]:
         connection.close()
 
 
-def snapshot(folder: str | pathlib.Path) -> dict[str, object]:
-    """Return everything below a folder that a reader must not change: names, bytes, modes, times of change and owners."""
+def snapshot(directory: str | pathlib.Path) -> dict[str, object]:
+    """Return everything below a directory that a reader must not change: names, bytes, modes, times of change and owners."""
     found: dict[str, object] = {}
-    for path in sorted(pathlib.Path(folder).rglob("*")):
+    for path in sorted(pathlib.Path(directory).rglob("*")):
         status = path.lstat()
         content = path.read_bytes() if path.is_file() else b""
         found[str(path)] = (content, status.st_mode, status.st_mtime_ns, status.st_ctime_ns, status.st_uid)

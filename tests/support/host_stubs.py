@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable, Mapping
 
-__all__ = ["write_podman", "write_systemctl"]
+__all__ = ["write_failing_docker", "write_podman", "write_systemctl", "write_systemd_run"]
 
 # A unit is a file that holds its state; UNIT.triggers names what triggers it, UNIT.held is a drop-in that systemd has loaded.
 _SYSTEMCTL = """#!/bin/sh
@@ -54,9 +54,13 @@ show)
       for fact in LoadState=not-found ActiveState=inactive SubState=dead; do say "$fact"; done
     fi
   done;;
-stop) for unit; do put "$unit" inactive; done;;
+stop) for unit; do case $unit in
+    contimg-hold-limit*) for timer in armed-$unit; do [ ! -f "$timer" ] || /bin/rm "$timer"; done;;
+    *) put "$unit" inactive;;
+  esac; done;;
 daemon-reload)
   for unit in *.service *.timer; do
+    case $unit in armed-*) continue;; esac
     if [ -f "$STUB_DROP_INS/$unit.d/90-contimg-hold.conf" ]; then put "$unit.held" yes; else put "$unit.held" no; fi
   done;;
 start)
@@ -71,6 +75,15 @@ reset-failed) ;;
 --version) echo "systemd 252 (252)";;
 *) echo "Unknown command verb $verb." >&2; exit 1;;
 esac
+"""
+# A timer is a file armed-NAME.timer. It notes how it was called, and whether the unit api.service ran then.
+_SYSTEMD_RUN = """#!/bin/sh
+cd "${0%/*}" || exit 1
+put() { echo "$2" > "$TMPDIR/stub.$$"; /bin/mv "$TMPDIR/stub.$$" "$1"; }
+[ -e refused ] && { echo "Failed to start transient timer unit: Access denied" >&2; exit 1; }
+if [ -f api.service ]; then read -r state < api.service; put timer.seen "api.service was $state"; fi
+put timer.called "$(for word; do echo "$word"; done)"
+for word; do case $word in --unit=*) put "armed-${word#--unit=}.timer" waiting;; esac; done
 """
 # A container is a file ID.status that holds its state. As with the real podman, whatever looks for containers makes a storage.
 _PODMAN = """#!/bin/sh
@@ -98,33 +111,43 @@ esac
 """
 
 
-def write_systemctl(folder: pathlib.Path, units: Mapping[str, str]) -> None:
+def write_systemctl(directory: pathlib.Path, units: Mapping[str, str]) -> None:
     """Write a ``systemctl``, with units that all run.
 
     :param units: what triggers each, by its name; empty where nothing does.
     """
-    _write(folder / "systemctl", _SYSTEMCTL)
+    _write(directory / "systemctl", _SYSTEMCTL)
     for name, triggers in units.items():
-        (folder / name).write_text("active\n")
-        (folder / f"{name}.triggers").write_text(f"{triggers}\n")
-        (folder / f"{name}.held").write_text("no\n")
+        (directory / name).write_text("active\n")
+        (directory / f"{name}.triggers").write_text(f"{triggers}\n")
+        (directory / f"{name}.held").write_text("no\n")
 
 
-def write_podman(folder: pathlib.Path, containers: Iterable[str]) -> None:
+def write_systemd_run(directory: pathlib.Path) -> None:
+    """Write a ``systemd-run`` beside a ``systemctl``, which stops the timer again; the file ``refused`` lets it fail."""
+    _write(directory / "systemd-run", _SYSTEMD_RUN)
+
+
+def write_podman(directory: pathlib.Path, containers: Iterable[str]) -> None:
     """Write a ``podman``, with containers that all run. It has a storage, ``storage``, once it has a container or was asked.
 
     ``CONTAINERS_STORAGE_CONF`` is to be ``storage.conf`` there.
     """
-    _write(folder / "podman", _PODMAN)
-    (folder / "storage.conf").write_text(
-        f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/storage"\nrunroot = "{folder}/run"\n'
+    _write(directory / "podman", _PODMAN)
+    (directory / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{directory}/storage"\nrunroot = "{directory}/run"\n'
     )
     for name in containers:
-        (folder / "storage" / "libpod").mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.status").write_text("running\n")
+        (directory / "storage" / "libpod").mkdir(parents=True, exist_ok=True)
+        (directory / f"{name}.status").write_text("running\n")
+
+
+def write_failing_docker(directory: pathlib.Path) -> None:
+    """Write a ``docker`` whose daemon is down."""
+    _write(directory / "docker", "#!/bin/sh\n[ $1 = --version ] && exit 0\necho 'the daemon is down' >&2; exit 1\n")
 
 
 def _write(path: pathlib.Path, program: str) -> None:
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text(program)
     path.chmod(0o755)

@@ -32,9 +32,9 @@ os._exit(0)
 """
 _TWO = """
 import sqlite3, sys
-folder, mode = sys.argv[1:]
-c = sqlite3.connect(folder + "/a.db", isolation_level=None)
-c.execute("ATTACH ? AS b", (folder + "/b.db",))
+directory, mode = sys.argv[1:]
+c = sqlite3.connect(directory + "/a.db", isolation_level=None)
+c.execute("ATTACH ? AS b", (directory + "/b.db",))
 c.executescript(f"PRAGMA main.journal_mode = {mode}; PRAGMA b.journal_mode = {mode}")
 c.executescript("BEGIN; UPDATE main.t SET x = 'new'; UPDATE b.t SET x = 'new'; COMMIT")
 """
@@ -45,25 +45,25 @@ def interrupt(path: pathlib.Path, mode: str, statement: str) -> None:
     subprocess.run([sys.executable, "-c", _ONE, str(path), mode, statement], check=True)
 
 
-def make_pair(folder: pathlib.Path) -> None:
+def make_pair(directory: pathlib.Path) -> None:
     """Make ``a.db`` and ``b.db``, each with ``old`` in the rows of its table."""
-    folder.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     for name in ("a.db", "b.db"):
-        with contextlib.closing(sqlite3.connect(folder / name, isolation_level=None)) as connection:
+        with contextlib.closing(sqlite3.connect(directory / name, isolation_level=None)) as connection:
             connection.execute("CREATE TABLE t(x)")
             connection.executemany("INSERT INTO t VALUES(?)", [("old",)] * 100)
 
 
-def interrupt_pair(folder: pathlib.Path, mode: str) -> pathlib.Path:
+def interrupt_pair(directory: pathlib.Path, mode: str) -> pathlib.Path:
     """Make a pair whose writer dies in a transaction over both, just before it is committed; return the super-journal.
 
     The removal of the super-journal is what commits it. Both databases hold ``new`` by then.
     """
-    make_pair(folder)
+    make_pair(directory)
     inject = ["-e", "trace=unlink", "-e", "inject=unlink:signal=KILL:when=1", "-o", os.devnull]
-    command = ["strace", "-f", "-qq", *inject, sys.executable, "-c", _TWO, str(folder), mode]
+    command = ["strace", "-f", "-qq", *inject, sys.executable, "-c", _TWO, str(directory), mode]
     assert subprocess.run(command, check=False).returncode in (-9, 137)
-    (found,) = folder.glob("a.db-mj*")
+    (found,) = directory.glob("a.db-mj*")
     return found
 
 

@@ -4,7 +4,7 @@
 """Hold the limits that no linter knows: functions of at most 40 lines, a module's ``main`` of at most 45.
 
 No package of ``module_utils`` imports from one above it. And no question to ``os.path`` whether something is there, which it
-answers with no where it could not look: ``_fs/tree`` has functions that raise then.
+answers with no where it could not look: ``_fs/lookup`` has functions that raise then.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def unsure(path: pathlib.Path, tree: ast.AST) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in UNSURE and ast.unparse(node.value) == "os.path"
     ]
-    return [f"{path.relative_to(ROOT)}:{node.lineno}: os.path.{node.attr} hides errors, ask _fs.tree" for node in asked]
+    return [
+        f"{path.relative_to(ROOT)}:{node.lineno}: os.path.{node.attr} hides errors, ask _fs.lookup" for node in asked
+    ]
 
 
 def upward(path: pathlib.Path, tree: ast.AST) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.parse
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,10 @@ MENTIONS = {
         "AssertPathExists=!{}",
         "AssertPathExists=|!{}",
         "RequiresMountsFor={}",
+        "EnvironmentFile=-/.{}/x.env",
+        "EnvironmentFile=/./{}/x.env",
+        "EnvironmentFile=/..{}/x.env",
+        "ExecStart=/usr/bin/x file://localhost{}/x",
     ],
     "shell": [
         "export A={}",
@@ -69,6 +74,14 @@ MENTIONS = {
         "`ls {}`",
         "sed -i s#{}#/new#",
         "ls {}*",
+        "x ${{A%{}}} ${{A%%{}/x}}",
+        "x ${{A#{}}} ${{A##{}/x}}",
+        "x ${{A[0]-{}}} ${{A?{}}} ${{!A-{}}}",
+        "x=file://localhost{}/x",
+        "find / -path '*{}/*'",
+        "grep -E '^.*{}/x$' y",
+        "printf '\\0{}\\0'",
+        "grep -P '\\s{}\\b'",
     ],
     "compose": [
         "  - {}:/app/state:rw",
@@ -93,6 +106,17 @@ MENTIONS = {
         "x = ['{}']",
         'print("{}.")',
         'print("in {}, and")',
+        'A = "{}\\n"',
+        "A = '{}\\x00'",
+        "A = '\\x00{}'",
+        "A = 'x\\u0020{}\\u2014x'",
+        "A = '{}\\057x'",
+        "A = '{}\\x2fx' + \"{}\\u002fx\"",
+        'A = "\\"{}\\""',
+        "A = '{}\\x27'",
+        "execute(\"SELECT 1 WHERE p LIKE '%{}/%'\")",
+        "execute(\"SELECT 1 WHERE p LIKE '%%{}%%'\")",
+        'A = "file://localhost{}/x"',
     ],
     "yaml": ["a: {}", "- {}", "a: '{}'", 'a: "{}"', "a: [{}]", "{{a: {}}}", "a: &b {}", "a: !x {}"],
     "json": ['{{"a": "{}"}}', '["{}","{}/x"]', '{{"a":"--x={}"}}'],
@@ -102,6 +126,10 @@ MENTIONS = {
         "ATTACH '{}/x' AS y",
         "SELECT 1 WHERE p LIKE '{}%'",
         "SELECT 1 WHERE p LIKE '{}/%'",
+        "SELECT 1 WHERE p LIKE '%{}/%'",
+        "SELECT 1 WHERE p LIKE '%%{}%%' OR p GLOB '*{}*'",
+        "SELECT 1 WHERE p GLOB '*{}/*'",
+        "INSERT INTO t VALUES ('file://localhost{}/x');",
         'ATTACH "file:{}/x?mode=ro" AS y',
     ],
     "url": [
@@ -109,6 +137,10 @@ MENTIONS = {
         "DATABASE_URL=sqlite+pysqlite:///{}",
         "A=file://{}",
         "A=file:{}",
+        "A=file://localhost{}/x",
+        "A=FILE://127.0.0.1{}/x",
+        "A=git+file://localhost/{}/x",
+        "A=file:///.{}",
         "A=unix:{}/sock",
         "A=http://host/?path={}&x=1",
         "A=http://host/?path={}#x",
@@ -142,9 +174,44 @@ OTHERS = [
     "{}%20two",
     "{}%2Dtwo",
     "{}%i",
+    "{}.%i",
+    "{}%%i",
+    "{}%%20two",
+    "{}\\%20two",
+    "{}%%2Dtwo",
+    "{}\\040two",
+    "{}\\055two",
+    "{}\\u0020three",
+    "{}\\u002dthree",
+    "{}\\u00e9",
+    "{}\\xe9",
+    "{}\\-x",
+    "{}\\_x",
+    "{}\\.bak",
+    "{}\\:x",
+    "\\x41{}",
+    "\\u0041{}",
+    "\\101{}",
+    "%41{}",
+    "%C3%A9{}",
+    "http://localhost{}",
+    "sftp://localhost{}",
+    "file://host{}",
+    "x/.{}",
+    "x/./{}",
 ]
 
 
+def _with_code(code: str) -> Callable[[str], str]:
+    """Return what writes the signs of a path by their code."""
+    return lambda path: "".join(one if one.isalnum() else code.format(ord(one)) for one in path)
+
+
+def _with_sign(sign: str, code: str) -> Callable[[str], str]:
+    return lambda path: path.replace(sign, code)
+
+
+# A path in another spelling, in which it is replaced.
 SPELLINGS: list[tuple[str, Callable[[str], str]]] = [
     ('"{}"', lambda path: json.dumps(path + "/x").strip('"').replace("/", "\\/")),
     ('{{"url":"file:\\/\\/{}"}}', lambda path: path.replace("/", "\\/")),
@@ -152,7 +219,46 @@ SPELLINGS: list[tuple[str, Callable[[str], str]]] = [
     ("a=1%20{}", lambda path: urllib.parse.quote(path, safe="")),
     ("url=file%3A%2F%2F{}%2Fx", lambda path: urllib.parse.quote(path, safe="")),
     ("url=file%3a%2f%2f{}%2fx&b", lambda path: urllib.parse.quote(path, safe="").lower()),
+    ("After={}.mount", lambda path: path.strip("/").replace("-", "\\x2d").replace("/", "-")),
+    ("sed -i 's/{}/x/' y", _with_sign("/", "\\/")),
+    ("perl -pe 's/^{}\\/x/y/'", re.escape),
+    ("perl -pe 's/^{}\\/x/y/'", lambda path: re.escape(path).replace("/", "\\/")),
+    ("x ${{A//{}/x}}", _with_sign("/", "\\/")),
+    ("awk '/{}\\/x/'", _with_sign("/", "\\/")),
+    ('{{"a": "{{\\"b\\": \\"{}\\"}}"}}', _with_sign("/", "\\\\/")),
+    ("Environment=A=http://host/?path={}%%2Fx", _with_sign("/", "%%2F")),
+    ("Environment=A=http://host/?path={}%%2fx", _with_code("%%{:02x}")),
+    ("* * * * * curl http://host/?path={}\\%2Fx", _with_sign("/", "\\%2F")),
+    ("* * * * * curl http://host/?a=x\\%20{}", _with_code("\\%{:02X}")),
+    ("A=http://host/?path={}%252Fx", _with_sign("/", "%252F")),
+    ("A=http://host{{?path={}%2Fx}}", _with_code("%{:02X}")),
+    ("A=file://{}", _with_sign("-", "%2D")),
+    ("ExecStart=/usr/bin/x {}", _with_sign("-", "\\x2d")),
+    ("/dev/x {} ext4", _with_sign("-", "\\055")),
+    ("A = '{}'", _with_code("\\x{:02x}")),
+    ("A = '{}'", _with_code("\\u{:04x}")),
+    ("A = '{}'", _with_code("\\{:03o}")),
+]
+# One that is found, and written plainly or in part when it is replaced.
+LOOSE_SPELLINGS: list[tuple[str, Callable[[str], str]]] = [
     ("'{}'", lambda path: path.replace("/", "//")),
     ("'{}'", lambda path: path.replace("/", "/./").replace("/./", "/", 1)),
-    ("After={}.mount", lambda path: path.strip("/").replace("-", "\\x2d").replace("/", "-")),
+    ("EnvironmentFile=-{}", lambda path: path.replace("/", "//./")),
+]
+# Names of units that stand for the path. Another unit would have to exist for the new one, so they are found and stay.
+NAMED = [
+    "BindsTo=stage-dsa110\\x2dcontimg-state-db.mount",
+    "After=x.service stage-dsa110\\x2dcontimg-state-db-x.automount",
+    "Unit=x@stage-dsa110\\x2dcontimg-state.service",
+    "Unit=x@-stage-dsa110\\x2dcontimg-state.service",
+    "Wants=x@stage-dsa110\\x2dcontimg-state-db.timer",
+    "systemctl start 'x@stage-dsa110\\x2dcontimg-state.service'",
+]
+# Names of units that stand for something else.
+NOT_NAMED = [
+    "BindsTo=stage-dsa110\\x2dcontimg-state\\x2dold.mount",
+    "BindsTo=mnt-stage-dsa110\\x2dcontimg-state.mount",
+    "Unit=stage-dsa110\\x2dcontimg-state.service",
+    "Unit=x@stage-dsa110\\x2dcontimg-state2.service",
+    "Unit=x@mnt-stage-dsa110\\x2dcontimg-state.service",
 ]

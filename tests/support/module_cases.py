@@ -13,7 +13,11 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import file_row, make_hdf5, make_products
-from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_podman, write_systemctl
+from ansible_collections.dsa110.contimg.tests.support.host_stubs import (
+    write_podman,
+    write_systemctl,
+    write_systemd_run,
+)
 from ansible_collections.dsa110.contimg.tests.support.module_faults import Case
 from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import add_rows
@@ -207,8 +211,8 @@ backup.back_up_file = after_removal
 """
 
     def make(self) -> None:
-        for folder in ("state", "run"):
-            (self.host / folder).mkdir()
+        for directory in ("state", "run"):
+            (self.host / directory).mkdir()
         make_products(self.host / "state" / "products.sqlite3", [file_row(number) for number in range(4)])
         make_products(self.host / "run" / "products.sqlite3", [file_row(number) for number in range(2)])
         (self.host / "run" / "ingest.sqlite3").touch()
@@ -307,6 +311,69 @@ class Held(Case):
         return {**super().variables(), "PATH": str(self.host / "systemd"), "STUB_DROP_INS": str(self.host / "drop-ins")}
 
 
+class HeldWithLimit(Held):
+    """The same units, which the host starts again if the run vanishes."""
+
+    # Nothing is armed: what is stopped stays down.
+    mutant = f"""
+import {_UTILS}._migration.hold_limit_unit as hold_limit_unit
+hold_limit_unit.HoldLimit.arm = lambda _limit: None
+"""
+
+    def make(self) -> None:
+        super().make()
+        write_systemd_run(self.host / "systemd")
+        place = self.places / "VOLATILE"
+        place.mkdir(mode=0o700)
+        (place / "lease.json").write_text('{"run_id": "migrate-1", "since": 1.0, "controller": {}}')
+
+    def parameters(self) -> dict[str, Any]:
+        return {**super().parameters(), "limit": 600, "run_id": "migrate-1"}
+
+    def constants(self) -> dict[str, Any]:
+        return {**super().constants(), "_migration.hold_limit_unit:_BOOTED": str(self.host)}
+
+    def named(self, path: str) -> str:
+        return re.sub(r"(?<=contimg-hold-limit)-[0-9a-f]{8}-[0-9a-f]{6}", "", super().named(path))
+
+    def compared(self, content: bytes) -> bytes:
+        """What the program holds is what the process has imported; the moment is of a clock that counts from the last boot."""
+        # The latter two are how, and when, the timer was set: with the interpreter of the process.
+        if content.startswith((b"PK", b"--quiet", b"api.service was")):
+            return content[:2]
+        return re.sub(rb'"since": [\d.]+', b'"since"', self.named(super().compared(content).decode()).encode())
+
+    def _prints(self) -> dict[str, tuple[int, ...]]:
+        """A hold that is placed again renews its limit, which is all that it changes."""
+        found = super()._prints().items()
+        return {path: one for path, one in found if os.path.isfile(path) and not re.search("hold-limit|timer[.]", path)}
+
+    def further(self) -> Iterator[str]:
+        """Nothing is down without a timer and what it starts."""
+        down = [path.name for path in self.host.glob("systemd/*.*") if path.read_text().strip() == "inactive"]
+        kept = [path.name for path in (*self.host.glob("run/hold-limit.*"), *self.host.glob("systemd/armed-*"))]
+        if down and len(kept) < 3:
+            yield f"{down} are down, and of the limit there is only {kept}"
+
+
+class HeldAgain(HeldWithLimit):
+    """Units that an earlier run has stopped: a run that goes on has another limit, and the timer of the former one is there."""
+
+    mutant = f"""
+import {_UTILS}._migration.hold_limit_unit as hold_limit_unit
+start = hold_limit_unit._start
+def anew(unit, run_dir, seconds):
+    hold_limit_unit._stop(hold_limit_unit.units_of(run_dir) + "*")
+    start(unit, run_dir, seconds)
+hold_limit_unit._start = anew
+"""
+
+    def make(self) -> None:
+        super().make()
+        asked = {**self.parameters(), "limit": 300}
+        run_module(self.module, asked, constants=self.constants(), variables=self.variables())
+
+
 class Released(Held):
     """The same units, held, which come back."""
 
@@ -392,6 +459,39 @@ hold.forget = lambda _path: None
             yield f"only {running} run, and nothing knows of the others"
 
 
+class Forgotten(Case):
+    """What a killed write monitor has left, which is removed."""
+
+    module = "write_monitor"
+    mutant = """
+import os
+unlink = os.unlink
+def empty_first(path, **options):
+    if str(path).endswith(".json"):
+        os.close(os.open(path, os.O_WRONLY | os.O_TRUNC, **options))
+    unlink(path, **options)
+os.unlink = empty_first
+"""
+
+    def make(self) -> None:
+        run = self.host / "run"
+        run.mkdir(mode=0o700)
+        found: dict[str, Any] = {
+            "paths": ["/stage"],
+            "run_id": "",
+            "boot_id": "another",
+            "ended": "",
+            "method": "fanotify",
+        }
+        found.update(complete=True, reason="", since=1.5, until=2.5, own_events=0, writers=[], changes=[])
+        (run / "write-monitor.json").write_text(json.dumps(found))
+        (run / "write-monitor.lock").write_text("1\n")
+        (run / "write-monitor.socket").touch()
+
+    def parameters(self) -> dict[str, Any]:
+        return {"state": "absent", "run_dir": str(self.host / "run")}
+
+
 CASES: tuple[type[Case], ...] = (
     EnvFile,
     Record,
@@ -404,7 +504,10 @@ CASES: tuple[type[Case], ...] = (
     Sets,
     Index,
     Held,
+    HeldWithLimit,
+    HeldAgain,
     Released,
     ContainersHeld,
     ContainersReleased,
+    Forgotten,
 )

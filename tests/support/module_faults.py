@@ -83,8 +83,8 @@ class Case:
         self.prelude, self._log = self.loaded + prelude, scratch / "trace"
         self._full = False
         self._good: set[frozenset[tuple[str, object]]] = set()
-        for folder in (self.host, self.temporary, self.places):
-            folder.mkdir()
+        for directory in (self.host, self.temporary, self.places):
+            directory.mkdir()
         self.make()
         self.host.rename(self.origin)
         self.restore()
@@ -127,8 +127,8 @@ class Case:
 
     def restore(self) -> None:
         """Put the host back as it was before the module ran."""
-        for folder in (self.host, self.temporary):
-            shutil.rmtree(folder, ignore_errors=True)
+        for directory in (self.host, self.temporary):
+            shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(self.origin, self.host, symlinks=True)
         self.temporary.mkdir()
 
@@ -242,7 +242,7 @@ class Case:
     def _whole_state(self) -> frozenset[tuple[str, object]]:
         """Return all that a run may depend on, but for times and random names."""
         top = self.host.parent
-        paths = (path for folder in (self.host, self.temporary) for path in folder.rglob("*"))
+        paths = (path for directory in (self.host, self.temporary) for path in directory.rglob("*"))
         return frozenset(
             (_TEMPORARY.sub("", self.named(str(path.relative_to(top)))), self.value(path)) for path in paths
         )

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.testing import patch_module_args
@@ -20,12 +21,18 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BEGIN", "PLUGINS", "reported", "run_module"]
+__all__ = ["BEGIN", "PLUGINS", "default_options", "reported", "run_module"]
 
 #: A path that is looked at when a module has its parameters: what comes before it is Ansible's.
 BEGIN = "/the work of a module begins"
 #: The package of what is run.
 PLUGINS = "ansible_collections.dsa110.contimg.plugins"
+
+
+def default_options(name: str) -> dict[str, Any]:
+    """Return each option of a module as Ansible gives it where it is not set, by its documentation."""
+    documented = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{name}").DOCUMENTATION)
+    return {option: described.get("default") for option, described in documented["options"].items()}
 
 
 class _EndedError(Exception):

@@ -35,9 +35,9 @@ _NEW = 'mount -t "$1" -o "$2" "$3" "$4" && shift 4 && exec "$@"'
 _MOUNT = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
 
 
-def run_read_only(folder: pathlib.Path, program: str, *arguments: object) -> str:
-    """Return what a Python program prints that sees a folder mounted read-only."""
-    return _run(["unshare", "-rm", "sh", "-c", _MOUNT, "sh", str(folder)], program, *arguments)
+def run_read_only(directory: pathlib.Path, program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees a directory mounted read-only."""
+    return _run(["unshare", "-rm", "sh", "-c", _MOUNT, "sh", str(directory)], program, *arguments)
 
 
 def within_mounts(mounts: Sequence[Mounted]) -> list[str]:
@@ -52,7 +52,7 @@ def within_mounts(mounts: Sequence[Mounted]) -> list[str]:
 
 
 def run_with_overlay(lower: pathlib.Path, point: pathlib.Path, program: str, *arguments: object) -> str:
-    """Return what a Python program prints that sees an overlay of a folder at another one; its layers lie beside that."""
+    """Return what a Python program prints that sees an overlay of a directory at another one; its layers lie beside that."""
     layers = [point.with_name(f"{point.name}-{layer}") for layer in ("upper", "work")]
     for layer in layers:
         layer.mkdir()
@@ -63,15 +63,15 @@ def run_with_overlay(lower: pathlib.Path, point: pathlib.Path, program: str, *ar
 
 
 def on_own_host(volatile: pathlib.Path, lasting: pathlib.Path) -> list[str]:
-    """Return the command within which another one finds what the collection keeps for a host in two folders of a test.
+    """Return the command within which another one finds what the collection keeps for a host in two directories of a test.
 
     A user who is not root becomes it in a namespace, where nothing else of the machine's own /run and /var/lib is seen.
     """
     is_root = os.geteuid() == 0
     places = {"/run/dsa110-contimg": volatile, "/var/lib/dsa110-contimg": lasting}
     commands = [] if is_root else [f"mount -t tmpfs none {os.path.dirname(place)}" for place in places]
-    for place, folder in places.items():
-        commands += [f"mkdir -p -m 700 {place}", f"mount --bind {shlex.quote(str(folder))} {place}"]
+    for place, directory in places.items():
+        commands += [f"mkdir -p -m 700 {place}", f"mount --bind {shlex.quote(str(directory))} {place}"]
     options = "-m" if is_root else "-rm"
     return ["unshare", options, "sh", "-c", " && ".join([*commands, 'exec "$@"']), "sh"]
 
@@ -81,20 +81,20 @@ def run_within(mounts: Sequence[Mounted], program: str, *arguments: object) -> s
     return _run(within_mounts(mounts), program, *arguments)
 
 
-def run_on_old_ext4(folder: pathlib.Path, program: str, *arguments: object) -> str:
-    """Return what a Python program prints that sees a new ext4 on a folder, which knows whole seconds only; needs root."""
-    image = _new_image(folder, _IMAGE_BYTES, ["mkfs.ext4", "-q", "-I", "128"])
-    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "ext4", "loop", image, str(folder)], program, *arguments)
+def run_on_old_ext4(directory: pathlib.Path, program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees a new ext4 on a directory, which knows whole seconds only; needs root."""
+    image = _new_image(directory, _IMAGE_BYTES, ["mkfs.ext4", "-q", "-I", "128"])
+    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "ext4", "loop", image, str(directory)], program, *arguments)
 
 
-def run_on_btrfs(folder: pathlib.Path, program: str, *arguments: object) -> str:
-    """Return what a Python program prints that sees a new btrfs on a folder, which has attributes of its own; needs root."""
-    image = _new_image(folder, _BTRFS_BYTES, ["mkfs.btrfs", "-q"])
-    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "btrfs", "loop", image, str(folder)], program, *arguments)
+def run_on_btrfs(directory: pathlib.Path, program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees a new btrfs on a directory, which has attributes of its own; needs root."""
+    image = _new_image(directory, _BTRFS_BYTES, ["mkfs.btrfs", "-q"])
+    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "btrfs", "loop", image, str(directory)], program, *arguments)
 
 
-def _new_image(folder: pathlib.Path, size: int, command: list[str]) -> str:
-    image = folder.with_name(folder.name + ".img")
+def _new_image(directory: pathlib.Path, size: int, command: list[str]) -> str:
+    image = directory.with_name(directory.name + ".img")
     with image.open("xb") as file:
         file.truncate(size)
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
@@ -102,9 +102,9 @@ def _new_image(folder: pathlib.Path, size: int, command: list[str]) -> str:
     return str(image)
 
 
-def run_on_ramfs(folder: pathlib.Path, program: str, *arguments: object) -> str:
-    """Return what a Python program prints that sees a ramfs on a folder, which knows no attributes and ACLs; needs root."""
-    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "ramfs", "rw", "none", str(folder)], program, *arguments)
+def run_on_ramfs(directory: pathlib.Path, program: str, *arguments: object) -> str:
+    """Return what a Python program prints that sees a ramfs on a directory, which knows no attributes and ACLs; needs root."""
+    return _run(["unshare", "-m", "sh", "-c", _NEW, "sh", "ramfs", "rw", "none", str(directory)], program, *arguments)
 
 
 def _run(within: list[str], program: str, *arguments: object) -> str:

@@ -50,8 +50,8 @@ def insert(path: pathlib.Path, count: int, *, journal_mode: str = "delete") -> N
 @functools.lru_cache(maxsize=None)
 def _databases() -> dict[str, bytes]:
     """Return the files of two databases: of one, some rows are in the WAL alone, as a service leaves it that was killed."""
-    with tempfile.TemporaryDirectory() as folder:
-        database, catalog = (os.path.join(folder, name) for name in ("products.sqlite3", "catalog"))
+    with tempfile.TemporaryDirectory() as directory:
+        database, catalog = (os.path.join(directory, name) for name in ("products.sqlite3", "catalog"))
         insert(pathlib.Path(catalog), ROWS)
         insert(pathlib.Path(database), ROWS - 2, journal_mode="wal")
         with contextlib.closing(sqlite3.connect(database)) as connection:
@@ -78,7 +78,7 @@ def way_of(run_dir: pathlib.Path, src: pathlib.Path, dest: pathlib.Path) -> None
 
 
 def retire_values(root: pathlib.Path, **changed: Any) -> dict[str, Any]:
-    """Return the parameters of ``state_retire`` for a state that was moved below a folder half a minute ago."""
+    """Return the parameters of ``state_retire`` for a state that was moved below a directory half a minute ago."""
     return {
         "src": str(root / "state"),
         "dest": str(root / "new"),
@@ -99,7 +99,7 @@ def retire_values(root: pathlib.Path, **changed: Any) -> dict[str, Any]:
 
 
 class Moved:
-    """A state that was moved below a folder.
+    """A state that was moved below a directory.
 
     :ivar baseline: what is known of the products database at the new place since the move.
     """
@@ -141,8 +141,8 @@ class Moved:
     def here(self) -> set[str]:
         """Return every name of the old tree."""
         return {
-            os.path.relpath(os.path.join(folder, name), self.src)
-            for folder, dirs, files in os.walk(self.src)
+            os.path.relpath(os.path.join(directory, name), self.src)
+            for directory, dirs, files in os.walk(self.src)
             for name in (*dirs, *files)
         }
 

@@ -46,13 +46,13 @@ _KEEPS_LOG, _DROPS_LOG = 1, 2
 _PATIENCE = 10.0  # seconds, for the processes of a run that was killed
 
 
-def lose_power(folder: pathlib.Path, **wanted: Any) -> dict[str, Any]:
+def lose_power(directory: pathlib.Path, **wanted: Any) -> dict[str, Any]:
     """Try it in a mount namespace of its own; return how many points there were and what was found.
 
     :param wanted: ``system``, ``scenario`` (``new`` or ``replace``), ``points`` (how many, 0 for all), ``prelude`` and
         ``workers`` of the copy.
     """
-    return in_namespace(__name__, {"folder": str(folder), **wanted})
+    return in_namespace(__name__, {"directory": str(directory), **wanted})
 
 
 def in_namespace(module: str, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def in_namespace(module: str, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 class Disk:
-    """A file system in an image below a folder, mounted at ``mnt`` there."""
+    """A file system in an image below a directory, mounted at ``mnt`` there."""
 
-    def __init__(self, folder: pathlib.Path, system: str) -> None:
-        self.image, self.mount_point = folder / "image", folder / "mnt"
+    def __init__(self, directory: pathlib.Path, system: str) -> None:
+        self.image, self.mount_point = directory / "image", directory / "mnt"
         self.base = self.mount_point / "base"
         make, self.options = FILE_SYSTEMS[system]
         self.kind = system.partition(" ")[0]
@@ -208,7 +208,7 @@ def _content(path: pathlib.Path) -> bytes | None:
 def main() -> None:
     """Try what the first argument says, and print what was found as JSON."""
     wanted = json.loads(sys.argv[1])
-    disk = Disk(pathlib.Path(wanted["folder"]), wanted["system"])
+    disk = Disk(pathlib.Path(wanted["directory"]), wanted["system"])
     disk.mount()
     trial = _Trial(disk, wanted)
     calls = trial.calls()

@@ -79,8 +79,8 @@ def make_state(root: pathlib.Path, *, rows: int, unprivileged: bool) -> None:
         FileExistsError: ``root`` exists.
     """
     root.mkdir(parents=True)
-    for folder in ("db", "catalogs", "logs/archive", "empty", "run"):
-        (root / folder).mkdir(parents=True)
+    for directory in ("db", "catalogs", "logs/archive", "empty", "run"):
+        (root / directory).mkdir(parents=True)
     _make_databases(root, rows=rows)
     _make_files(root)
     if not unprivileged:
@@ -223,9 +223,9 @@ def _make_sparse(path: pathlib.Path) -> None:
 def _make_privileged(root: pathlib.Path) -> None:
     os.mkfifo(root / "run" / "control", 0o620)
     os.setxattr(root / "logs" / "casa-20251002.log", "user.origin", b"lxd110h20")
-    for folder in (root, root / "db", root / "catalogs"):
-        os.chown(folder, -1, PIPELINE_ID)
-        folder.chmod(0o2775)
+    for directory in (root, root / "db", root / "catalogs"):
+        os.chown(directory, -1, PIPELINE_ID)
+        directory.chmod(0o2775)
     for name in ("db/products.sqlite3", "catalogs/nvss_dec+54.6.sqlite3"):
         os.chown(root / name, PIPELINE_ID, PIPELINE_ID)
         (root / name).chmod(0o664)
@@ -233,12 +233,12 @@ def _make_privileged(root: pathlib.Path) -> None:
 
 
 def _set_times(root: pathlib.Path) -> None:
-    """Give everything a time of its own, down to the nanosecond; folders last, from the bottom up."""
+    """Give everything a time of its own, down to the nanosecond; directories last, from the bottom up."""
     moment = int(FIRST_GROUP.timestamp()) * NANOSECONDS + 123_456_789
-    for folder, folders, files in os.walk(os.fsencode(root), topdown=False):
-        for name in sorted([*folders, *files]):
+    for directory, directories, files in os.walk(os.fsencode(root), topdown=False):
+        for name in sorted([*directories, *files]):
             moment += NANOSECONDS
-            os.utime(os.path.join(folder, name), ns=(moment, moment), follow_symlinks=False)
+            os.utime(os.path.join(directory, name), ns=(moment, moment), follow_symlinks=False)
     os.utime(root, ns=(moment, moment))
 
 

@@ -63,10 +63,12 @@ UNSPLIT_CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 _ATTEMPTS = 5
 
 
-def split_below(folder: str, on_conflict: str, *, backup: bool, vacuum: bool, rejected: str = "fail") -> dict[str, Any]:
+def split_below(
+    directory: str, on_conflict: str, *, backup: bool, vacuum: bool, rejected: str = "fail"
+) -> dict[str, Any]:
     """Split the databases in a directory, and return the module's result."""
-    places = (pathlib.Path(folder, "products.sqlite3"), pathlib.Path(folder, "hdf5.sqlite3"))
-    backup_dir = f"{folder}/backups" if backup else None
+    places = (pathlib.Path(directory, "products.sqlite3"), pathlib.Path(directory, "hdf5.sqlite3"))
+    backup_dir = f"{directory}/backups" if backup else None
     values: dict[str, Any] = {
         "on_conflict": on_conflict,
         "backup_dir": backup_dir,
@@ -76,10 +78,10 @@ def split_below(folder: str, on_conflict: str, *, backup: bool, vacuum: bool, re
     return split(options_for(*places, **values), check=False)
 
 
-def unsplit_below(folder: str, on_conflict: str, *, backup: bool) -> dict[str, Any]:
+def unsplit_below(directory: str, on_conflict: str, *, backup: bool) -> dict[str, Any]:
     """Undo the split of the databases in a directory, and return the module's result."""
-    places = (f"{folder}/products.sqlite3", f"{folder}/hdf5.sqlite3")
-    return unsplit(UnsplitOptions(*places, on_conflict, f"{folder}/backups" if backup else None), check=False)
+    places = (f"{directory}/products.sqlite3", f"{directory}/hdf5.sqlite3")
+    return unsplit(UnsplitOptions(*places, on_conflict, f"{directory}/backups" if backup else None), check=False)
 
 
 class KillCase:
@@ -92,16 +94,16 @@ class KillCase:
 
     def __init__(self, scratch: pathlib.Path) -> None:
         self.scratch = scratch
-        self.folder = scratch / "state"
+        self.directory = scratch / "state"
         self.origin = scratch / "origin"
         self.origin.mkdir()
         self.make(self.origin)
         self.old = _dumps(self.origin)
         self.restore()
         self._do()
-        self.clean = _dumps(self.folder)
+        self.clean = _dumps(self.directory)
 
-    def make(self, folder: pathlib.Path) -> None:
+    def make(self, directory: pathlib.Path) -> None:
         """Make the databases as they are before the change."""
         raise NotImplementedError
 
@@ -115,8 +117,8 @@ class KillCase:
 
     def restore(self) -> None:
         """Put the databases back as they were before the change."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.copytree(self.origin, self.folder)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.copytree(self.origin, self.directory)
 
     def _do(self) -> dict[str, Any]:
         return type(self).does(**self.arguments())
@@ -127,7 +129,7 @@ class KillCase:
     def points(self) -> list[Call]:
         """Return every system call of the change."""
         self.restore()
-        return list_calls(self._work(), CALLS, after=str(self.folder))
+        return list_calls(self._work(), CALLS, after=str(self.directory))
 
     def breach(self, point: Call) -> str:
         """Kill the change at a point, look, run it again; return what is wrong, which is nothing.
@@ -145,7 +147,7 @@ class KillCase:
         """Judge a copy of what the killed run has left: looking itself must not repair anything."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
             seen = pathlib.Path(scratch) / "seen"
-            shutil.copytree(self.folder, seen)
+            shutil.copytree(self.directory, seen)
             for name in _NAMES:
                 if (seen / name).exists() and not _is_sound(seen / name):
                     return f"{name} is damaged"
@@ -153,14 +155,14 @@ class KillCase:
 
     def _go_on(self) -> str:
         self._do()
-        if _dumps(self.folder) != self.clean:
+        if _dumps(self.directory) != self.clean:
             return "the second run ends otherwise than a clean one"
-        debris = [path.name for path in self.folder.rglob(".contimg-*")]
+        debris = [path.name for path in self.directory.rglob(".contimg-*")]
         if debris:
             return f"left: {debris}"
-        before = snapshot(self.folder)
+        before = snapshot(self.directory)
         changed = self._do()["changed"]
-        return "the third run changes something" if changed or snapshot(self.folder) != before else ""
+        return "the third run changes something" if changed or snapshot(self.directory) != before else ""
 
 
 class SplitCase(KillCase):
@@ -173,19 +175,19 @@ class SplitCase(KillCase):
         self.rejected = self.changed.get("rejected", "fail")
         self.unfit = [] if self.rejected == "fail" else [_unfit(number) for number in range(_UNFIT)]
         super().__init__(scratch)
-        self.rows = rows_of(self.folder / "hdf5.sqlite3")
+        self.rows = rows_of(self.directory / "hdf5.sqlite3")
 
-    def make(self, folder: pathlib.Path) -> None:
+    def make(self, directory: pathlib.Path) -> None:
         rows = [file_row(number) for number in range(_ROWS)]
-        make_products(folder / "products.sqlite3", [*self.unfit, *rows], journal_mode=self.journal_mode)
+        make_products(directory / "products.sqlite3", [*self.unfit, *rows], journal_mode=self.journal_mode)
         if self.merges:
             older = new_row(1, indexed_at=1.0, file_size_bytes=1)
-            make_hdf5(folder / "hdf5.sqlite3", [new_row(0), older, new_row(90)])
+            make_hdf5(directory / "hdf5.sqlite3", [new_row(0), older, new_row(90)])
 
     def arguments(self) -> dict[str, Any]:
         conflict = self.changed.get("on_conflict", "fail")
         asked = {name: bool(self.changed.get(name)) for name in ("backup", "vacuum")}
-        return {"folder": str(self.folder), "on_conflict": conflict, "rejected": self.rejected, **asked}
+        return {"directory": str(self.directory), "on_conflict": conflict, "rejected": self.rejected, **asked}
 
     def judge(self, seen: pathlib.Path) -> str:
         source = rows_of(seen / "products.sqlite3")
@@ -207,17 +209,17 @@ class UnsplitCase(KillCase):
         self.journal_mode, self.further, self.changed = UNSPLIT_CASES[name]
         super().__init__(scratch)
 
-    def make(self, folder: pathlib.Path) -> None:
-        products = folder / "products.sqlite3"
+    def make(self, directory: pathlib.Path) -> None:
+        products = directory / "products.sqlite3"
         make_products(products, [file_row(number) for number in range(_ROWS)], journal_mode=self.journal_mode)
-        split_below(str(folder), "fail", backup=False, vacuum=False)
+        split_below(str(directory), "fail", backup=False, vacuum=False)
         connection = sqlite3.connect(str(products))
         connection.executescript(self.further)
         connection.close()
 
     def arguments(self) -> dict[str, Any]:
         conflict = self.changed.get("on_conflict", "fail")
-        return {"folder": str(self.folder), "on_conflict": conflict, "backup": bool(self.changed.get("backup"))}
+        return {"directory": str(self.directory), "on_conflict": conflict, "backup": bool(self.changed.get("backup"))}
 
     def judge(self, seen: pathlib.Path) -> str:
         products, hdf5 = _dumps(seen)
@@ -230,12 +232,12 @@ def _unfit(number: int) -> dict[str, Any]:
     return file_row(number, path=f"/odd/{number}", group_id="odd", timestamp_iso=None, timestamp_mjd=None)
 
 
-def _exported(folder: pathlib.Path) -> list[str]:
-    return [line for file in folder.glob("backups/*.jsonl") for line in file.read_text().splitlines()]
+def _exported(directory: pathlib.Path) -> list[str]:
+    return [line for file in directory.glob("backups/*.jsonl") for line in file.read_text().splitlines()]
 
 
-def _dumps(folder: pathlib.Path) -> list[Sequence[str]]:
-    return [dump(folder / name) if (folder / name).exists() else () for name in _NAMES]
+def _dumps(directory: pathlib.Path) -> list[Sequence[str]]:
+    return [dump(directory / name) if (directory / name).exists() else () for name in _NAMES]
 
 
 def _is_sound(path: pathlib.Path) -> bool:

@@ -51,7 +51,7 @@ class Writer:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self, statement: str) -> str:
-        """Execute a statement, and return its rows or what SQLite says."""
+        """Execute a statement, and return its rows or what SQLite reports."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{statement}\n")

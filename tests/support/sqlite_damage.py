@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kinds of damage that a database can have, each made anew in a folder."""
+"""Kinds of damage that a database can have, each made anew in a directory."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ SCRIPT = (
 )
 
 
-def sound(folder: pathlib.Path, name: str = "a.sqlite3") -> pathlib.Path:
+def sound(directory: pathlib.Path, name: str = "a.sqlite3") -> pathlib.Path:
     """Make a database of many small pages: an interior page, leaves, an index, an overflow chain and free pages."""
-    return make(folder / name, SCRIPT, before=f"PRAGMA page_size = {PAGE};")
+    return make(directory / name, SCRIPT, before=f"PRAGMA page_size = {PAGE};")
 
 
 def overwritten(offset: int, data: bytes) -> Damage:
     """Return the damage that writes some bytes over a database; an offset below zero counts from its end."""
 
-    def damage(folder: pathlib.Path) -> pathlib.Path:
-        path = sound(folder)
+    def damage(directory: pathlib.Path) -> pathlib.Path:
+        path = sound(directory)
         with path.open("r+b") as file:
             file.seek(offset, os.SEEK_SET if offset >= 0 else os.SEEK_END)
             file.write(data)
@@ -56,8 +56,8 @@ def overwritten(offset: int, data: bytes) -> Damage:
 def truncated(size: Callable[[int], int]) -> Damage:
     """Return the damage that cuts a database off at a size, computed from its own."""
 
-    def damage(folder: pathlib.Path) -> pathlib.Path:
-        path = sound(folder)
+    def damage(directory: pathlib.Path) -> pathlib.Path:
+        path = sound(directory)
         os.truncate(path, size(path.stat().st_size))
         return path
 
@@ -73,8 +73,8 @@ def page_of(path: pathlib.Path, kind: int) -> int:
 def on_page(kind: int, change: Callable[[bytes], bytes]) -> Damage:
     """Return the damage that changes a page of a b-tree kind."""
 
-    def damage(folder: pathlib.Path) -> pathlib.Path:
-        path = sound(folder)
+    def damage(directory: pathlib.Path) -> pathlib.Path:
+        path = sound(directory)
         offset = page_of(path, kind)
         with path.open("r+b") as file:
             file.seek(offset)
@@ -89,8 +89,8 @@ def on_page(kind: int, change: Callable[[bytes], bytes]) -> Damage:
 def zeroed_root(name: str) -> Damage:
     """Return the damage that zeroes the root page of a table or index."""
 
-    def damage(folder: pathlib.Path) -> pathlib.Path:
-        path = sound(folder)
+    def damage(directory: pathlib.Path) -> pathlib.Path:
+        path = sound(directory)
         with contextlib.closing(sqlite3.connect(path)) as connection:
             (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
         with path.open("r+b") as file:
@@ -104,8 +104,8 @@ def zeroed_root(name: str) -> Damage:
 def schema(statement: str) -> Damage:
     """Return the damage that a statement does to the schema table."""
 
-    def damage(folder: pathlib.Path) -> pathlib.Path:
-        path = sound(folder)
+    def damage(directory: pathlib.Path) -> pathlib.Path:
+        path = sound(directory)
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.executescript(f"PRAGMA writable_schema = 1; {statement}")
         return path
@@ -116,56 +116,56 @@ def schema(statement: str) -> Damage:
 def written(data: bytes, name: str = "a.sqlite3") -> Damage:
     """Return what makes a file of some bytes."""
 
-    def damage(folder: pathlib.Path) -> pathlib.Path:
-        (folder / name).write_bytes(data)
-        return folder / name
+    def damage(directory: pathlib.Path) -> pathlib.Path:
+        (directory / name).write_bytes(data)
+        return directory / name
 
     return damage
 
 
-def encrypted(folder: pathlib.Path) -> pathlib.Path:
+def encrypted(directory: pathlib.Path) -> pathlib.Path:
     """Hide every byte, as an encrypting build of SQLite does."""
-    path = sound(folder)
+    path = sound(directory)
     data, key = path.read_bytes(), random.Random(5)
     path.write_bytes(bytes(byte ^ key.randrange(256) for byte in data))
     return path
 
 
-def compressed(folder: pathlib.Path) -> pathlib.Path:
+def compressed(directory: pathlib.Path) -> pathlib.Path:
     """Compress it."""
-    path = sound(folder)
+    path = sound(directory)
     path.write_bytes(zlib.compress(path.read_bytes()))
     return path
 
 
-def fifo(folder: pathlib.Path) -> pathlib.Path:
+def fifo(directory: pathlib.Path) -> pathlib.Path:
     """Put a FIFO in its place, with no writer."""
-    os.mkfifo(folder / "a.sqlite3")
-    return folder / "a.sqlite3"
+    os.mkfifo(directory / "a.sqlite3")
+    return directory / "a.sqlite3"
 
 
-def listening(folder: pathlib.Path) -> pathlib.Path:
+def listening(directory: pathlib.Path) -> pathlib.Path:
     """Put a socket in its place."""
     before = pathlib.Path.cwd()
-    os.chdir(folder)  # the name of a socket must be short
+    os.chdir(directory)  # the name of a socket must be short
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as made:
         made.bind("a.sqlite3")
     os.chdir(before)
-    return folder / "a.sqlite3"
+    return directory / "a.sqlite3"
 
 
-def directory(folder: pathlib.Path) -> pathlib.Path:
+def directory(directory: pathlib.Path) -> pathlib.Path:
     """Put a directory in its place."""
-    (folder / "a.sqlite3").mkdir()
-    return folder / "a.sqlite3"
+    (directory / "a.sqlite3").mkdir()
+    return directory / "a.sqlite3"
 
 
 def link(target: str) -> Damage:
     """Return what makes a symbolic link that leads nowhere."""
 
-    def damage(folder: pathlib.Path) -> pathlib.Path:
-        (folder / "a.sqlite3").symlink_to(target)
-        return folder / "a.sqlite3"
+    def damage(directory: pathlib.Path) -> pathlib.Path:
+        (directory / "a.sqlite3").symlink_to(target)
+        return directory / "a.sqlite3"
 
     return damage
 
@@ -181,15 +181,15 @@ def _dead_writer(path: pathlib.Path, script: str) -> None:
 def foreign(suffix: str, settings: str, work: str) -> Damage:
     """Return the damage of a log that a writer of another database of the same shape left."""
 
-    def damage(folder: pathlib.Path) -> pathlib.Path:
-        path = sound(folder)
+    def damage(directory: pathlib.Path) -> pathlib.Path:
+        path = sound(directory)
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.executescript(f"{settings}; DELETE FROM t WHERE id > 200; VACUUM")
-        (folder / "other").mkdir()
-        other = sound(folder / "other")
+        (directory / "other").mkdir()
+        other = sound(directory / "other")
         _dead_writer(other, f"{settings}; {work}")
         shutil.move(f"{other}{suffix}", f"{path}{suffix}")
-        shutil.rmtree(folder / "other")
+        shutil.rmtree(directory / "other")
         return path
 
     return damage
@@ -202,8 +202,8 @@ JOURNAL_WORK = "PRAGMA cache_size = 1; BEGIN; UPDATE t SET v = hex(randomblob(90
 def sidecar(suffix: str, settings: str, work: str) -> Damage:
     """Return what names a log instead of its database."""
 
-    def damage(folder: pathlib.Path) -> pathlib.Path:
-        path = sound(folder)
+    def damage(directory: pathlib.Path) -> pathlib.Path:
+        path = sound(directory)
         _dead_writer(path, f"{settings}; {work}")
         return pathlib.Path(f"{path}{suffix}")
 
@@ -215,9 +215,9 @@ def _cells(page: bytes, count: int) -> bytes:
 
 
 KINDS: dict[str, Damage] = {
-    "nothing there": lambda folder: folder / "a.sqlite3",
-    "below a file": lambda folder: written(b"x", "file")(folder) / "a.sqlite3",
-    "a name too long": lambda folder: folder / ("a" * 300),
+    "nothing there": lambda directory: directory / "a.sqlite3",
+    "below a file": lambda directory: written(b"x", "file")(directory) / "a.sqlite3",
+    "a name too long": lambda directory: directory / ("a" * 300),
     "an empty file": written(b""),
     "text": written(b"not a database\n" * 100),
     "noise": written(random.Random(1).randbytes(8192)),
@@ -229,7 +229,7 @@ KINDS: dict[str, Damage] = {
     "a directory": directory,
     "a FIFO": fifo,
     "a socket": listening,
-    "a device": lambda _folder: pathlib.Path("/dev/zero"),
+    "a device": lambda _directory: pathlib.Path("/dev/zero"),
     "a link to nothing": link("none"),
     "a link to itself": link("a.sqlite3"),
     "a write-ahead log": sidecar("-wal", "PRAGMA journal_mode = wal", WAL_WORK),

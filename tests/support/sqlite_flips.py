@@ -22,14 +22,14 @@ __all__ = ["flip_and_judge"]
 _SETTINGS = "PRAGMA page_size = 1024;"
 
 
-def flip_and_judge(folder: pathlib.Path, *, flips: int, seed: int) -> Counter[str]:
+def flip_and_judge(directory: pathlib.Path, *, flips: int, seed: int) -> Counter[str]:
     """Flip ``flips`` bits, one at a time; count what each did to the content, and whether the checksum saw it.
 
     ``refused`` is an error, ``changed`` another content and checksum, ``same`` the same of both; ``missed`` and ``alarmed
     for nothing`` are what must not be.
     """
     chance = random.Random(seed)
-    path = make(folder / "flipped.db", before=_SETTINGS)
+    path = make(directory / "flipped.db", before=_SETTINGS)
     data = path.read_bytes()
     original = content_checksum(str(path))
     assert original == reference_checksum(path)

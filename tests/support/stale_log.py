@@ -53,11 +53,11 @@ def prepare_stale_log(base: pathlib.Path) -> None:
 
 
 def _databases() -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/p.sqlite3"
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/p.sqlite3"
         subprocess.run([sys.executable, "-c", _OLD, path], check=True)
         for name in ("p.sqlite3", "p.sqlite3-wal"):
-            with open(f"{folder}/{name}", "rb") as file:
+            with open(f"{directory}/{name}", "rb") as file:
                 _made[name] = file.read()
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.executemany("INSERT INTO one VALUES (?)", [("new" * 20,)] * 600)
@@ -68,12 +68,12 @@ def _databases() -> dict[str, bytes]:
     return _made
 
 
-def content(folder: pathlib.Path) -> tuple[int, ...] | str:
-    """Return how many rows whoever opens the database finds in each table, or what SQLite says; it is not opened there."""
+def content(directory: pathlib.Path) -> tuple[int, ...] | str:
+    """Return how many rows whoever opens the database finds in each table, or what SQLite reports; it is not opened there."""
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("p.sqlite3", "p.sqlite3-wal"):
-            if (folder / name).exists():
-                shutil.copy(folder / name, scratch)
+            if (directory / name).exists():
+                shutil.copy(directory / name, scratch)
         with contextlib.closing(sqlite3.connect(f"{scratch}/p.sqlite3")) as connection:
             try:
                 state = connection.execute("PRAGMA integrity_check").fetchone()[0]

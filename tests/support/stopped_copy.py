@@ -60,7 +60,7 @@ def _go_on(copy: Running) -> None:
 
 
 def _await_stop(copy: Running) -> bool:
-    """Tell whether it was stopped before it ended."""
+    """Return whether it was stopped before it ended."""
     patience = time.monotonic() + _PATIENCE
     while time.monotonic() < patience:
         ended = copy.has_ended()

@@ -23,8 +23,8 @@ def count(report: pathlib.Path) -> tuple[int, int]:
 
 def main() -> int:
     """Print the sums; a session that failed as a whole counts as one failure more. Return the exit status."""
-    folder, sessions, failed_sessions = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    counts = [count(report) for report in sorted(folder.glob("*.xml"))]
+    directory, sessions, failed_sessions = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    counts = [count(report) for report in sorted(directory.glob("*.xml"))]
     passed = sum(ok for ok, _bad in counts) + sessions - len(failed_sessions)
     failed = sum(bad for _ok, bad in counts) + len(failed_sessions)
     if failed_sessions:

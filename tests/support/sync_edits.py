@@ -23,17 +23,17 @@ __all__ = ["DATABASE", "EDITS", "Source", "in_child"]
 DATABASE = "p.sqlite3"
 _CONTENTS = (b"", b"a word", b"other", b"page" * 2000, b"large" * 250_000)
 _MODES = (0o700, 0o755, 0o711, 0o1777, 0o750)
-#: A folder never becomes a file, nor a file a folder: a copy asks the operator about that.
+#: A directory never becomes a file, nor a file a directory: a copy asks the operator about that.
 _FILES = st.sampled_from(["a", "b", "d/a", "d/b", "e/f/g"])
-_FOLDERS = st.sampled_from(["d", "e", "e/f", "h"])
+_DIRECTORIES = st.sampled_from(["d", "e", "e/f", "h"])
 _NUMBERS = st.integers(0, len(_CONTENTS) - 1)
 #: An edit is the name of a method of :class:`Source`, and its arguments.
 EDITS = st.one_of(
     st.tuples(st.sampled_from(["write", "replace", "replace", "overwrite"]), _FILES, _NUMBERS),
     st.tuples(st.sampled_from(["link", "link_hard", "link_hard"]), _FILES, _FILES),
-    st.tuples(st.just("remove"), st.one_of(_FILES, _FOLDERS)),
-    st.tuples(st.just("make_folder"), _FOLDERS),
-    st.tuples(st.just("change_mode"), st.one_of(_FILES, _FOLDERS), _NUMBERS),
+    st.tuples(st.just("remove"), st.one_of(_FILES, _DIRECTORIES)),
+    st.tuples(st.just("make_directory"), _DIRECTORIES),
+    st.tuples(st.just("change_mode"), st.one_of(_FILES, _DIRECTORIES), _NUMBERS),
     st.tuples(st.just("commit"), _NUMBERS),
     st.tuples(st.just("commit"), _NUMBERS),
     st.tuples(st.sampled_from(["fold", "drop"])),
@@ -87,14 +87,14 @@ class Source:
             (self.root / "aside").unlink(missing_ok=True)  # both were names of one file
 
     def remove(self, name: str) -> None:
-        """Remove a file, or a folder with all that is in it."""
+        """Remove a file, or a directory with all that is in it."""
         if (self.root / name).is_dir() and not (self.root / name).is_symlink():
             shutil.rmtree(self.root / name)
         else:
             (self.root / name).unlink(missing_ok=True)
 
-    def make_folder(self, name: str) -> None:
-        """Make a folder."""
+    def make_directory(self, name: str) -> None:
+        """Make a directory."""
         (self.root / name).mkdir(parents=True, exist_ok=True)
 
     def change_mode(self, name: str, number: int) -> None:

@@ -14,9 +14,12 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file, read_manifest
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_root, scan, tree_digest
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree_digest import tree_digest
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import scan
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
@@ -108,8 +111,8 @@ def _place_database(src: pathlib.Path, version: str) -> None:
 
 
 def _made_databases() -> dict[str, dict[str, bytes]]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "p.sqlite3")
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "p.sqlite3")
         for version, count in (("old", 5), ("new", 4)):
             if os.path.exists(path):
                 with contextlib.closing(sqlite3.connect(path)) as connection:  # folds the old log in
@@ -117,7 +120,7 @@ def _made_databases() -> dict[str, dict[str, bytes]]:
             add_rows(path, count)
             _databases[version] = {}
             for name in ("p.sqlite3", "p.sqlite3-wal"):
-                with open(os.path.join(folder, name), "rb") as file:
+                with open(os.path.join(directory, name), "rb") as file:
                     _databases[version][name] = file.read()
     return _databases
 
@@ -127,12 +130,12 @@ def add_rows(path: str | pathlib.Path, count: int) -> None:
     subprocess.run([sys.executable, "-c", _ROWS, str(path), str(count)], check=True)
 
 
-def rows(folder: pathlib.Path) -> int:
+def rows(directory: pathlib.Path) -> int:
     """Return how many rows whoever opens the database finds, -1 where it is torn; it is not opened where it stands."""
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("p.sqlite3", "p.sqlite3-wal"):
-            if (folder / name).exists():
-                shutil.copy(folder / name, scratch)
+            if (directory / name).exists():
+                shutil.copy(directory / name, scratch)
         with contextlib.closing(sqlite3.connect(os.path.join(scratch, "p.sqlite3"))) as connection:
             try:
                 assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -153,7 +156,7 @@ def found_differences(base: pathlib.Path, dest: pathlib.Path | None = None) -> l
 
 
 def is_told(base: pathlib.Path) -> bool:
-    """Tell whether the manifest says what stands at the destination."""
+    """Return whether the manifest says what stands at the destination."""
     with open_root(str(base / "dest")) as root:
         files = [path for path, entry in scan(root).items() if entry.is_file]
         return read_manifest(f"{base}/dest.sha256") == {path: hash_file(root, path) for path in files}

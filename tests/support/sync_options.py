@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 
 if TYPE_CHECKING:
     import pathlib
@@ -16,7 +17,7 @@ __all__ = ["sync_values", "synchronized"]
 
 
 def sync_values(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
-    """Return the parameters of a copy from ``src`` to ``dest`` below a folder."""
+    """Return the parameters of a copy from ``src`` to ``dest`` below a directory."""
     return {
         **dict.fromkeys(["manifest", "backup_dir", "progress_file", "owner", "group"]),
         **dict.fromkeys(["delete", "live", "require_quiesced", "retarget_links"], False),

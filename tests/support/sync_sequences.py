@@ -42,7 +42,7 @@ _COUNTED = "chmod,chown,fsync,ftruncate,link,mkdir,mknod,open,pwrite,rename,rmdi
 
 
 class Sequence:
-    """One source and its destination, below a folder."""
+    """One source and its destination, below a directory."""
 
     def __init__(self, base: pathlib.Path) -> None:
         self.base, self.src, self.dest = base, base / "src", base / "dest"
@@ -100,16 +100,16 @@ def _die_at(ordinal: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
-def _rows(folder: pathlib.Path) -> int | None:
-    return rows(folder) if (folder / DATABASE).exists() else None
+def _rows(directory: pathlib.Path) -> int | None:
+    return rows(directory) if (directory / DATABASE).exists() else None
 
 
 def _contents(root: pathlib.Path) -> dict[str, bytes]:
     """Return the content of each file, but of those of the database and of those that have no name yet."""
     found = {}
-    for folder, _names, names in os.walk(root):
+    for directory, _names, names in os.walk(root):
         for name in names:
-            path = os.path.join(folder, name)
+            path = os.path.join(directory, name)
             if stat.S_ISREG(os.lstat(path).st_mode) and not name.startswith((DATABASE, TEMPORARY)):
                 with open(path, "rb") as file:
                     found[os.path.relpath(path, root)] = file.read()

@@ -10,6 +10,7 @@ for pair in "$@"; do
 done
 ((${#missing[@]})) || exit 0
 if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+  exec 9>/run/lock/contimg-system-packages && flock 9 # sessions run beside each other
   apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 else
   echo "The tests need ${missing[*]}. Install them first, for example: apt-get install ${missing[*]}" >&2

@@ -36,8 +36,8 @@ class Oracle:
 
     def __enter__(self) -> Oracle:
         """Boot systemd, with a unit that prints the environment which a file gives it."""
-        self._folder = tempfile.TemporaryDirectory()
-        self._path = pathlib.Path(self._folder.name)
+        self._directory = tempfile.TemporaryDirectory()
+        self._path = pathlib.Path(self._directory.name)
         for name in ("in", "out"):
             (self._path / name).mkdir()
         (self._path / "oracle@.service").write_text(_UNIT)
@@ -55,7 +55,7 @@ class Oracle:
     ) -> None:
         """Remove the container."""
         subprocess.run(["podman", "rm", "--force", "--time=0", self._container], check=True, capture_output=True)
-        self._folder.cleanup()
+        self._directory.cleanup()
 
     def systemd(self, files: Sequence[bytes]) -> list[dict[bytes, bytes] | None]:
         """Return what systemd gives a process for each file, ``None`` where it refuses to start one."""

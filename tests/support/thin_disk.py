@@ -26,7 +26,7 @@ _ENOUGH = 200 << 20
 
 
 def copy_to_thin(
-    folder: pathlib.Path, *, rooms: list[int], survives: bool, verify: str, prelude: str = ""
+    directory: pathlib.Path, *, rooms: list[int], survives: bool, verify: str, prelude: str = ""
 ) -> dict[str, Any]:
     """Return the exit codes of copies to such devices, what the copies said, and what was found wrong with each.
 
@@ -34,13 +34,13 @@ def copy_to_thin(
     :param survives: whether there is always room for what the file system writes for itself; else it turns read-only.
     """
     wanted = {"rooms": rooms, "survives": survives, "verify": verify, "prelude": prelude}
-    return in_namespace(__name__, {"folder": str(folder), **wanted})
+    return in_namespace(__name__, {"directory": str(directory), **wanted})
 
 
 def main() -> None:
     """Do what the first argument says, and print what was found as JSON."""
     wanted = json.loads(sys.argv[1])
-    thin = pathlib.Path(wanted["folder"]) / "thin"
+    thin = pathlib.Path(wanted["directory"]) / "thin"
     thin.mkdir()
     results: dict[str, list[Any]] = {"codes": [], "said": [], "found": []}
     for room in wanted["rooms"]:
@@ -108,7 +108,7 @@ class _Trial:
             failed = self._finish()
         found = [
             (code not in (0, 1), f"ended with {code}: {said}"),
-            (code == 1 and "errno" not in said and "SQLite says" not in said, f"names no cause: {said}"),
+            (code == 1 and "errno" not in said and "SQLite reports" not in said, f"names no cause: {said}"),
             (faults.digest_of(self.base / "src") != self.before, "has changed the source"),
             (failed, "the next run fails"),
             *self._differs("claims success" if code == 0 else "the next run does not converge"),

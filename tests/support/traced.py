@@ -49,7 +49,7 @@ CALLS = (
     "flock,fcntl,fdatasync"
 )
 #: How an error of the collection begins, and what is in it.
-SAID = re.compile(r"^\S.*: .*(\[errno (\d+|None)\]|SQLite says)", re.DOTALL)
+SAID = re.compile(r"^\S.*: .*(\[errno (\d+|None)\]|SQLite reports)", re.DOTALL)
 #: How every temporary name begins.
 TEMPORARY = ".contimg-"
 # What is said goes through a call that no suite makes fail. Only the work's own errors are no traceback.
@@ -97,6 +97,7 @@ _ALONE = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 _ALONE += ["--pid", "--fork", "--kill-child", "--mount-proc"]
 _servers: dict[tuple[str, str, bool], subprocess.Popen[str]] = {}
 _LINGER = 1.0  # seconds
+_INHERITED_TMPDIR = os.environ.get("TMPDIR")
 
 
 class Work(NamedTuple):
@@ -198,13 +199,13 @@ def _own_temporary(work: Work) -> dict[str, str]:
 
     One that the test has set stays: it looks into it.
     """
-    if "TMPDIR" in os.environ:
+    if os.environ.get("TMPDIR") != _INHERITED_TMPDIR:
         return {}
-    folder = f"{work.log}.tmp"
-    shutil.rmtree(folder, ignore_errors=True)
-    os.mkdir(folder)
-    os.chmod(folder, 0o1777)  # the trial may act for another user, who makes his own there
-    return {"TMPDIR": folder}
+    directory = f"{work.log}.tmp"
+    shutil.rmtree(directory, ignore_errors=True)
+    os.mkdir(directory)
+    os.chmod(directory, 0o1777)  # the trial may act for another user, who makes his own there
+    return {"TMPDIR": directory}
 
 
 def _number_here(server: int, number: int) -> int:

@@ -25,7 +25,7 @@ TIMES = st.one_of(st.integers(-(2**31) * 10**9, 2**33 * 10**9), st.sampled_from(
 ATTRIBUTES = st.dictionaries(
     st.sampled_from(["user.a", "user.b", "trusted.c", "security.d"]), st.binary(max_size=20), max_size=2
 )
-KINDS = st.sampled_from(["file"] * 6 + ["folder"] * 4 + ["link", "hard", "fifo", "socket", "device", "sparse"])
+KINDS = st.sampled_from(["file"] * 6 + ["directory"] * 4 + ["link", "hard", "fifo", "socket", "device", "sparse"])
 ENTRIES = st.fixed_dictionaries(
     {
         "kind": KINDS,
@@ -46,16 +46,16 @@ def build(root: Path, entries: list[dict[str, Any]]) -> None:
     """Make (or, called again, change) a tree; what cannot be made there is left out."""
     root.mkdir(exist_ok=True)
     top = os.fsencode(root)
-    folders = [top]
+    directories = [top]
     files: list[bytes] = []
     made = []
     for entry in entries:
-        path = folders[entry["parent"] % len(folders)] + b"/" + entry["name"]
+        path = directories[entry["parent"] % len(directories)] + b"/" + entry["name"]
         with contextlib.suppress(FileExistsError, IsADirectoryError, NotADirectoryError, OSError):
             _make(path, entry, files)
             made.append((path, entry))
-            if entry["kind"] == "folder":
-                folders.append(path)
+            if entry["kind"] == "directory":
+                directories.append(path)
             elif entry["kind"] in ("file", "sparse"):
                 files.append(path)
     for path, entry in reversed(made):
@@ -64,7 +64,7 @@ def build(root: Path, entries: list[dict[str, Any]]) -> None:
 
 def _make(path: bytes, entry: dict[str, Any], files: list[bytes]) -> None:
     kind = entry["kind"]
-    if kind == "folder":
+    if kind == "directory":
         os.mkdir(path)
     elif kind == "link":
         os.symlink(entry["content"].replace(b"\0", b"") or b"nowhere", path)
@@ -87,14 +87,14 @@ def _make(path: bytes, entry: dict[str, Any], files: list[bytes]) -> None:
 
 
 def _adorn(path: bytes, entry: dict[str, Any]) -> None:
-    plain = entry["kind"] in ("file", "folder", "sparse", "hard")
+    plain = entry["kind"] in ("file", "directory", "sparse", "hard")
     os.chown(path, *entry["owner"], follow_symlinks=False)
     if entry["kind"] != "link":
         os.chmod(path, entry["mode"])
     for name, value in entry["attributes"].items():
         if plain or not name.startswith("user."):
             os.setxattr(path, name, value, follow_symlinks=False)
-    if entry["acl"] and plain and (entry["kind"] == "folder" or not entry["acl"].startswith("d:")):
+    if entry["acl"] and plain and (entry["kind"] == "directory" or not entry["acl"].startswith("d:")):
         subprocess.run([b"setfacl", b"-m", entry["acl"].encode(), path], check=True)
     os.utime(path, ns=(0, entry["time"]), follow_symlinks=False)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._host import place as host_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._host import place
 
 if TYPE_CHECKING:
     import pathlib
@@ -20,5 +20,5 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     """Let the two directories of the host lie below a temporary one."""
     root = tmp_path_factory.mktemp("host")
     for name in ("_VOLATILE", "_LASTING"):
-        monkeypatch.setattr(host_place, name, (str(root / name), str(root / name)))
+        monkeypatch.setattr(place, name, (str(root / name), str(root / name)))
     return root

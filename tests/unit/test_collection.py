@@ -13,12 +13,15 @@ import re
 import subprocess
 import sys
 import tarfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.dsa110.contimg.tests.support.house_rules import LAYERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
@@ -32,9 +35,11 @@ TYPES = {"bool": bool, "dict": dict, "int": int, "float": float, "list": list, "
 
 def command(*words: str, **environment: str) -> str:
     """Run a command of this virtual environment and return what it prints."""
-    folder = pathlib.Path(sys.executable).parent
+    directory = pathlib.Path(sys.executable).parent
     merged = {**os.environ, "ANSIBLE_NOCOLOR": "1", **environment}
-    done = subprocess.run([str(folder / words[0]), *words[1:]], check=True, capture_output=True, text=True, env=merged)
+    done = subprocess.run(
+        [str(directory / words[0]), *words[1:]], check=True, capture_output=True, text=True, env=merged
+    )
     return done.stdout
 
 
@@ -46,17 +51,17 @@ def yaml_file(*parts: str) -> Any:
 @pytest.fixture(name="installed", scope="module")
 def _installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Build the collection from what git knows, and install it from its tarball."""
-    folder = tmp_path_factory.mktemp("collection")
+    directory = tmp_path_factory.mktemp("collection")
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True, capture_output=True
     ).stdout
     for name in filter(None, listed.decode().split("\0")):
         if (ROOT / name).is_file():
-            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
-    command("ansible-galaxy", "collection", "build", str(folder / "source"), "--output-path", str(folder))
-    (tarball,) = folder.glob("dsa110-contimg-*.tar.gz")
-    where = str(folder / "installed")
+            (directory / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            (directory / "source" / name).write_bytes((ROOT / name).read_bytes())
+    command("ansible-galaxy", "collection", "build", str(directory / "source"), "--output-path", str(directory))
+    (tarball,) = directory.glob("dsa110-contimg-*.tar.gz")
+    where = str(directory / "installed")
     command(
         "ansible-galaxy",
         "collection",
@@ -67,7 +72,7 @@ def _installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         str(tarball),
         ANSIBLE_COLLECTIONS_PATH=where,
     )
-    return folder
+    return directory
 
 
 def test_only_what_a_host_or_a_controller_needs_is_packed(installed: pathlib.Path) -> None:
@@ -127,11 +132,21 @@ def test_every_playbook_that_changes_a_host_gives_the_id_of_its_run_to_all_modul
         }
 
 
+# For one host that of Ansible, which shows a task when it begins.
+STRATEGY = "ansible.builtin.{{ 'linear' if ansible_play_hosts_all | length == 1 else 'host_pinned' }}"
+
+
+def test_no_playbook_that_changes_a_host_lets_it_wait_for_another_one() -> None:
+    for name in ("migrate", "rollback", "split_hdf5", "unsplit_hdf5", "retire"):
+        assert yaml_file("playbooks", f"{name}.yml")[0]["strategy"] == STRATEGY
+
+
 def test_the_spec_of_the_variables_agrees_with_their_defaults() -> None:
     options = yaml_file("roles", "contimg", "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
     defaults = yaml_file("roles", "contimg", "defaults", "main.yml")
     assert {name: option.get("default") for name, option in options.items()} == defaults
-    wrong = [name for name, option in options.items() if not isinstance(defaults[name], TYPES[option["type"]])]
+    given = {name: option["type"] for name, option in options.items() if "default" in option}
+    wrong = [name for name, kind in given.items() if not isinstance(defaults[name], TYPES[kind])]
     assert wrong == []
 
 
@@ -155,7 +170,11 @@ def test_a_role_has_a_spec_and_reads_the_variables_of_the_one_role_that_has_them
 
 def test_every_task_in_which_a_run_is_interrupted_exists() -> None:
     """A renamed one would never be reached: the run would come to its end, and all that follows would fail."""
-    for path in ("molecule/interrupted/tests/test_interrupted.py", "tests/playbooks/test_runs.py"):
+    for path in (
+        "molecule/interrupted/tests/test_interrupted.py",
+        "molecule/hold_limit/tests/test_hold_limit.py",
+        "tests/playbooks/test_runs.py",
+    ):
         named = re.findall(r'"([a-z0-9_]+) : ([^"]+)"', (ROOT / path).read_text())
         assert named
         for role, task in named:
@@ -182,11 +201,25 @@ def test_the_code_map_names_every_file() -> None:
     assert named == module_utils()
 
 
+def test_each_file_has_a_test_of_its_own_or_the_code_map_says_what_holds_it() -> None:
+    """The first column of the last table names files of ``plugins``, or directories of them."""
+    table = (ROOT / "docs" / "code-map.md").read_text().partition("\n## Tests")[2]
+    columns = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    excused = [name for first, _second in columns for name in re.findall(r"`([\w/]+)`", first)]
+    plugins, tests = ROOT / "plugins", ROOT / "tests" / "unit" / "plugins"
+    files = [path.relative_to(plugins).with_suffix("") for path in plugins.rglob("*.py")]
+    alone = [str(path) for path in files if not (tests / path.parent / f"test_{path.name}.py").exists()]
+    without = {path for path in alone if not path.replace("module_utils/", "").startswith(tuple(excused))}
+    assert without == set()
+    named = {name for _first, second in columns for name in re.findall(r"`(_\w+/test_\w+)`", second)}
+    assert {name for name in named if not (tests / "module_utils" / f"{name}.py").exists()} == set()
+
+
 def test_what_holds_each_guarantee_exists() -> None:
     """The page of guarantees names files of ``module_utils`` and tests."""
     named = set(re.findall(r"`(_?[a-z0-9_/]+)`", (ROOT / "docs" / "guarantees.md").read_text()))
     utilities = module_utils()
-    files = [path for folder in ("tests", "molecule") for path in (ROOT / folder).rglob("test_*.py")]
+    files = [path for directory in ("tests", "molecule") for path in (ROOT / directory).rglob("test_*.py")]
     tests = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
     assert len(named) > 50
     assert named - utilities - tests == set()
@@ -195,9 +228,39 @@ def test_what_holds_each_guarantee_exists() -> None:
 def test_no_moment_is_taken_by_the_clock_of_the_controller() -> None:
     """It may differ from that of the host, whose files and journals have the other moments."""
     clocks = re.compile(r"\bnow\(|ansible_date_time|\bstrftime\b|pipe.*\bdate\b")
-    files = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files = [path for directory in ("roles", "playbooks") for path in (ROOT / directory).rglob("*") if path.is_file()]
     assert any(path.suffix == ".j2" for path in files)
     assert [str(path) for path in files if clocks.search(path.read_text())] == []
+
+
+def conditional(path: pathlib.Path, name: str, *, skipped: bool = False) -> Iterator[str]:
+    """Yield the tasks of a file, and of those that it imports, that register a name and may be skipped."""
+    for task in yaml_file(*path.relative_to(ROOT).parts) or []:
+        yield from conditional_task(path, task, name, skipped=skipped)
+
+
+def conditional_task(path: pathlib.Path, task: Any, name: str, *, skipped: bool) -> Iterator[str]:
+    """Yield this task, or those within it, likewise."""
+    skipped = skipped or "when" in task
+    if skipped and task.get("register") == name:
+        yield f"{path}: {task['name']}"
+    for part in ("block", "rescue", "always", "tasks"):
+        for inner in task.get(part, []):
+            yield from conditional_task(path, inner, name, skipped=skipped)
+    if "ansible.builtin.import_tasks" in task:
+        yield from conditional(path.parent / task["ansible.builtin.import_tasks"], name, skipped=skipped)
+    if "ansible.builtin.import_role" in task:
+        role = task["ansible.builtin.import_role"]
+        file = f"{role.get('tasks_from', 'main')}.yml"
+        imported = ROOT / "roles" / role["name"].rpartition(".")[2] / "tasks" / file
+        yield from conditional(imported, name, skipped=skipped)
+
+
+def test_no_task_that_is_skipped_takes_the_place_of_the_record() -> None:
+    """A task that is skipped registers, too. One that is included where it is due does not."""
+    files = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml")]
+    assert len(files) > 50
+    assert {task for file in files for task in conditional(file, "contimg_record")} == set()
 
 
 def test_no_task_is_run_for_several_hosts_at_once() -> None:
@@ -205,6 +268,6 @@ def test_no_task_is_run_for_several_hosts_at_once() -> None:
     named = re.compile(
         r"^\s*(?:- )?(?:ansible\.builtin\.)?(pause|add_host|group_by|run_once|any_errors_fatal):", re.MULTILINE
     )
-    files = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
+    files = [path for directory in ("roles", "playbooks") for path in (ROOT / directory).rglob("*.yml")]
     assert len(files) > 50
     assert [(str(path), found) for path in files for found in named.findall(path.read_text())] == []

@@ -22,7 +22,16 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users im
 from ansible_collections.dsa110.contimg.plugins.module_utils._references import run as path_references
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import edit as unit_edit
-from ansible_collections.dsa110.contimg.tests.support.mentions import MENTIONS, NEW, OLD, OTHERS, SPELLINGS
+from ansible_collections.dsa110.contimg.tests.support.mentions import (
+    LOOSE_SPELLINGS,
+    MENTIONS,
+    NAMED,
+    NEW,
+    NOT_NAMED,
+    OLD,
+    OTHERS,
+    SPELLINGS,
+)
 
 if TYPE_CHECKING:
     import pathlib
@@ -32,13 +41,13 @@ FILES = {
     "json": "x.json", "toml": "x.toml", "sql": "x.sql", "url": "x.env", "text": "x.txt", "spelling": "x.txt", "other": "x.txt",
 }  # fmt: skip
 LINES = [(language, line.format(*[OLD] * 3)) for language, lines in MENTIONS.items() for line in lines]
-LINES += [("spelling", line.format(spell(OLD))) for line, spell in SPELLINGS]
-OTHER_LINES = [("other", line.format(OLD)) for line in OTHERS]
+LINES += [("spelling", line.format(spell(OLD))) for line, spell in SPELLINGS + LOOSE_SPELLINGS]
+OTHER_LINES = [("other", line.format(OLD)) for line in OTHERS + NOT_NAMED]
 MOVES = [{"from": OLD, "to": NEW}]
 
 
 def is_comment(line: str) -> bool:
-    """Tell whether a line of the table is one that nothing reads."""
+    """Return whether a line of the table is one that nothing reads."""
     return line.startswith("# ")
 
 
@@ -58,6 +67,7 @@ def audited(tree: pathlib.Path) -> dict[int, bool]:
         "patterns": [],
         "variables": [],
         "exclude": [],
+        "known": [],
         "restore_from": None,
         "state": "audited",
     }
@@ -77,6 +87,16 @@ def test_a_repointed_file_is_clean_and_other_paths_stay(tree: pathlib.Path) -> N
         )
         assert result["changed"] is (number < len(LINES)), line
     assert audited(tree) == {}
+
+
+@pytest.mark.parametrize("line", NAMED)
+def test_another_unit_of_the_path_is_reported_and_not_renamed(line: str, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "0" / "x.service"
+    path.parent.mkdir()
+    path.write_text(f"{line}\n")
+    values = {"path": str(path), "repoint": MOVES, "backup_dir": None, "restore_from": None}
+    assert not unit_edit.run(values, check=False)["changed"]
+    assert audited(tmp_path) == {0: True}
 
 
 @pytest.mark.parametrize(("language", "line"), LINES + OTHER_LINES)

@@ -44,8 +44,8 @@ def describe(path: bytes) -> list[object]:
 def snapshot(root: str, *, settled: bool) -> None:
     """Print what stands at and below a directory, in the order of names; nothing where there is none."""
     paths = [os.fsencode(root)] if os.path.lexists(root) else []
-    for folder, folders, files in os.walk(os.fsencode(root)):
-        paths += [os.path.join(folder, name) for name in [*folders, *files]]
+    for directory, directories, files in os.walk(os.fsencode(root)):
+        paths += [os.path.join(directory, name) for name in [*directories, *files]]
     for path in sorted(paths):
         if not (settled and os.fsdecode(os.path.basename(path)) in WRITTEN_BY_SERVICES):
             sys.stdout.write(json.dumps([os.fsdecode(path), *describe(path)]) + "\n")

@@ -9,8 +9,6 @@ write on, to the old state or to the new one, as their environment says. The tes
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
 from typing import Any
@@ -22,18 +20,18 @@ from story import (
     TIMER,
     assert_no_row_is_lost,
     assert_units_use,
-    command,
     committed,
-    environment,
+    kill,
     phase_of,
     play,
+    run_until,
 )
 
 # the task in whose middle the controller is killed, the phase of the record then, whether the host reboots
 DEATHS = [
     ("state : Copy what there is while the services run", "presynced", False),
     ("quiesce : Stop the units with what triggers them, and hold them down", "presynced", False),
-    ("quiesce : Find processes that write to either state directory", "presynced", True),
+    ("quiesce : Stop if any process still writes to either state directory, or may write unseen", "presynced", True),
     ("state : Copy what changed since, and verify every file", "held", False),
     ("state : Compare each copied database with its source by content", "held", True),
     ("hdf5_split : Move the HDF5 index from the products database to the HDF5 database", "proved", False),
@@ -45,44 +43,9 @@ DEATHS = [
     ),
     ("environment : Query systemd for the log files of the units", "repointed", False),
     ("rollout : Compare the source with what was copied", "repointed", True),
-    ("rollout : Release the hold and start the units that were running", "started", False),
+    ("quiesce : Release the hold and start the units that were running", "started", False),
     ("rollout : Watch the units on the new state", "started", True),
 ]
-
-
-# A task that the preflight plans, in check mode, before it is done, and the task before which it is not meant.
-PLANNED = {
-    "environment : Set the names of the databases and directories, and repoint what lies below the old": "environment : Record that"
-}
-
-
-def run_until(task: str) -> subprocess.Popen[str]:
-    """Run ``migrate`` and return its controller, stopped, as soon as it says that it begins a task."""
-    controller = subprocess.Popen(
-        command("migrate"),
-        text=True,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert controller.stdout is not None
-    said: list[str] = []
-    for line in controller.stdout:
-        said.append(line)
-        if not line.startswith(f"TASK [dsa110.contimg.{task}"):
-            continue
-        if task not in PLANNED or sum(PLANNED[task] in one for one in said):
-            os.kill(controller.pid, signal.SIGSTOP)
-            return controller
-    pytest.fail("".join(said))
-
-
-def kill(controller: subprocess.Popen[str]) -> None:
-    """Kill a controller with all its processes. What runs on the host goes on."""
-    os.killpg(controller.pid, signal.SIGKILL)
-    controller.wait()
-    assert controller.returncode == -signal.SIGKILL
 
 
 def reboot(host: Any) -> None:
@@ -106,7 +69,7 @@ def standing(host: Any) -> str:
 
 
 def test_neither_a_second_run_nor_one_with_another_run_directory_releases_a_hold(host: Any) -> None:
-    first = run_until("quiesce : Find processes that write to either state directory")
+    first = run_until("quiesce : Stop if any process still writes to either state directory, or may write unseen")
     held = standing(host)
     assert "ActiveState=active" not in held
     for name in ("migrate", "rollback"):

@@ -109,15 +109,30 @@ def test_an_answer_that_is_no_success_before_the_move_is_a_finding() -> None:
     assert answer in " ".join(preview.stdout.split())
 
 
+PLAYS = pathlib.Path(__file__).parents[1]
+
+
+def test_a_quiesce_alone_stops_nothing_where_no_move_has_begun(host: Any) -> None:
+    before = standing(host)
+    refused = play(str(PLAYS / "quiesce.yml"))
+    assert refused.returncode == 2, refused.stdout
+    assert "'untouched' cannot be taken to 'held'" in " ".join(refused.stdout.split())
+    assert standing(host) == before
+
+
 def test_a_quiesce_alone_that_fails_leaves_nothing_held(host: Any) -> None:
+    begun = play(str(PLAYS / "begun.yml"))
+    assert begun.returncode == 0, begun.stdout
     stray = f"{SOURCE}/stray.log"
     host.run_expect([0], f"systemd-run --unit=stray --property=StandardOutput=append:{stray} sleep 600")
-    quiesced = play(str(pathlib.Path(__file__).parents[1] / "quiesce.yml"))
+    quiesced = play(str(PLAYS / "quiesce.yml"))
     host.run_expect([0], f"systemctl stop stray.service && rm {stray}")
     assert quiesced.returncode == 2, quiesced.stdout
     assert "writes to the state" in " ".join(quiesced.stdout.split())
-    assert phase_of(host) == "untouched"
+    assert phase_of(host) == "presynced"
     assert_units_use(host, SOURCE)
+    host.run_expect([0], "rm /var/lib/dsa110-contimg-migration/record.json")
+    assert phase_of(host) == "untouched"
 
 
 @pytest.mark.parametrize(("phase", "modules", "reached", "state"), FAULTS)

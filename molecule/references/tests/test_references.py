@@ -40,8 +40,10 @@ def starts(host: Any) -> dict[str, int]:
 
 def drop_in(host: Any, unit: str, text: str) -> None:
     """Change a unit by a drop-in."""
-    folder = f"/etc/systemd/system/{unit}.d"
-    host.run_expect([0], f"mkdir -p {folder} && printf '{text}\\n' >{folder}/test.conf && systemctl daemon-reload")
+    directory = f"/etc/systemd/system/{unit}.d"
+    host.run_expect(
+        [0], f"mkdir -p {directory} && printf '{text}\\n' >{directory}/test.conf && systemctl daemon-reload"
+    )
 
 
 @pytest.fixture(scope="module", name="said")

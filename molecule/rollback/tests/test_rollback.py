@@ -135,6 +135,6 @@ def test_on_a_full_disk_the_services_come_back_on_the_old_state(host: Any) -> No
     assert back.returncode == 2, back.stdout  # no copy of what is left behind can be kept
     said = " ".join(back.stdout.split())
     assert re.search(
-        f"{run_dir}/discarded/ingest.sqlite3[^ ]*: could not write the backup: SQLite says .*is full", said
+        f"{run_dir}/discarded/ingest.sqlite3[^ ]*: could not write the backup: SQLite reports .*is full", said
     ), said
     assert host.check_output("ls %s/discarded", run_dir) == before

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.podman_storage import has_podman_storage
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import names_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import has_program, run
@@ -37,8 +37,10 @@ __all__ = [
     "containers_of_host",
     "describe_containers",
     "environment_files_in",
+    "ids_of",
     "log_of",
     "obstacle_of",
+    "unasked_clause",
 ]
 
 #: The programs; where docker is another name for podman, podman's containers are reported once.
@@ -128,6 +130,11 @@ def containers_of_host() -> tuple[dict[str, Container], dict[str, str]]:
     return found, unasked
 
 
+def unasked_clause(unasked: Mapping[str, str]) -> str:
+    """Return what is added to a report that a container does not exist: which engines could not be asked, and why."""
+    return "".join(f", and {engine} could not be asked: {why}" for engine, why in unasked.items())
+
+
 def _may_have_any(program: str) -> bool:
     """Return whether an engine is to be asked: podman creates its storage where there is none, by whatever name it is called."""
     is_podman = program == "podman" or _asked(program, "--version").startswith("podman")
@@ -146,24 +153,24 @@ def _listed(program: str, tries: int = 3) -> list[Container]:
     return [container_from(program, one) for one in answer]
 
 
-def container_from(program: str, told: Mapping[str, Any]) -> Container:
+def container_from(program: str, fields: Mapping[str, Any]) -> Container:
     """Return a container by what its engine's ``inspect`` tells of it."""
-    config, host = told["Config"], told.get("HostConfig") or {}
+    config, host = fields["Config"], fields.get("HostConfig") or {}
     labels = config.get("Labels") or {}
-    command = [told.get("Path") or "", *(told.get("Args") or [])]
+    command = [fields.get("Path") or "", *(fields.get("Args") or [])]
     return Container(
         engine=program,
-        id=told["Id"],
-        name=told["Name"].lstrip("/"),
-        status=told["State"]["Status"],
+        id=fields["Id"],
+        name=fields["Name"].lstrip("/"),
+        status=fields["State"]["Status"],
         unit=labels.get("PODMAN_SYSTEMD_UNIT", ""),
         is_removed_at_stop=bool(host.get("AutoRemove")),
         compose=_compose_from(labels),
-        mounts={mount["Destination"]: mount["Source"] for mount in told.get("Mounts") or [] if mount.get("Source")},
+        mounts={mount["Destination"]: mount["Source"] for mount in fields.get("Mounts") or [] if mount.get("Source")},
         environment=dict(entry.split("=", 1) for entry in config.get("Env") or [] if "=" in entry),
         command=" ".join(command),
-        restarts=int(told.get("RestartCount") or 0),
-        exit_code=int(told["State"].get("ExitCode") or 0),
+        restarts=int(fields.get("RestartCount") or 0),
+        exit_code=int(fields["State"].get("ExitCode") or 0),
         stop_timeout=int(config.get("StopTimeout") or 0),
     )
 
@@ -203,12 +210,12 @@ def uses_of(container: Container, paths: Sequence[str]) -> Iterator[dict[str, st
             yield {"path": path, "where": "command", "name": ""}
 
 
-def _lies_in(path: str, folder: str) -> bool:
-    return is_within(path, folder) or is_within(os.path.realpath(path), os.path.realpath(folder))
+def _lies_in(path: str, directory: str) -> bool:
+    return is_within(path, directory) or is_within(os.path.realpath(path), os.path.realpath(directory))
 
 
 def bound_to(container: Container, paths: Sequence[str]) -> bool:
-    """Tell whether a container would have to be created again to leave the paths."""
+    """Return whether a container would have to be created again to leave the paths."""
     return any(use["where"] != "above" for use in uses_of(container, paths))
 
 
@@ -239,17 +246,23 @@ def obstacle_of(container: Container, leaving: Sequence[str]) -> str:
     return ""
 
 
+def ids_of(names: Sequence[str]) -> list[str]:
+    """Return the ids of containers; a name that no engine knows stays as it is."""
+    found, _unasked = containers_of_host() if names else ({}, {})
+    return [found[name].id if name in found else name for name in names]
+
+
 def describe_containers(names: Sequence[str], using: Sequence[str], leaving: Sequence[str]) -> dict[str, Any]:
     """Return ``containers`` and ``unasked`` as ``container_info`` returns them.
 
     :raises ContimgError: when a file of a compose project cannot be read.
     """
     found, unasked = containers_of_host()
-    told: dict[str, dict[str, Any]] = {name: {"status": "not-found"} for name in names if name not in found}
+    fields: dict[str, dict[str, Any]] = {name: {"status": "not-found"} for name in names if name not in found}
     for name, container in found.items():
         uses = list(uses_of(container, using))
         if name in names or uses:
-            told[name] = {
+            fields[name] = {
                 "engine": container.engine,
                 "id": container.id,
                 "status": container.status,
@@ -260,7 +273,7 @@ def describe_containers(names: Sequence[str], using: Sequence[str], leaving: Seq
                 "named_in": _naming(container.compose, leaving),
                 "obstacle": obstacle_of(container, leaving),
             }
-    return {"containers": told, "unasked": unasked}
+    return {"containers": fields, "unasked": unasked}
 
 
 def _naming(compose: Compose | None, paths: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether podman has a storage on this host for the user who asks.
 
-Every command of podman that opens its storage creates it where there is none, ``podman ps`` included. So whoever only reads
+Every command of podman that opens its storage creates it where there is none, ``podman ps`` included. So a module that only reads
 looks at first whether it exists. The places are those of containers-storage.conf(5).
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import read_regular
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_file, matching
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_directory, is_file, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +82,6 @@ def _files(name: str) -> Iterator[str]:
         yield only
         return
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    for folder in (*_SYSTEM, os.path.join(home, "containers")):
-        yield os.path.join(folder, name)
-        yield from matching(os.path.join(folder, f"{name}.d", "*.conf"))
+    for directory in (*_SYSTEM, os.path.join(home, "containers")):
+        yield os.path.join(directory, name)
+        yield from matching(os.path.join(directory, f"{name}.d", "*.conf"))

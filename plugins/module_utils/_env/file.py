@@ -32,8 +32,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     replace_file,
     sync_directory,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_directory, is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import group_id, user_id
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.git_index import tracking_checkout
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import require_replaceable
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import secrets_in
@@ -112,9 +112,14 @@ def edit_file(
         raise ContimgError(
             f"not every systemd would read these as asked: {names}", path=path, hint=f"{_UNTOUCHED} {hint}"
         )
-    veil = Redactor.over(edit, found.content, after)
+    redactor = Redactor.over(edit, found.content, after)
     result = _settle(
-        found, after, ownership=ownership.completed(found.ownership), veil=veil, backup_dir=backup_dir, check=check
+        found,
+        after,
+        ownership=ownership.completed(found.ownership),
+        redactor=redactor,
+        backup_dir=backup_dir,
+        check=check,
     )
     result["warnings"] = [f"{path}: {warning}" for warning in warnings_about(after)]
     checkout = tracking_checkout(found.path)
@@ -123,7 +128,7 @@ def edit_file(
     return result
 
 
-def restore_file(path: str, folder: str, *, edit: Edit, check: bool) -> dict[str, Any]:
+def restore_file(path: str, directory: str, *, edit: Edit, check: bool) -> dict[str, Any]:
     """Undo the edits of a file whose backups are in a directory, and return the module's result.
 
     What somebody else has changed since stays, and is named in ``kept_names``. A file that an edit has made goes again.
@@ -132,15 +137,20 @@ def restore_file(path: str, folder: str, *, edit: Edit, check: bool) -> dict[str
     :raises ContimgError: see :func:`edit_file` and :func:`undo`.
     """
     found = _read(safe_target(path), create=True)
-    undone = undo(Journal(folder).notes(found.path), found.state)
+    undone = undo(Journal(directory).notes(found.path), found.state)
     content = undone.state.content
-    veil = Redactor.over(edit, found.content, content or b"")
+    redactor = Redactor.over(edit, found.content, content or b"")
     names = [printable(name) for name in undone.kept]
     if content is None:
-        result = _removed(found, veil=veil, check=check)
+        result = _removed(found, redactor=redactor, check=check)
     else:
         result = _settle(
-            found, content, ownership=Ownership(*undone.state.ownership), veil=veil, backup_dir=None, check=check
+            found,
+            content,
+            ownership=Ownership(*undone.state.ownership),
+            redactor=redactor,
+            backup_dir=None,
+            check=check,
         )
     kept = f"{path}: {', '.join(names)}: changed by somebody else since, so the newer value stays"
     left = f"{path}: was made by the move and changed by somebody else since, so the rest of it stays"
@@ -148,14 +158,14 @@ def restore_file(path: str, folder: str, *, edit: Edit, check: bool) -> dict[str
     return {**result, "kept_names": names, "warnings": [kept] * bool(names) + [left] * made}
 
 
-def _removed(found: _Found, *, veil: Redactor, check: bool) -> dict[str, Any]:
+def _removed(found: _Found, *, redactor: Redactor, check: bool) -> dict[str, Any]:
     """Remove a file durably, unless it is not there or this is a check; and report."""
     if found.status is not None and not check:
         require_unchanged(found.path, found.status)
         with error_context("remove the environment file", found.path):
             os.unlink(found.path)
             sync_directory(os.path.dirname(os.path.abspath(found.path)))
-    before, header = difference(found.content, b"", veil)[0], printable(found.path)
+    before, header = difference(found.content, b"", redactor)[0], printable(found.path)
     return {
         "changed": found.status is not None,
         "assignments": {},
@@ -165,7 +175,7 @@ def _removed(found: _Found, *, veil: Redactor, check: bool) -> dict[str, Any]:
 
 
 def _settle(
-    found: _Found, after: bytes, *, ownership: Ownership, veil: Redactor, backup_dir: str | None, check: bool
+    found: _Found, after: bytes, *, ownership: Ownership, redactor: Redactor, backup_dir: str | None, check: bool
 ) -> dict[str, Any]:
     """Bring a file to a content and an ownership, unless they are there or this is a check; and report."""
     changed = found.status is None or after != found.content or ownership != found.ownership
@@ -177,7 +187,7 @@ def _settle(
             journal.require_usable()
     if changed and not check:
         if journal is not None:
-            backup = back_up(found.path, journal.folder) if found.status is not None else ""
+            backup = back_up(found.path, journal.directory) if found.status is not None else ""
             written = State(after, ownership.numbers)
             journal.note(found.path, backup, before=found.state, after=written)
         require_unchanged(found.path, found.status)
@@ -193,14 +203,14 @@ def _settle(
         clear_left(found.path)  # it may hold secrets
     return {
         "changed": changed,
-        "assignments": veil.assignments(after),
+        "assignments": redactor.assignments(after),
         "backup_file": backup,
-        "diff": _diff(found, after, ownership=ownership, veil=veil),
+        "diff": _diff(found, after, ownership=ownership, redactor=redactor),
     }
 
 
-def _diff(found: _Found, after: bytes, *, ownership: Ownership, veil: Redactor) -> dict[str, str]:
-    before_text, after_text = difference(found.content, after, veil)
+def _diff(found: _Found, after: bytes, *, ownership: Ownership, redactor: Redactor) -> dict[str, str]:
+    before_text, after_text = difference(found.content, after, redactor)
     if found.status is None:
         after_text = f"{ownership}{after_text}"
     elif ownership != found.ownership:

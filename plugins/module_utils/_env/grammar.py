@@ -40,12 +40,12 @@ class Assignment:
 
 
 def is_name(name: bytes) -> bool:
-    """Tell whether systemd accepts a name of a variable."""
+    """Return whether systemd accepts a name of a variable."""
     return bool(_NAME.match(name))
 
 
 def is_text(value: bytes) -> bool:
-    """Tell whether systemd accepts a name or value: UTF-8 without NUL and without Unicode's noncharacters.
+    """Return whether systemd accepts a name or value: UTF-8 without NUL and without Unicode's noncharacters.
 
     One that it does not accept, also under a name that it would drop, makes it refuse the whole file.
     """

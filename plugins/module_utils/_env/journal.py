@@ -34,21 +34,21 @@ class EditJournal:
     Each entry is a JSON object with ``path``, the file, and ``backup``, the name of the copy, empty where there was no file.
     """
 
-    def __init__(self, folder: str, name: str) -> None:
+    def __init__(self, directory: str, name: str) -> None:
         """Name the directory and the journal in it; nothing is read yet."""
-        self.folder, self.path = folder, os.path.join(folder, name)
+        self.directory, self.path = directory, os.path.join(directory, name)
 
     def add(self, path: str, backup: str, **entry: Any) -> None:
         """Note an edit durably; it has to be noted before the file changes. Raises ContimgError."""
         entry = {**entry, "path": os.path.abspath(path), "backup": os.path.basename(backup)}
-        ensure_private_directory(self.folder)
+        ensure_private_directory(self.directory)
         text = json.dumps({"version": 1, "edits": [*self._entries(), entry]}, indent=2) + "\n"
         replace_file(self.path, text.encode(), mode=0o600)
 
     def require_usable(self) -> None:
         """Check, without writing, that an edit can be noted. Raises ContimgError."""
         self._entries()
-        require_replaceable(self.path, made=self.folder)
+        require_replaceable(self.path, made=self.directory)
 
     def edits_of(self, path: str) -> list[dict[str, Any]]:
         """Return the entries of one file. Raises ContimgError when the journal cannot be read or is none."""
@@ -61,11 +61,11 @@ class EditJournal:
         with self.decoding():
             name = os.path.basename(expected(entry["backup"], str))
         hint = "Nothing was put back. Restore the file by hand."
-        return read_regular(os.path.join(self.folder, name), "read the backup", hint=hint) if name else None
+        return read_regular(os.path.join(self.directory, name), "read the backup", hint=hint) if name else None
 
     def decoding(self) -> contextlib.AbstractContextManager[None]:
         """Turn what the decoding of an entry raises into a ContimgError."""
-        hint = f"Nothing was touched. The file as it was before each edit is in {printable(self.folder)}: restore it by hand."
+        hint = f"Nothing was touched. The file as it was before each edit is in {printable(self.directory)}: restore it by hand."
         return decoding(self.path, "is not a journal of edits", hint)
 
     def _entries(self) -> list[dict[str, Any]]:

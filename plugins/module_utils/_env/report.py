@@ -23,12 +23,12 @@ _SEARCHED = 4
 
 
 def is_secret(name: bytes, edit: Edit) -> bool:
-    """Tell whether the value of a name must never be shown."""
+    """Return whether the value of a name must never be shown."""
     return name in edit.secret_names or is_secret_name(name.decode(errors="replace"))
 
 
 def _holds_secret(value: bytes) -> bool:
-    """Tell whether a value is a secret by its own form, or names one: an address with a user, a command with a password."""
+    """Return whether a value is a secret by its own form, or names one: an address with a user, a command with a password."""
     text = value.decode(errors="replace")
     return redacted(text) != text
 
@@ -47,7 +47,7 @@ class Redactor:
         return cls(edit, frozenset(one.value for one in found if len(one.value) >= _SEARCHED))
 
     def hides(self, name: bytes, value: bytes) -> bool:
-        """Tell whether a value of a name must not be shown."""
+        """Return whether a value of a name must not be shown."""
         return is_secret(name, self.edit) or _holds_secret(value) or any(secret in value for secret in self.secrets)
 
     def shown(self, name: bytes, value: bytes) -> str:
@@ -60,7 +60,7 @@ class Redactor:
         return {printable(name): self.shown(name, values[name]) for name in values}
 
 
-def difference(before: bytes, after: bytes, veil: Redactor) -> tuple[str, str]:
+def difference(before: bytes, after: bytes, redactor: Redactor) -> tuple[str, str]:
     """Return both sides of a diff, assignments only: comments may hold secrets, too. A changed secret is marked."""
     old = [one for one in parse(before) if one.valid]
     known: dict[bytes, set[bytes]] = {}
@@ -68,14 +68,14 @@ def difference(before: bytes, after: bytes, veil: Redactor) -> tuple[str, str]:
         known.setdefault(one.name, set()).add(one.value)
     new = [one for one in parse(after) if one.valid]
     return (
-        "".join(_line(one, veil, changed=False) for one in old),
-        "".join(_line(one, veil, changed=one.value not in known.get(one.name, {one.value})) for one in new),
+        "".join(_line(one, redactor, changed=False) for one in old),
+        "".join(_line(one, redactor, changed=one.value not in known.get(one.name, {one.value})) for one in new),
     )
 
 
-def _line(one: Assignment, veil: Redactor, *, changed: bool) -> str:
-    note = " (changed)" if changed and veil.hides(one.name, one.value) else ""
-    return f"{printable(one.name)}={veil.shown(one.name, one.value)}{note}\n"
+def _line(one: Assignment, redactor: Redactor, *, changed: bool) -> str:
+    note = " (changed)" if changed and redactor.hides(one.name, one.value) else ""
+    return f"{printable(one.name)}={redactor.shown(one.name, one.value)}{note}\n"
 
 
 def warnings_about(content: bytes) -> Iterator[str]:

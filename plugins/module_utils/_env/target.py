@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_link, is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_link, is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
 
 if TYPE_CHECKING:
@@ -52,22 +52,22 @@ def require_unchanged(path: str, status: os.stat_result | None) -> None:
 
 
 def safe_target(path: str) -> str:
-    """Return the file to edit: a link's target, where nobody else can redirect the link. Raises ContimgError."""
+    """Return the file to edit: a link's target, where no other user can redirect the link. Raises ContimgError."""
     target = path
     for _link in range(_MOST_LINKS):
         if not is_link(target):
             return target
-        _require_own_folder(target, asked=path)
+        _require_own_directory(target, asked=path)
         with error_context("read the link", target, _UNTOUCHED):
             target = os.path.join(os.path.dirname(target), os.readlink(target))
-        _require_own_folder(target, asked=path)
+        _require_own_directory(target, asked=path)
     raise ContimgError("is a link that leads in circles", path=path, hint=_UNTOUCHED)
 
 
-def _require_own_folder(target: str, *, asked: str) -> None:
-    folder = os.path.dirname(target) or "."
-    with error_context("look at the folder of a link", folder, _UNTOUCHED):
-        status = os.stat(folder)
+def _require_own_directory(target: str, *, asked: str) -> None:
+    directory = os.path.dirname(target) or "."
+    with error_context("look at the directory of a link", directory, _UNTOUCHED):
+        status = os.stat(directory)
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         hint = f"{_UNTOUCHED} Name the file itself."
-        raise ContimgError(f"is a link, and others may write to {printable(folder)}", path=asked, hint=hint)
+        raise ContimgError(f"is a link, and others may write to {printable(directory)}", path=asked, hint=hint)

@@ -4,7 +4,7 @@
 """The way back of edits of an EnvironmentFile: each edit is noted without a secret, and undone where it still stands.
 
 A note names the backup and holds keyed digests of what the edit wrote, of the whole file and of each changed assignment.
-So an undo takes back exactly the assignments that nobody has changed since, and no secret stands in the journal.
+So an undo takes back exactly the assignments that were not changed since, and no secret stands in the journal.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ class Undone:
 class Journal(EditJournal):
     """The notes of all edits of environment files whose backups are kept in one directory."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, directory: str) -> None:
         """Name the directory; nothing is read yet."""
-        super().__init__(folder, _JOURNAL)
+        super().__init__(directory, _JOURNAL)
 
     def note(self, path: str, backup: str, *, before: State, after: State) -> None:
         """Note an edit durably; it has to be noted before the file changes. Raises ContimgError."""

@@ -14,6 +14,13 @@ import time
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import ensure_private_directory, open_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import entry_of, name_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import (
+    create_name,
+    create_special,
+    directory_of,
+    open_below,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
     LOSSES,
@@ -21,15 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import
     copy_metadata,
     open_handle,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left, temporary_folder
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
-    create_name,
-    create_special,
-    entry_of,
-    folder_of,
-    name_of,
-    open_below,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left, temporary_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 
 __all__ = ["back_up_file", "backup_place", "clear_backups"]
@@ -47,28 +46,28 @@ def clear_backups(backup_dir: str) -> None:
 def backup_place(path: bytes, backup_dir: str | None) -> str:
     """Return where a path is backed up. Raises ContimgError when there is no such place."""
     if backup_dir is None:
-        hint = "Nothing was replaced. Name a backup_dir, or decide to keep what stands there."
+        hint = "Nothing was replaced. Name a backup_dir, or decide to keep what is there."
         raise ContimgError("would be replaced without a backup", path=path, hint=hint)
     return backup_dir
 
 
 def back_up_file(root: int, path: bytes, backup_dir: str | None) -> str:
-    """Copy a file or link below a root, with the WAL or journal that belongs to it, into a new folder of ``backup_dir``.
+    """Copy a file or link below a root, with the WAL or journal that belongs to it, into a new directory of ``backup_dir``.
 
-    The folder gets its name when all that is in it is proved and durable.
+    The directory gets its name when all that is in it is proved and durable.
 
-    :returns: that folder.
+    :returns: that directory.
     :raises ContimgError: when there is no ``backup_dir``, or the copy cannot be written or proved.
     """
     backup_dir = backup_place(path, backup_dir)
     ensure_private_directory(backup_dir)
     name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{time.monotonic_ns():x}"
     with error_context("back it up", path, "Nothing was replaced."), open_directory(backup_dir) as backups:
-        with temporary_folder(backups) as (temporary, folder):
-            if not _made_alike(root, path, folder):
+        with temporary_directory(backups) as (temporary, directory):
+            if not _made_alike(root, path, directory):
                 for suffix in ("", *SIDECARS):
-                    _copy_proved(root, path + suffix.encode(), folder, optional=bool(suffix))
-            os.fsync(folder)
+                    _copy_proved(root, path + suffix.encode(), directory, optional=bool(suffix))
+            os.fsync(directory)
             os.rename(temporary, name, src_dir_fd=backups, dst_dir_fd=backups)
             os.fsync(backups)
     return os.path.join(backup_dir, name)
@@ -76,13 +75,13 @@ def back_up_file(root: int, path: bytes, backup_dir: str | None) -> str:
 
 def _made_alike(root: int, path: bytes, backup: int) -> bool:
     """Back up what has no content. Return whether it was such."""
-    with folder_of(root, path) as (folder, name):
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    with directory_of(root, path) as (directory, name):
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
             return False
-        link = os.readlink(name, dir_fd=folder) if stat.S_ISLNK(status.st_mode) else b""
+        link = os.readlink(name, dir_fd=directory) if stat.S_ISLNK(status.st_mode) else b""
         create_special(backup, name, entry_of(path, status, link))
-        with open_handle(folder, name, status.st_mode) as there, open_handle(backup, name, status.st_mode) as new:
+        with open_handle(directory, name, status.st_mode) as there, open_handle(backup, name, status.st_mode) as new:
             copy_metadata(there, new, _TOLERANT)
     return True
 

@@ -15,9 +15,10 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_untraced
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import copy_extended_attributes
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left, temporary_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,14 +62,16 @@ def open_regular(
 ) -> int:
     """Open a regular file, for reading unless ``flags`` ask for more. A FIFO is not waited for, nor is a device ever read.
 
+    What is read leaves the access time alone, see :func:`open_untraced`.
+
     :param follow: whether the last name of the path may be a symbolic link. A file of ours never is one.
     :returns: a descriptor that the caller closes.
-    :raises OSError: when it cannot be opened, ``FileNotFoundError`` where nothing stands.
-    :raises ContimgError: when anything but a regular file stands there.
+    :raises OSError: when it cannot be opened, ``FileNotFoundError`` where nothing is.
+    :raises ContimgError: when anything but a regular file is there.
     """
     flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, flags)
+        descriptor = open_untraced(path, flags)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ContimgError("is a symbolic link, which is not followed", path=path, hint=hint) from error
@@ -103,7 +106,7 @@ def read_with_status(
 
 
 def read_optional(path: str, doing: str, *, limit: int = SMALL, hint: str = "") -> bytes | None:
-    """Return the content of a regular file, ``None`` where nothing stands; see :func:`read_regular`.
+    """Return the content of a regular file, ``None`` where nothing is; see :func:`read_regular`.
 
     Unlike ``os.path.exists`` it does not take what cannot be looked at for nothing.
     """
@@ -141,7 +144,7 @@ def expected(value: object, kind: type[_Value]) -> _Value:
 
 @contextlib.contextmanager
 def open_directory(path: str) -> Iterator[int]:
-    """Hold a descriptor of a folder; what happens in it goes through this descriptor, not through its name."""
+    """Hold a descriptor of a directory; what happens in it goes through this descriptor, not through its name."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield descriptor
@@ -150,13 +153,13 @@ def open_directory(path: str) -> Iterator[int]:
 
 
 def sync_directory(path: str) -> None:
-    """Make the entries of a folder durable. Raises OSError."""
-    with open_directory(path) as folder:
-        os.fsync(folder)
+    """Make the entries of a directory durable. Raises OSError."""
+    with open_directory(path) as directory:
+        os.fsync(directory)
 
 
 def ensure_private_directory(path: str) -> bool:
-    """Make a folder (mode 0700) and its missing parents durable; tell whether anything was made.
+    """Make a directory (mode 0700) and its missing parents durable; return whether anything was made.
 
     :raises ContimgError: when a component cannot be made or is not a directory.
     """
@@ -165,7 +168,7 @@ def ensure_private_directory(path: str) -> bool:
     parent = os.path.dirname(os.path.abspath(path))
     if not kind_of(parent):
         ensure_private_directory(parent)
-    with error_context("make the folder", path):
+    with error_context("make the directory", path):
         os.mkdir(path, 0o700)
         sync_directory(parent)
     return True
@@ -180,7 +183,7 @@ def replace_file(
     group: int = -1,
     like: str | None = None,
 ) -> None:
-    """Put ``content`` at ``path``: temp file beside it, fsync, rename, fsync of the folder.
+    """Put ``content`` at ``path``: temp file beside it, fsync, rename, fsync of the directory.
 
     The temp file is made ``O_EXCL`` with mode 0600 and gets its owner and mode before the rename, so that
     no other user ever reads a secret through it. What a killed run has left of such a file is removed, see ``_fs/temporary.py``.
@@ -189,16 +192,16 @@ def replace_file(
     :param owner: numeric user id, -1 leaves the process's own.
     :param group: numeric group id, -1 leaves the process's own.
     :param like: a file whose ACLs and extended attributes the new one gets.
-    :raises ContimgError: naming the path; what stood there before then still stands there.
+    :raises ContimgError: naming the path; what was there before then is still there.
     """
-    folder_path, name = os.path.split(os.path.abspath(path))
-    with error_context("write the file", path, "What stood there before is unchanged."), open_directory(
-        folder_path
-    ) as folder, temporary_file(folder) as (temporary, descriptor):
+    directory_path, name = os.path.split(os.path.abspath(path))
+    with error_context("write the file", path, "What was there before is unchanged."), open_directory(
+        directory_path
+    ) as directory, temporary_file(directory) as (temporary, descriptor):
         parts = [content] if isinstance(content, bytes) else content
         _fill(descriptor, parts, mode=mode, owner=owner, group=group, like=like)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(directory)
 
 
 def _fill(descriptor: int, content: Iterable[bytes], *, mode: int, owner: int, group: int, like: str | None) -> None:
@@ -215,10 +218,10 @@ def _fill(descriptor: int, content: Iterable[bytes], *, mode: int, owner: int, g
 
 def clear_left(path: str) -> None:
     """Remove what killed runs have left beside a file, where a run finds nothing to write. Raises ContimgError."""
-    folder_path = os.path.dirname(os.path.abspath(path))
+    directory_path = os.path.dirname(os.path.abspath(path))
     with error_context("remove what a killed run has left beside it", path, "The file itself is as it was."):
-        with contextlib.suppress(FileNotFoundError), open_directory(folder_path) as folder:
-            remove_left(folder)
+        with contextlib.suppress(FileNotFoundError), open_directory(directory_path) as directory:
+            remove_left(directory)
 
 
 def with_ending(name: str, ending: str) -> str:

@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import LARGE, read_optional, read_regular
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
-    Entry,
-    entry_at,
-    open_below,
-    open_root,
-    parent_of,
-    scan,
-    tree_digest,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import entry_at, open_below, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree_digest import tree_digest
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import scan
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES, stem_of
 
 if TYPE_CHECKING:
@@ -84,7 +79,7 @@ def read_kept(manifest: str) -> frozenset[bytes]:
 
 
 def _is_kept(name: bytes, kept: frozenset[bytes]) -> bool:
-    """Tell whether a path, the database that it is a sidecar of, or a directory above it was kept."""
+    """Return whether a path, the database that it is a sidecar of, or a directory above it was kept."""
     parts = name.split(b"/")
     above = (b"/".join(parts[:count]) for count in range(1, len(parts) + 1))
     return any(one in kept for one in (*above, stem_of(name)))
@@ -104,7 +99,7 @@ def parse_manifest(content: bytes, *, path: str | None = None) -> dict[bytes, st
 
 
 def leads_below(name: bytes) -> bool:
-    """Tell whether a path leads nowhere but below the root that it is relative to."""
+    """Return whether a path leads nowhere but below the root that it is relative to."""
     return not any(part in (b"", b".", b"..") for part in name.split(b"/")) and b"\0" not in name
 
 
@@ -147,12 +142,12 @@ def destination_of(path: bytes, rename: Mapping[bytes, bytes]) -> bytes:
 
 
 def is_shared_memory(path: bytes, databases: Container[bytes]) -> bool:
-    """Tell whether a file is the ``-shm`` of a database: SQLite makes it anew from the log, and no copy takes it along."""
+    """Return whether a file is the ``-shm`` of a database: SQLite makes it anew from the log, and no copy takes it along."""
     return path.endswith(b"-shm") and path[: -len(b"-shm")] in databases
 
 
 def _excluded_too(root: int, missing: Iterable[bytes], rename: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the files of a manifest that stand there though a glob matches them: a file may be renamed to such a name."""
+    """Yield the files of a manifest that are there though a glob matches them: a file may be renamed to such a name."""
     elsewhere = {destination_of(old + suffix, rename) for old in rename for suffix in (b"", *SIDECAR_SUFFIXES)}
     return ((path, path) for path in missing if path not in elsewhere and _is_file(root, path))
 
@@ -177,7 +172,7 @@ def touched(entries: Mapping[bytes, Entry], since: float) -> list[bytes]:
     """
     later = [name for name, entry in entries.items() if entry.status.ctime_ns > since * 1e9]
     explained = {parent_of(name) for name in later if name}
-    return sorted(name or b"." for name in later if not entries[name].is_folder or name not in explained)
+    return sorted(name or b"." for name in later if not entries[name].is_directory or name not in explained)
 
 
 def audit(

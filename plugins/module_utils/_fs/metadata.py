@@ -14,35 +14,47 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.inode_flags import (
+    CARRIED,
+    NO_COPY_ON_WRITE,
+    UNCARRIED,
+    add_flags,
+    each_of,
+    flags_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry
 
 __all__ = [
     "COARSEST_NS",
     "LOSSES",
     "Handle",
     "MetadataPolicy",
+    "copy_early_flags",
     "copy_extended_attributes",
     "copy_metadata",
     "extended_attributes",
     "group_id",
-    "is_as_wished",
     "is_far",
+    "lacks_early_flags",
+    "lacks_flags",
+    "matches_policy",
     "open_handle",
     "user_id",
 ]
 
-#: A descriptor of a file or folder; for anything else the path in /proc of a descriptor that only stands for it.
+#: A descriptor of a file or directory; for anything else the path in /proc of a descriptor that only stands for it.
 Handle = Union[int, str]
 #: What a destination may be unable to hold, and what an operator may allow it to lose.
-LOSSES = ("acl", "hardlink", "mode", "nanoseconds", "owner", "special", "symlink", "time", "xattr")
+LOSSES = ("acl", "flags", "hardlink", "mode", "nanoseconds", "owner", "special", "symlink", "time", "xattr")
 
 _UNSUPPORTED = (
     errno.ENOTSUP,
+    errno.ENOTTY,
     errno.EPERM,
     errno.EACCES,
     errno.EINVAL,
@@ -73,13 +85,13 @@ def is_far(time_ns: int) -> bool:
     return not _FAR_FROM <= time_ns < _FAR_UNTIL
 
 
-def is_as_wished(source: Entry, target: Entry, wishes: MetadataPolicy) -> bool:
+def matches_policy(source: Entry, target: Entry, policy: MetadataPolicy) -> bool:
     """Return whether owner, mode and mtime of a name at the destination are those that a copy sets. Asked for every name."""
-    if source.shown == target.shown and wishes.owner < 0 and wishes.group < 0:
+    if source.shown == target.shown and policy.owner < 0 and policy.group < 0:
         return True
-    wanted, found, losses = source.status, target.status, wishes.losses
-    owner = wanted.uid if wishes.owner < 0 else wishes.owner
-    group = wanted.gid if wishes.group < 0 else wishes.group
+    wanted, found, losses = source.status, target.status, policy.losses
+    owner = wanted.uid if policy.owner < 0 else policy.owner
+    group = wanted.gid if policy.group < 0 else policy.group
     coarse = COARSEST_NS if "nanoseconds" in losses else 1
     return (
         ("owner" in losses or (owner, group) == (found.uid, found.gid))
@@ -89,44 +101,45 @@ def is_as_wished(source: Entry, target: Entry, wishes: MetadataPolicy) -> bool:
 
 
 @contextlib.contextmanager
-def open_handle(folder: int, name: bytes, mode: int) -> Iterator[Handle]:
-    """Hold a name of a folder by a descriptor, following no link and opening no device.
+def open_handle(directory: int, name: bytes, mode: int) -> Iterator[Handle]:
+    """Hold a name of a directory by a descriptor, following no link and opening no device.
 
     :param mode: the file type that is expected.
-    :raises OSError: ``ESTALE`` when something else stands there.
+    :raises OSError: ``ESTALE`` when something else is there.
     """
     plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = open_name(folder, name) if plain else os.open(name, flags, dir_fd=folder)
+    descriptor = open_name(directory, name) if plain else os.open(name, flags, dir_fd=directory)
     try:
         if stat.S_IFMT(os.fstat(descriptor).st_mode) != stat.S_IFMT(mode):
-            raise OSError(errno.ESTALE, "Something else stands there now", name)
+            raise OSError(errno.ESTALE, "Something else is there now", name)
         yield descriptor if plain else f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
 
 
 def copy_metadata(
-    source: Handle, target: Handle, wishes: MetadataPolicy, *, status: os.stat_result | None = None
+    source: Handle, target: Handle, policy: MetadataPolicy, *, status: os.stat_result | None = None
 ) -> None:
-    """Make owner, mode, times and extended attributes of one handle those of another, in the order that keeps them all.
+    """Make owner, mode, times, extended attributes and flags of one handle those of another, in the order that keeps them all.
 
     :param status: of the source, where it was asked for before.
     :raises OSError: when the target cannot hold what may not be lost.
     """
-    _set_metadata(target, status or os.stat(source), wishes)
-    copy_extended_attributes(source, target, losses=wishes.losses)
+    _set_metadata(target, status or os.stat(source), policy)
+    copy_extended_attributes(source, target, losses=policy.losses)
+    _copy_late_flags(source, target, policy.losses)
 
 
-def _set_metadata(target: Handle, status: os.stat_result, wishes: MetadataPolicy) -> None:
+def _set_metadata(target: Handle, status: os.stat_result, policy: MetadataPolicy) -> None:
     """Set owner, mode and times of a name: the owner first, since a change of owner clears setuid bits."""
-    with _tolerating("owner", wishes.losses):
-        owner = status.st_uid if wishes.owner < 0 else wishes.owner
-        os.chown(target, owner, status.st_gid if wishes.group < 0 else wishes.group)
+    with _tolerating("owner", policy.losses):
+        owner = status.st_uid if policy.owner < 0 else policy.owner
+        os.chown(target, owner, status.st_gid if policy.group < 0 else policy.group)
     if not stat.S_ISLNK(status.st_mode):
-        with _tolerating("mode", wishes.losses):
+        with _tolerating("mode", policy.losses):
             os.chmod(target, stat.S_IMODE(status.st_mode))
-    with _tolerating("nanoseconds", wishes.losses):
+    with _tolerating("nanoseconds", policy.losses):
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
@@ -159,6 +172,49 @@ def copy_extended_attributes(source: Handle, target: Handle, *, losses: frozense
 def extended_attributes(handle: Handle) -> dict[str, bytes]:
     """Return the extended attributes of a handle; its ACLs and capabilities are such. Raises OSError."""
     return {name: os.getxattr(handle, name) for name in _listed(handle)}
+
+
+def lacks_flags(source: Handle, target: Handle, losses: frozenset[str]) -> bool:
+    """Return whether a name at the destination lacks an inode flag of the source that is not accepted as lost. Raises OSError.
+
+    Those that no copy has count: who asks then finds that they cannot be held.
+    """
+    if "flags" in losses or not (isinstance(source, int) and isinstance(target, int)):
+        return False
+    wanted = flags_of(source)
+    return bool(wanted & UNCARRIED or _late(target, wanted) & ~flags_of(target))
+
+
+def lacks_early_flags(source: int, target: int, losses: frozenset[str]) -> bool:
+    """Return whether a file lacks a flag that it gets while it is empty alone: it has to be copied anew. Raises OSError."""
+    return "flags" not in losses and bool(flags_of(source) & ~flags_of(target) & NO_COPY_ON_WRITE)
+
+
+def copy_early_flags(source: int, target: int, *, losses: frozenset[str]) -> None:
+    """Give a new file the inode flags that it can get while it is empty alone. Raises OSError as :func:`copy_metadata` does."""
+    wanted = flags_of(source) & NO_COPY_ON_WRITE
+    if wanted:
+        copy_extended_attributes(source, target, losses=losses)  # compression that it inherited is in the way
+        _add_flags(target, wanted, losses)
+
+
+def _copy_late_flags(source: Handle, target: Handle, losses: frozenset[str]) -> None:
+    if isinstance(source, int) and isinstance(target, int):
+        _add_flags(target, _late(target, flags_of(source)), losses)
+
+
+def _late(target: int, flags: int) -> int:
+    """Return the flags that a copy can still get now."""
+    wanted = flags & CARRIED
+    if wanted & NO_COPY_ON_WRITE and stat.S_ISREG(os.fstat(target).st_mode):
+        return wanted & ~NO_COPY_ON_WRITE
+    return wanted
+
+
+def _add_flags(target: int, wanted: int, losses: frozenset[str]) -> None:
+    for flags in each_of(wanted) if "flags" in losses else [wanted]:
+        with _tolerating("flags", losses):
+            add_flags(target, flags)
 
 
 def _listed(handle: Handle) -> list[str]:

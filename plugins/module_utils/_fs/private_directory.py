@@ -36,7 +36,7 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def private_place() -> str:
     """Return where private directories are made: ``$TMPDIR`` or ``/var/tmp``."""
-    return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 (mkdtemp makes a directory of nobody else)
+    return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 (mkdtemp makes a private directory)
 
 
 @contextlib.contextmanager
@@ -72,7 +72,7 @@ def _made(place: str) -> tuple[str, int]:
 
 
 def _locked(descriptor: int) -> bool | None:
-    """Lock a directory; tell whether that could be done, ``None`` where the file system has no such locks."""
+    """Lock a directory; return whether that could be done, ``None`` where the file system has no such locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -85,7 +85,7 @@ def _locked(descriptor: int) -> bool | None:
 def remove_abandoned(place: str) -> None:
     """Remove the private directories in ``place`` that a killed run of this user has left.
 
-    Only what has their name, mode and owner, holds nothing but a database, and is locked by nobody. Whatever prevents it
+    Only what has their name, mode and owner, holds nothing but a database, and is not locked. Whatever prevents it
     is no error: the next run tries again.
     """
     with contextlib.suppress(OSError):

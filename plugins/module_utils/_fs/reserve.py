@@ -16,7 +16,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     replace_file,
     sync_directory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def with_reserve(directory: str, write: Callable[[], None]) -> None:
 def replace_with_reserve(path: str, content: bytes) -> None:
     """Write a file of the run directory, which is made, for its owner only; where there is no room, use the reserve.
 
-    :raises ContimgError: when it cannot be written even then; what stood there before is unchanged.
+    :raises ContimgError: when it cannot be written even then; what was there before is unchanged.
     """
     directory = os.path.dirname(path)
     ensure_private_directory(directory)
@@ -65,7 +65,7 @@ def replace_with_reserve(path: str, content: bytes) -> None:
 
 
 def _freed(directory: str) -> bool:
-    """Free the reserve; tell whether there was one."""
+    """Free the reserve; return whether there was one."""
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(directory, _NAME))
         sync_directory(directory)

@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

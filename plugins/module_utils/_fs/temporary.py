@@ -28,7 +28,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import create_name, open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import create_name, open_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ __all__ = [
     "remove_left",
     "run_of",
     "sidecars_of",
+    "temporary_directory",
     "temporary_file",
-    "temporary_folder",
 ]
 
 _PREFIX = ".contimg-"
@@ -74,28 +74,28 @@ def run_of(name: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def temporary_file(folder: int) -> Iterator[tuple[bytes, int]]:
+def temporary_file(directory: int) -> Iterator[tuple[bytes, int]]:
     """Make a file that only this user may open, and remove what killed runs have left beside it.
 
     After an error it is removed, with what SQLite has made beside it. Else the caller has renamed it.
 
-    :param folder: descriptor of the directory.
+    :param directory: descriptor of the directory.
     :yields: its name there and its descriptor, open for reading and writing, which holds a lock.
     :raises OSError: when it cannot be made.
     """
-    remove_left(folder)
-    name, descriptor = _made(folder, create_name)
+    remove_left(directory)
+    name, descriptor = _made(directory, create_name)
     try:
         yield name, descriptor
     except BaseException:
-        _remove(folder, name, errors=(OSError,))  # what stays is left for the next run: the first error counts
+        _remove(directory, name, errors=(OSError,))  # what stays is left for the next run: the first error counts
         raise
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def temporary_folder(parent: int) -> Iterator[tuple[bytes, int]]:
+def temporary_directory(parent: int) -> Iterator[tuple[bytes, int]]:
     """Make a directory that only this user may open. After an error it is removed with its files, else the caller has renamed it.
 
     What killed runs have left is not looked for, see :func:`remove_left`.
@@ -104,32 +104,32 @@ def temporary_folder(parent: int) -> Iterator[tuple[bytes, int]]:
     :yields: its name there and its descriptor, which holds a lock.
     :raises OSError: when it cannot be made.
     """
-    name, descriptor = _made(parent, _create_folder)
+    name, descriptor = _made(parent, _create_directory)
     try:
         yield name, descriptor
     except BaseException:
         with contextlib.suppress(OSError):  # as above
-            _remove_folder(parent, name, descriptor)
+            _remove_directory(parent, name, descriptor)
         raise
     finally:
         os.close(descriptor)
 
 
-def _create_folder(parent: int, name: bytes) -> int:
+def _create_directory(parent: int, name: bytes) -> int:
     os.mkdir(name, 0o700, dir_fd=parent)
     return open_name(parent, name, os.O_DIRECTORY)
 
 
-def _made(folder: int, create: Callable[[int, bytes], int]) -> tuple[bytes, int]:
+def _made(directory: int, create: Callable[[int, bytes], int]) -> tuple[bytes, int]:
     for _attempt in range(_ATTEMPTS):
         name = proven_name(_KIND)
-        descriptor = create(folder, name)
+        descriptor = create(directory, name)
         try:
             _lock(descriptor, fcntl.LOCK_EX)  # waits for a run that has taken it for one of a dead run, and removes it
-            if _is_same(folder, name, descriptor):
+            if _is_same(directory, name, descriptor):
                 return name, descriptor
         except BaseException:
-            _remove(folder, name, errors=(OSError,))
+            _remove(directory, name, errors=(OSError,))
             os.close(descriptor)
             raise
         os.close(descriptor)
@@ -173,78 +173,78 @@ def _lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _is_same(folder: int, name: bytes, descriptor: int) -> bool:
+def _is_same(directory: int, name: bytes, descriptor: int) -> bool:
     """Return whether a name is still that of a file."""
     try:
-        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return os.path.samestat(there, os.fstat(descriptor))
 
 
-def remove_left(folder: int) -> None:
+def remove_left(directory: int) -> None:
     """Remove what killed runs of this host have left in a directory; what a run still works at stays.
 
-    :param folder: its descriptor.
+    :param directory: its descriptor.
     :raises OSError: when the directory cannot be read, or a file not be removed. One that may not be listed is left alone.
     """
     try:
-        found = [os.fsencode(name) for name in os.listdir(folder) if name.startswith(_PREFIX)]
+        found = [os.fsencode(name) for name in os.listdir(directory) if name.startswith(_PREFIX)]
     except PermissionError:
         return
     stems = {name[:_STEM_BYTES] for name in found if run_of(name) and proves_itself(name[:_STEM_BYTES], _KIND)}
     for stem in sorted(stems):
         try:
-            _remove_dead(folder, stem)
+            _remove_dead(directory, stem)
         except OSError as error:
             if error.errno not in _NOT_OURS:
                 raise
 
 
-def _remove_dead(folder: int, name: bytes) -> None:
+def _remove_dead(directory: int, name: bytes) -> None:
     """Remove what has a name, and what SQLite has made beside it, where no run holds its lock.
 
     :raises OSError: see ``_NOT_OURS``.
     """
     try:
-        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
     except FileNotFoundError:
-        _remove(folder, name, errors=(FileNotFoundError,))  # what SQLite has made beside it may be all that is left
+        _remove(directory, name, errors=(FileNotFoundError,))  # what SQLite has made beside it may be all that is left
         return
-    if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and _is_private(folder))):
+    if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and _is_private(directory))):
         return
-    descriptor = open_name(folder, name)
+    descriptor = open_name(directory, name)
     try:
-        if _is_same(folder, name, descriptor) and _lock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB):
+        if _is_same(directory, name, descriptor) and _lock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB):
             if stat.S_ISDIR(mode):
-                _remove_folder(folder, name, descriptor)
+                _remove_directory(directory, name, descriptor)
             else:
-                _remove(folder, name, errors=(FileNotFoundError,))
+                _remove(directory, name, errors=(FileNotFoundError,))
     finally:
         os.close(descriptor)
 
 
-def _is_private(folder: int) -> bool:
+def _is_private(directory: int) -> bool:
     """Return whether no other user can have put anything into a directory."""
-    status = os.fstat(folder)
+    status = os.fstat(directory)
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def sidecars_of(folder: int, name: bytes) -> list[bytes]:
+def sidecars_of(directory: int, name: bytes) -> list[bytes]:
     """Return the names of what SQLite has made, and has not removed, beside a file of a directory. Raises OSError."""
-    present = {os.fsencode(one) for one in os.listdir(folder)}
+    present = {os.fsencode(one) for one in os.listdir(directory)}
     return [name + suffix for suffix in SIDECAR_SUFFIXES if name + suffix in present]
 
 
-def _remove_folder(parent: int, name: bytes, descriptor: int) -> None:
+def _remove_directory(parent: int, name: bytes, descriptor: int) -> None:
     """Remove a directory with the files that are in it."""
     for file in os.listdir(descriptor):
         os.unlink(file, dir_fd=descriptor)
     os.rmdir(name, dir_fd=parent)
 
 
-def _remove(folder: int, name: bytes, *, errors: tuple[type[OSError], ...]) -> None:
+def _remove(directory: int, name: bytes, *, errors: tuple[type[OSError], ...]) -> None:
     """Remove a file, what SQLite has made beside it first: it stands for them."""
     for suffix in (*SIDECAR_SUFFIXES, b""):
         with contextlib.suppress(*errors):
-            os.unlink(name + suffix, dir_fd=folder)
+            os.unlink(name + suffix, dir_fd=directory)

@@ -60,7 +60,7 @@ def apply_split(options: SplitOptions, plan: SplitPlan) -> str:
 
     Rows that do not fit stay there, or are exported before, as the options say.
 
-    Nobody can write to products from the first row that is read to the removal: one lock stands over all of it.
+    No process can write to products from the first row that is read to the removal: one lock stands over all of it.
 
     :return: the path of the export, empty where nothing was exported.
     :raises ContimgError: when something cannot be written or proved, or has changed since it was planned.
@@ -108,7 +108,7 @@ def _make(options: SplitOptions, plan: SplitPlan, products: Place) -> None:
     """Make the HDF5 database in a file of its own, which gets its place when it is whole, proved and durable."""
     with new_database(real_path(options.hdf5), like=options.products, state=_UNCHANGED) as temporary:
         with _both(options, products, temporary) as connection:
-            # Nobody knows this file before it has been flushed and named.
+            # No process knows this file before it has been flushed and named.
             for setting in (
                 "auto_vacuum = NONE",
                 "journal_mode = OFF",
@@ -139,7 +139,7 @@ def _fill(options: SplitOptions, plan: SplitPlan, products: Place) -> None:
         _make_indexes(connection, plan, *taken_off)
         connection.execute("COMMIT")
         connection.execute("PRAGMA dst.wal_checkpoint(TRUNCATE)")
-    with error_context("flush the folder", options.hdf5, _UNCHANGED):
+    with error_context("flush the directory", options.hdf5, _UNCHANGED):
         sync_directory(os.path.dirname(real_path(options.hdf5)))
 
 
@@ -234,7 +234,7 @@ def _remove(options: SplitOptions, plan: SplitPlan, guard: sqlite3.Connection) -
         guard.execute("COMMIT")
     with sqlite_failing("empty the log of the products database", options.products, _DONE):
         guard.execute("PRAGMA src.wal_checkpoint(TRUNCATE)")
-    with error_context("flush the folder", options.products, _DONE):
+    with error_context("flush the directory", options.products, _DONE):
         sync_directory(os.path.dirname(real_path(options.products)))
     return exported
 

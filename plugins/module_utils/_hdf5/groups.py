@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Optional, Tuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import DERIVED, mjd_of, parsed, source
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import columns_of, reading, text_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, REQUIRED

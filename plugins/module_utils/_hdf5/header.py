@@ -34,10 +34,13 @@ _LONGEST = 200  # characters of what the library says
 # Where the header of a UVH5 file may have a coordinate, in radians. The correlator writes it to the extra keywords.
 _RIGHT_ASCENSION = ("extra_keywords/phase_center_ra",)
 _DECLINATION = ("extra_keywords/phase_center_dec", "phase_center_app_dec", "phase_center_dec")
+_TIMES, _SIDEREAL_TIMES = "time_array", "lst_array"
 _HOUR_ANGLE = "extra_keywords/ha_phase_center"
 _FURTHER_RIGHT_ASCENSION = ("phase_center_app_ra", "phase_center_ra")
 # The longitude that the application takes where a header has none, in degrees.
 _LONGITUDE = -118.283405115
+# What reading a value raises that is missing, is not a number, or is not stored in an array.
+_NOT_THERE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, ZeroDivisionError)
 
 
 class Coordinates(NamedTuple):
@@ -128,7 +131,7 @@ def _coordinates(h5py: Any, path: str) -> Coordinates:
         return Coordinates(None, None, f"needs more than {_MEMORY_BYTES >> 20} MiB of memory to read")
     except OSError as error:
         return Coordinates(None, None, f"cannot be read: {printable(str(error)[:_LONGEST])}")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except _NOT_THERE:
         return Coordinates(None, None)
 
 
@@ -140,40 +143,52 @@ def _right_ascension(header: Any) -> float | None:
     """
     found = _first(header, _RIGHT_ASCENSION)
     if found is None:
-        hour_angle, sidereal = _first(header, (_HOUR_ANGLE,)), _sidereal_time(header)
+        hour_angle, sidereal = _number(header, _HOUR_ANGLE), _sidereal_time(header)
         found = None if hour_angle is None or sidereal is None else sidereal - hour_angle
     return _first(header, _FURTHER_RIGHT_ASCENSION) if found is None else found
 
 
 def _sidereal_time(header: Any) -> float | None:
     """Return the apparent sidereal time in the middle of a file, in radians."""
-    times = header.get("time_array")
-    if times is not None and len(times):
-        longitude = _first(header, ("longitude",))
-        middle = (float(times[0]) + float(times[-1])) / 2
-        return math.radians(apparent_sidereal_time(middle, _LONGITUDE if longitude is None else longitude))
-    times = header.get("lst_array")
-    return float(times[len(times) // 2]) if times is not None and len(times) else None
+    first, last = _number(header, _TIMES), _number(header, _TIMES, part=1.0)
+    if first is not None and last is not None:
+        longitude = _number(header, "longitude")
+        with contextlib.suppress(ValueError, OverflowError):  # a number far from any date
+            degrees = apparent_sidereal_time((first + last) / 2, _LONGITUDE if longitude is None else longitude)
+            return math.radians(degrees)
+    return _number(header, _SIDEREAL_TIMES, part=0.5)
 
 
 def _degrees(radians: float | None, *, turn: bool = True) -> float | None:
-    if radians is None:
+    degrees = math.inf if radians is None else math.degrees(radians)
+    if not math.isfinite(degrees):
         return None
-    return math.degrees(radians) % 360 if turn else math.degrees(radians)
+    return degrees % 360 if turn else degrees
 
 
 def _first(header: Any, names: tuple[str, ...]) -> float | None:
     """Return the first of some values that is a number."""
-    return next(filter(_is_number, (_scalar(header[name]) for name in names if name in header)), None)
+    return next((found for found in (_number(header, name) for name in names) if found is not None), None)
 
 
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+def _number(header: Any, name: str, *, part: float = 0.0) -> float | None:
+    """Return the number that a dataset of any shape holds, or one of its numbers, without reading the others.
 
-
-def _scalar(dataset: Any) -> float | None:
-    """Return the number that a dataset holds, or the first of its numbers, without reading the others."""
+    :param part: which one, from the first (0) to the last (1), in the order in which they are stored.
+    """
     try:
-        return float(dataset[()] if dataset.shape == () else dataset[(0,) * len(dataset.shape)])
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        dataset = header[name]
+        value = float(dataset[_place(dataset.shape, part)])
+    except _NOT_THERE:
         return None
+    return value if math.isfinite(value) else None
+
+
+def _place(shape: Sequence[int], part: float) -> tuple[int, ...]:
+    """Return the index of one of the values of an array. Raises ZeroDivisionError or IndexError where it has none."""
+    size = math.prod(shape)
+    rest, index = min(int(size * part), size - 1), []
+    for length in reversed(shape):
+        rest, last = divmod(rest, length)
+        index.append(last)
+    return tuple(reversed(index))

@@ -108,7 +108,7 @@ def _known(hdf5_db: str, root: str) -> dict[str, tuple[float | None, int | None,
 
 
 def _files(root: str) -> Iterator[os.DirEntry[str]]:
-    """Yield every regular file below a folder. Raises OSError; no link to a folder is followed."""
+    """Yield every regular file below a directory. Raises OSError; no link to a directory is followed."""
     with os.scandir(root) as entries:
         for entry in sorted(entries, key=lambda found: found.name):
             if entry.is_dir(follow_symlinks=False):
@@ -213,5 +213,5 @@ def _write(hdf5_db: str, scan: Scan) -> None:
             [(path,) for path in scan.missing],
         )
         connection.execute("COMMIT")
-    with error_context("flush the folder", hdf5_db, "The rows are written."):
+    with error_context("flush the directory", hdf5_db, "The rows are written."):
         sync_directory(os.path.dirname(real_path(hdf5_db)))

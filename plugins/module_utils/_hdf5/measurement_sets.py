@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, is_link
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_directory, is_link
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import mjd_of, parsed
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import (
     attached,
@@ -142,7 +142,7 @@ def _difference(
 
 
 def _is_text(path: bytes) -> bool:
-    """Tell whether a path can be compared: one that is not valid UTF-8 is left alone."""
+    """Return whether a path can be compared: one that is not valid UTF-8 is left alone."""
     try:
         return b"\0" not in path and bool(path.decode())
     except UnicodeDecodeError:
@@ -150,7 +150,7 @@ def _is_text(path: bytes) -> bool:
 
 
 def _is_there(path: str) -> bool:
-    """Tell whether anything is at a path, links followed. Raises ContimgError where that cannot be known."""
+    """Return whether anything is at a path, links followed. Raises ContimgError where that cannot be known."""
     with error_context("look for the measurement set", path, _UNTOUCHED):
         try:
             os.stat(path)

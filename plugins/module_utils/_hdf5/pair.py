@@ -13,12 +13,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import register
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import attach, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Text, snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rewrite import rewritten
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import Connection, Place
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves
 
 __all__ = ["attached", "columns_of", "connected", "number", "reading", "sqlite_failing", "text_of"]
 
@@ -42,7 +44,7 @@ def sqlite_failing(doing: str, path: str, state: str) -> Iterator[None]:
             what, advice = cause_of(error)
             if not what:
                 raise
-            raise ContimgError(f"{what} (SQLite says '{error}')", path=path, hint=f"{state} {advice}") from error
+            raise ContimgError(f"{what} (SQLite reports '{error}')", path=path, hint=f"{state} {advice}") from error
 
 
 @contextlib.contextmanager
@@ -69,15 +71,16 @@ def attached(connection: Connection, alias: str, place: Place) -> None:
 
 
 @contextlib.contextmanager
-def reading(products: str, hdf5: str | None) -> Iterator[Connection]:
+def reading(products: str, hdf5: str | None, *, moves: Moves | None = None) -> Iterator[Connection]:
     """Connect to both databases without leaving a trace. TEXT arrives as :class:`Text`.
 
     :param hdf5: ``None`` where there is none; then there is no ``dst``.
-    :raises ContimgError: when either cannot be read.
+    :param moves: paths to read as if they had been rewritten in the rows of both.
+    :raises ContimgError: when either cannot be read, or its paths could not be rewritten.
     """
     with contextlib.ExitStack() as stack:
         places = {
-            alias: (path, stack.enter_context(snapshot(path)).place)
+            alias: (path, stack.enter_context(_state(path, moves)))
             for alias, path in (("src", products), ("dst", hdf5))
             if path is not None
         }
@@ -87,6 +90,14 @@ def reading(products: str, hdf5: str | None) -> Iterator[Connection]:
                 attached(connection, alias, place)
         with sqlite_failing("read the database", products, "Nothing was touched."):
             yield connection
+
+
+@contextlib.contextmanager
+def _state(path: str, moves: Moves | None) -> Iterator[Place]:
+    with contextlib.ExitStack() as stack:
+        yield (
+            stack.enter_context(snapshot(path)).place if moves is None else stack.enter_context(rewritten(path, moves))
+        )
 
 
 def columns_of(connection: sqlite3.Connection, alias: str, table: str) -> dict[str, str]:

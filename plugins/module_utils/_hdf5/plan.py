@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import (
     DERIVED,
     FILLED,
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves
+
 __all__ = [
     "ACTIVE_HDF5_LOCATION",
     "Counts",
@@ -64,7 +66,10 @@ ACTIVE_HDF5_LOCATION = "location_type GLOB 'hdf5_*' AND status = 'active'"
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """The parameters of ``hdf5_db_split``; see its documentation."""
+    """The parameters of ``hdf5_db_split``; see its documentation.
+
+    :ivar moves: paths that will have been rewritten in the rows of both databases before the split that is planned.
+    """
 
     products: str
     hdf5: str
@@ -73,6 +78,8 @@ class SplitOptions:
     backup_dir: str | None
     vacuum: bool
     rejected: str = "fail"
+    moves: Moves | None = None
+    compare_groups: bool = False
 
 
 @dataclass
@@ -141,7 +148,7 @@ class SplitPlan:
     journal_mode: str = "wal"
 
     def writes_target(self) -> bool:
-        """Tell whether the HDF5 database has to be made or changed. It is left alone where no row is to move."""
+        """Return whether the HDF5 database has to be made or changed. It is left alone where no row is to move."""
         rows = self.index.moved or self.taken or self.locations.moved
         return bool(self.fit_rows and (rows or self.statements or self.added_columns or self.journal_mode != "wal"))
 
@@ -152,7 +159,7 @@ class SplitPlan:
 
 
 def exists(path: str) -> bool:
-    """Tell whether there is a database: an empty file, which an application leaves that has only connected, is none."""
+    """Return whether there is a database: an empty file, which an application leaves that has only connected, is none."""
     return target_exists(path) and os.stat(path).st_size > 0
 
 
@@ -163,7 +170,7 @@ def make_split_plan(options: SplitOptions) -> SplitPlan:
     """
     there = exists(options.hdf5)
     plan = SplitPlan()
-    with reading(options.products, options.hdf5 if there else None) as connection:
+    with reading(options.products, options.hdf5 if there else None, moves=options.moves) as connection:
         _read_source(plan, connection, options.products)
         if there:
             _read_target(plan, connection, options.hdf5)
@@ -201,7 +208,7 @@ def _read_source(plan: SplitPlan, connection: sqlite3.Connection, products: str)
 
 
 def _has_numbers(connection: sqlite3.Connection, columns: dict[str, str]) -> bool:
-    """Tell whether the rows of products have numbers of SQLite's own: a table can do without, or use the name itself."""
+    """Return whether the rows of products have numbers of SQLite's own: a table can do without, or use the name itself."""
     try:
         connection.execute(f"SELECT _rowid_ FROM src.{INDEX} LIMIT 0")  # noqa: S608
     except sqlite3.OperationalError:

@@ -46,7 +46,7 @@ def proving_rows(options: SplitOptions, plan: SplitPlan, *, products: Place, hdf
     They may add indexes. These stand on pages of their own: those of the rows are not written again, so what the thread
     reads without locks (``immutable``) is the file as it stays.
 
-    :param products: the products database; nobody writes to it meanwhile.
+    :param products: the products database; no process writes to it meanwhile.
     :param hdf5: the path of the new database, with all rows committed.
     :raises ContimgError: at the end, when a row is missing or differs.
     """
@@ -73,7 +73,7 @@ def require_sound(options: SplitOptions, hdf5: str) -> None:
 def prove(options: SplitOptions, plan: SplitPlan, *, products: Place) -> None:
     """Compare every row of products with that of the HDF5 database, and check that one's structure meanwhile.
 
-    :param products: the products database; nobody writes to it meanwhile.
+    :param products: the products database; no process writes to it meanwhile.
     :raises ContimgError: when a row is missing, or differs where it was to win.
     """
     with contextlib.ExitStack() as stack:
@@ -123,7 +123,7 @@ def _require(options: SplitOptions, plan: SplitPlan, wrong: int, rows: int) -> N
 
 def _require_ok(options: SplitOptions, structure: str) -> None:
     if structure != "ok":
-        _refuse(options, f"its check says '{structure}'")
+        _refuse(options, f"its check reports '{structure}'")
 
 
 def _refuse(options: SplitOptions, found: str) -> None:

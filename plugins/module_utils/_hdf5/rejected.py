@@ -22,7 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     replace_file,
     with_ending,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import source
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import sqlite_failing, text_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Text

@@ -11,17 +11,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
-    PRIVATE_NAME,
-    private_directory,
-)
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import (
     is_directory,
     is_file,
     is_there,
     target_exists,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
+    PRIVATE_NAME,
+    private_directory,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.answers import answers_of, require_same_answers
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.apply import apply_split, vacuum
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     SplitOptions,
@@ -36,6 +37,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup impo
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database, sidecars
 
 if TYPE_CHECKING:
@@ -54,8 +56,12 @@ _ROW_BYTES = 1024  # of the HDF5 database for a row, with its eight indexes; mea
 
 
 def split_options(values: Mapping[str, Any], *, check: bool) -> SplitOptions:
-    """Return the options; in check mode a database that does not exist yet is read at its place in ``preview_from``."""
+    """Return the options; in check mode a database that does not exist yet is read at its place in ``preview_from``.
+
+    :raises ContimgError: when a path of ``repoint`` is not absolute, or a new one lies below an old one.
+    """
     places = {}
+    repoint = [(pair["from"], pair["to"]) for pair in values["repoint"]]
     for name in ("products_db", "hdf5_db"):
         preview = (values["preview_from"] or {}).get(name)
         places[name] = preview if check and preview and not target_exists(values[name]) else values[name]
@@ -67,6 +73,8 @@ def split_options(values: Mapping[str, Any], *, check: bool) -> SplitOptions:
         backup_dir=values["backup_dir"],
         vacuum=values["vacuum"],
         rejected=values["rejected"],
+        moves=Moves(repoint) if check and repoint else None,
+        compare_groups=values["compare_groups"],
     )
 
 
@@ -113,14 +121,32 @@ def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, F
                 if options.backup_dir is None
                 else back_up_database(plan_backup(options.products, options.backup_dir))
             )
-            exported = apply_split(options, plan)
+            exported = _compared(options, plan, backup) if options.compare_groups else apply_split(options, plan)
         if vacuums:
             vacuum(options.products)
     return plan, writes or vacuums, Files(backup, exported)
 
 
+def _compared(options: SplitOptions, plan: SplitPlan, backup: str) -> str:
+    """Apply a plan and compare the groups of before with those of after. Returns what :func:`apply_split` returns."""
+    index = plan.index
+    if not index.moved + index.merged + index.conflicts:
+        return apply_split(options, plan)
+    before, exact = answers_of(options.products), not exists(options.hdf5)
+    exported = apply_split(options, plan)
+    require_same_answers(
+        before,
+        products=options.products,
+        hdf5=options.hdf5,
+        rejected=index.rejected,
+        exact=exact,
+        backup=backup,
+    )
+    return exported
+
+
 def is_split_of(hdf5: str, backups: str) -> bool:
-    """Tell whether an HDF5 database is what a split of one of the products databases in a directory makes, and no more.
+    """Return whether an HDF5 database is what a split of one of the products databases in a directory makes, and no more.
 
     :param backups: the ``backup_dir`` of splits. Each is split again, into a private directory.
     :raises ContimgError: when the HDF5 database cannot be read.

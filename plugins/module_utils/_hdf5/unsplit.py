@@ -201,6 +201,6 @@ def _prove(connection: sqlite3.Connection, options: UnsplitOptions, plan: Unspli
     rows = number(connection, f"SELECT count(*) FROM src.{INDEX}")  # noqa: S608
     structure = text_of(connection.execute("PRAGMA src.quick_check(1)").fetchone()[0])
     if wrong or rows != plan.rows + plan.index.own or structure != "ok":
-        found = f"{wrong} rows are missing or differ, it would have {rows}, its check says '{structure}'"
+        found = f"{wrong} rows are missing or differ, it would have {rows}, its check reports '{structure}'"
         hint = f"{_UNCHANGED} Stop what writes to the databases and run again; if it says the same, check the device."
         raise ContimgError(f"would not hold what the HDF5 database does: {found}", path=options.products, hint=hint)

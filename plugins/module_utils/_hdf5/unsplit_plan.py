@@ -97,7 +97,7 @@ class UnsplitPlan:
     source_schema: list[str] = field(default_factory=list)
 
     def writes(self) -> bool:
-        """Tell whether the products database has to be changed."""
+        """Return whether the products database has to be changed."""
         return bool(self.rows and (self.index.moved or self.taken or self.statements or self.added_columns))
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What another user of this host may do with a database, asked as that user: folders on the way, groups and ACLs count."""
+"""What another user of this host may do with a database, asked as that user: directories on the way, groups and ACLs count."""
 
 from __future__ import annotations
 

@@ -22,20 +22,20 @@ def tracking_checkout(path: str) -> str:
     An index of version 4, which shortens names, and one that cannot be read count as none.
     """
     path = os.path.realpath(path)
-    folder = os.path.dirname(path)
-    while not os.path.isfile(os.path.join(folder, ".git", "index")):
-        if folder == os.path.dirname(folder):
+    directory = os.path.dirname(path)
+    while not os.path.isfile(os.path.join(directory, ".git", "index")):
+        if directory == os.path.dirname(directory):
             return ""
-        folder = os.path.dirname(folder)
+        directory = os.path.dirname(directory)
     try:
-        index = read_regular(os.path.join(folder, ".git", "index"), "read the index", follow=True)
+        index = read_regular(os.path.join(directory, ".git", "index"), "read the index", follow=True)
     except ContimgError:
         return ""
-    return folder if _names(index, os.fsencode(os.path.relpath(path, folder))) else ""
+    return directory if _names(index, os.fsencode(os.path.relpath(path, directory))) else ""
 
 
 def _names(index: bytes, name: bytes) -> bool:
-    """Tell whether an entry has exactly this name; the extended flags of version 3 may stand before it."""
+    """Return whether an entry has exactly this name; the extended flags of version 3 may stand before it."""
     found = index.find(name + b"\0")
     while found >= 0:
         flags = (int.from_bytes(index[found - back : found - back + 2], "big") for back in (2, 4))

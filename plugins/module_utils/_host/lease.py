@@ -5,8 +5,11 @@
 
 Two files in the host's volatile directory. ``lease.json`` names the run that holds the lease; only who has ``lock`` locked
 (flock) changes it. A step of a run has ``lock`` locked for as long as it works, and first looks whether the lease is still its
-run's. So whoever takes the lease over waits for the end of the step that is at work, and no later step of the former run
+run's. So the run that takes the lease over waits for the end of the step that is at work, and no later step of the former run
 begins. This needs no clock and no expiry: when a lease may be taken over is asked only to spare a living run the trouble.
+
+Each step writes into ``lock`` when it begins and when it ends, by a clock that nobody sets. With the lock itself these are the
+signs of life of a run, for the hold limit: it ends a lease whose run gives none, and then no step of that run begins any more.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import os
 import secrets
 import stat
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
@@ -35,7 +38,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-__all__ = ["Lease", "leased", "release", "require_owned", "run_lease", "take"]
+__all__ = [
+    "Lease",
+    "LeaseEnder",
+    "between_steps",
+    "host_clock",
+    "is_owned",
+    "leased",
+    "release",
+    "require_owned",
+    "run_lease",
+    "take",
+]
 
 _WAIT = 30.0  # seconds
 _POLL = 0.1
@@ -49,11 +63,13 @@ class Lease:
     :ivar run_id: begins with the name of its playbook.
     :ivar since: when it took the lease, in seconds since the epoch, by the host's clock.
     :ivar controller: who runs the playbook and where: texts ``user``, ``host``, ``pid``, and what tells its process from others.
+    :ivar ended: why the run has lost it, and not to another run, as a clause; empty while it has it. Any run may take it then.
     """
 
     run_id: str
     since: float
     controller: Mapping[str, str]
+    ended: str = ""
 
 
 def take(playbook: str, controller: Mapping[str, str], *, take_over: str, wait: float = _WAIT, check: bool) -> Lease:
@@ -68,49 +84,55 @@ def take(playbook: str, controller: Mapping[str, str], *, take_over: str, wait: 
     if check:
         _require_takeable(_read(), take_over)
         return Lease("", time.time(), controller)
-    with _locked(wait, _busy):
+    with _locked(wait, _busy) as lock:
         _require_takeable(_read(), take_over)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         lease = Lease(f"{playbook}-{stamp}-{secrets.token_hex(3)}", time.time(), controller)
-        replace_file(_lease_file(), json.dumps(asdict(lease), indent=2).encode(), mode=0o600)
+        _write(lease)
+        _note(lock, "")
         return lease
 
 
 def release(run_id: str, *, wait: float = _WAIT) -> bool:
-    """Give the lease back and tell whether the run had it. Raises ContimgError."""
+    """Give the lease back and return whether the run had it. Raises ContimgError."""
     if not run_id:
         return False
-    with _locked(wait, _busy):
-        lease = _read()
-        if lease is None or lease.run_id != run_id:
+    with _locked(wait, _busy) as lock:
+        if not is_owned(run_id):
             return False
+        _note(lock, "")
         with error_context("give the lease of this host back", _lease_file()):
             os.unlink(_lease_file())
     return True
 
 
+def is_owned(run_id: str) -> bool:
+    """Return whether a run has the lease of this host. Raises ContimgError where it cannot be read."""
+    lease = _read()
+    return lease is not None and lease.run_id == run_id and not lease.ended
+
+
 def require_owned(run_id: str) -> None:
     """Raise ContimgError when a run has lost the lease of this host; one without an id needs none."""
-    lease = _read()
-    if not run_id or (lease is not None and lease.run_id == run_id):
+    if is_owned(run_id) or not run_id:
         return
-    now = (
-        f"run {lease.run_id} by {_who(lease)} has it"
-        if lease
-        else "nobody has it, as after a reboot or the end of another run"
-    )
+    lease = _read()
+    if lease is None:
+        now = "no run has it, as after a reboot or the end of another run"
+    else:
+        now = lease.ended or f"run {lease.run_id} by {_who(lease)} has it"
     hint = "This run changes nothing more here, and puts nothing back. Run dsa110.contimg.migrate, which reads how the host stands."
     raise ContimgError(f"run {run_id} has lost the lease of this host: {now}", path=_lease_file(), hint=hint)
 
 
 @contextlib.contextmanager
 def leased(run_id: str, step: str, *, check: bool = False) -> Iterator[None]:
-    """Work as a step of a run: nobody can take the lease over meanwhile, however long that is.
+    """Work as a step of a run: no other run can take the lease over meanwhile, however long that is.
 
     What this process forks keeps the lock as well, until it has ended.
 
     :param run_id: empty where the work belongs to no run; then nothing is locked.
-    :param step: what is done, for whoever waits.
+    :param step: what is done, for a run that waits.
     :param check: whether this is a preview, which needs no lease.
     :raises ContimgError: when the run has lost the lease.
     """
@@ -124,6 +146,67 @@ def leased(run_id: str, step: str, *, check: bool = False) -> Iterator[None]:
             yield
         finally:
             _note(lock, "")
+
+
+def host_clock() -> float:
+    """Return the seconds of the clock that nobody sets and that is the same for all processes of a host, until a reboot."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+@dataclass(frozen=True)
+class LeaseEnder:
+    """The right to end the lease of a host on which no step is at work.
+
+    :ivar lock: the descriptor of the lock.
+    :ivar last_sign: when the last step of a run began or ended, by :func:`host_clock`; ``None`` where that is not known.
+    :ivar killed: whether that step has not noted its end.
+    """
+
+    lock: int
+    last_sign: float | None = None
+    killed: bool = False
+
+    def holder(self) -> str:
+        """Return the id of the run that has the lease, empty where none has it. Raises ContimgError."""
+        lease = _read()
+        return "" if lease is None or lease.ended else lease.run_id
+
+    @contextlib.contextmanager
+    def ended(self, why: str) -> Iterator[str]:
+        """Take the lease from its run, yield the id of that run, empty where none had it, and work as its last step.
+
+        :param why: what has ended it, as a clause for the next step of that run, which is refused.
+        :raises ContimgError: when the lease can neither be written nor removed.
+        """
+        run_id = self.holder()
+        if run_id:
+            _end(why)
+        _note(self.lock, "hold_limit")
+        try:
+            yield run_id
+        finally:
+            _note(self.lock, "")
+
+
+def _end(why: str) -> None:
+    """End the lease; where there is no room for the reason, remove it."""
+    try:
+        lease = _read()
+        if lease is not None:
+            _write(replace(lease, ended=why))
+    except ContimgError:
+        with error_context("end the lease of a run that gives no sign of life", _lease_file()):
+            os.unlink(_lease_file())
+
+
+@contextlib.contextmanager
+def between_steps() -> Iterator[LeaseEnder | None]:
+    """Keep steps of any run from beginning; yield ``None``, and keep none, where one is at work.
+
+    :raises ContimgError: when the lock cannot be opened.
+    """
+    with _opened() as lock:
+        yield _ender(lock) if _flock(lock, 0.0) else None
 
 
 def run_lease(values: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
@@ -152,13 +235,18 @@ def _read() -> Lease | None:
         return None
     hint = f"{_UNTOUCHED} If no run of a playbook of dsa110.contimg works on this host, remove it and run again."
     with decoding(path, "is not the lease of a host", hint):
-        told = read_json(content)
-        controller = {name: expected(value, str) for name, value in expected(told["controller"], dict).items()}
-        return Lease(expected(told["run_id"], str), expected(told["since"], float), controller)
+        fields = read_json(content)
+        controller = {name: expected(value, str) for name, value in expected(fields["controller"], dict).items()}
+        ended = expected(fields.get("ended", ""), str)
+        return Lease(expected(fields["run_id"], str), expected(fields["since"], float), controller, ended)
+
+
+def _write(lease: Lease) -> None:
+    replace_file(_lease_file(), json.dumps(asdict(lease), indent=2).encode(), mode=0o600)
 
 
 def _require_takeable(lease: Lease | None, take_over: str) -> None:
-    if lease is None or lease.run_id == take_over:
+    if lease is None or lease.ended or lease.run_id == take_over:
         return
     what = f"another run works on this host: {lease.run_id}, begun at {_clock(lease.since)} by {_who(lease)}; {_last_step()}"
     hint = (
@@ -194,6 +282,15 @@ def _lock_file() -> str:
 @contextlib.contextmanager
 def _locked(wait: float, busy: Any) -> Iterator[int]:
     """Have the lock, and yield its descriptor; after ``wait`` seconds raise what ``busy`` returns."""
+    with _opened() as lock:
+        if not _flock(lock, wait):
+            raise busy()
+        yield lock
+
+
+@contextlib.contextmanager
+def _opened() -> Iterator[int]:
+    """Yield a descriptor of the lock, which is made."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with open_place(volatile_place(), make=True) as place:
         with error_context("open the lock of this host", _lock_file(), _UNTOUCHED):
@@ -201,8 +298,6 @@ def _locked(wait: float, busy: Any) -> Iterator[int]:
         try:
             if not stat.S_ISREG(os.fstat(lock).st_mode):
                 raise ContimgError("is not a regular file", path=_lock_file(), hint=f"{_UNTOUCHED} Remove it.")
-            if not _flock(lock, wait):
-                raise busy()
             yield lock
         finally:
             os.close(lock)
@@ -222,22 +317,40 @@ def _flock(lock: int, wait: float) -> bool:
 
 
 def _note(lock: int, step: str) -> None:
-    """Write into the lock which step is at work, for whoever waits. It is no more than a hint, so it may fail."""
-    text = f"{os.getpid()} {step}\n".encode() if step else b""
+    """Write into the lock the moment, and which step is at work, empty for none.
+
+    It is a hint for a run that waits, and a sign of life; it may fail. Written over the former one, it needs no room.
+    """
+    text = f"{os.getpid()} {host_clock():.3f} {step}\n".encode()
     with contextlib.suppress(OSError):
-        os.ftruncate(lock, 0)
         os.pwrite(lock, text, 0)
+        os.ftruncate(lock, len(text))
+
+
+def _noted() -> tuple[str, str, str]:
+    """Return of the last note the process, the moment and the step, empty texts where there is none. Raises ContimgError."""
+    content = read_optional(_lock_file(), "read the lock") or b""
+    process, moment, step = (*content.decode("utf-8", "replace").split(" ", 2), "", "", "")[:3]
+    return process, moment, step.strip()
+
+
+def _ender(lock: int) -> LeaseEnder:
+    """Return what the last note says. One of before a reboot of the host says nothing."""
+    try:
+        _process, moment, step = _noted()
+        sign = float(moment)
+    except (ContimgError, ValueError):
+        return LeaseEnder(lock)
+    return LeaseEnder(lock, sign, killed=bool(step)) if sign <= host_clock() else LeaseEnder(lock)
 
 
 def _last_step() -> str:
     """Return what is known of the last step, as a clause."""
     try:
         moment = _clock(os.stat(_lock_file()).st_mtime)
-        pid, _blank, step = (
-            (read_optional(_lock_file(), "read the lock") or b"").decode("utf-8", "replace").partition(" ")
-        )
+        process, _moment, step = _noted()
     except (OSError, ContimgError):
         return "nothing is known of its steps"
     if not step:
         return f"its last step ended at {moment}"
-    return f"its last step, {printable(step.strip())} in process {printable(pid)}, began at {moment}"
+    return f"its last step, {printable(step)} in process {printable(process)}, began at {moment}"

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Mount", "Place", "is_within", "mount_number", "mount_of", "mounts_of", "parse_mounts", "places_of"]
+__all__ = [
+    "Mount",
+    "Place",
+    "is_within",
+    "mount_at",
+    "mount_number",
+    "mount_of",
+    "mounts_of",
+    "parse_mounts",
+    "places_of",
+]
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -85,6 +95,15 @@ def mount_number(path: str) -> int:
         os.close(descriptor)
 
 
+def mount_at(mounts: Sequence[Mount], path: str) -> Mount | None:
+    """Return the mount that a path lies on. The kernel is asked: a mount may hide another one.
+
+    :raises OSError: when the path cannot be looked at.
+    """
+    number = mount_number(path)
+    return next((mount for mount in mounts if mount.number == number), None)
+
+
 def mount_of(mounts: Sequence[Mount], path: str) -> Mount | None:
     """Return the mount that a path lies on: that of the longest mount point, the last one where several are stacked."""
     found = None
@@ -94,9 +113,9 @@ def mount_of(mounts: Sequence[Mount], path: str) -> Mount | None:
     return found
 
 
-def is_within(path: str, folder: str) -> bool:
-    """Tell whether an absolute path is a folder or lies below it, by its name."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+def is_within(path: str, directory: str) -> bool:
+    """Return whether an absolute path is a directory or lies below it, by its name."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def places_of(paths: Iterable[str], mounts: Sequence[Mount]) -> tuple[Place, ...]:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
+import signal
 import stat
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import (
     Mount,
     Place,
@@ -28,12 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-__all__ = ["Holder", "Holders", "find_holders"]
+__all__ = ["Holder", "Holders", "find_holders", "is_open_for_writing", "mapped_for_writing", "require_none"]
 
 _WRITING = os.O_WRONLY | os.O_RDWR
 _GONE = (errno.ENOENT, errno.ESRCH)
 _DELETED = " (deleted)"
 _MAPPING = re.compile(r"^(\S+) (\S{4}) \S+ ([0-9a-f]+):([0-9a-f]+) ([1-9][0-9]*) +(.*)$", re.MULTILINE)
+_SHARED_WRITABLE = re.compile(rb"^\S+ .w.s \S+ \S+ ([1-9][0-9]*) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,30 @@ def find_holders(paths: Sequence[str], *, writers_only: bool = False, pids: Iter
     return Holders(tuple(holders), complete, tuple(inside))
 
 
+def require_none(found: Holders, paths: Sequence[str], fail_on: Sequence[str]) -> None:
+    """Check what was found below paths, after the services that use them were stopped.
+
+    :param fail_on: ``holders``, for each process that was found; ``incomplete``, where a process could not be looked at.
+    :raises ContimgError: naming the processes, with ``holders`` and ``complete``.
+    """
+    report: dict[str, Any] = {"holders": [one.as_dict() for one in found.holders], "complete": found.complete}
+    if "holders" in fail_on and found.holders:
+        does = "writes to" if any(one.mode == "write" for one in found.holders) else "has a file open in"
+        hint = (
+            "Stop the process, or name its unit in contimg_units or its container in contimg_containers, and run again."
+        )
+        raise ContimgError(f"{'; '.join(map(_named, found.holders))}: still {does} the state", hint=hint, **report)
+    if "incomplete" in fail_on and not found.complete:
+        what = f"not every process's open files can be read, so the quiet of {', '.join(map(printable, paths))} is unproved"
+        hint = "Run as root, or accept the missing proof with contimg_require_proof: false."
+        raise ContimgError(what, hint=hint, **report)
+
+
+def _named(holder: Holder) -> str:
+    owner = holder.user_unit or holder.container
+    return holder.summary() if holder.unit or not owner else f"{owner}: {holder.summary()}"
+
+
 def _holder(pid: int, files: Iterable[str], mode: str) -> Holder:
     owner = owner_of(pid)
     return Holder(
@@ -119,8 +146,47 @@ def _holder(pid: int, files: Iterable[str], mode: str) -> Holder:
 
 
 def _sees_everybody() -> bool:
-    """Tell whether /proc shows all processes: it may be mounted with hidepid."""
+    """Return whether /proc shows all processes: it may be mounted with hidepid."""
     return os.path.exists("/proc/1/status") and os.geteuid() == 0
+
+
+def is_open_for_writing(descriptor: int) -> bool:
+    """Return whether any process, in any namespace, has a file open or mapped for writing, or the kernel does not say.
+
+    The kernel gives a lease on a file only where that is not so; it is given back at once. Whoever opens the file just then waits.
+
+    :param descriptor: of the file, open for reading only.
+    """
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # how the kernel asks for a lease back; it ends a process
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return True
+    finally:
+        signal.signal(signal.SIGIO, before)
+    return False
+
+
+def mapped_for_writing(pids: Iterable[int] | None = None) -> frozenset[int] | None:
+    """Return the inode numbers of all files that a process maps shared and writable, ``None`` where not all can be seen.
+
+    A store into such a mapping moves the file's times only where the page was clean: later ones leave no trace until it is written
+    back. The numbers alone count, since the devices in ``/proc/PID/maps`` are others than those of ``stat`` on some file systems.
+
+    :param pids: look at these processes only.
+    """
+    numbers: set[int] = set()
+    if pids is None and not _sees_everybody():
+        return None
+    for pid in process_ids() if pids is None else pids:
+        try:
+            with open(f"/proc/{pid}/maps", "rb") as file:
+                numbers.update(map(int, _SHARED_WRITABLE.findall(file.read())))
+        except OSError as error:
+            if error.errno not in _GONE:
+                return None
+    return frozenset(numbers)
 
 
 @dataclass(frozen=True)
@@ -148,7 +214,7 @@ class _Trees:
         return any(place and place.device == one.device and is_within(place.path, one.path) for one in self.places)
 
     def is_on(self, mount: Mount | None) -> bool:
-        """Tell whether a mount shows a file system of the trees; of an unknown one it has to be assumed."""
+        """Return whether a mount shows a file system of the trees; of an unknown one it has to be assumed."""
         return mount is None or any(mount.device == place.device for place in self.places)
 
 
@@ -185,10 +251,10 @@ class _Process:
 
     def look(self) -> None:
         """Find its files. Raises OSError where it cannot be looked at, or is gone; what was found till then stays."""
-        for folder in self._tasks():
-            for name in os.listdir(f"{folder}/fd"):
+        for directory in self._tasks():
+            for name in os.listdir(f"{directory}/fd"):
                 with contextlib.suppress(FileNotFoundError):
-                    self._descriptor(folder, name)
+                    self._descriptor(directory, name)
         self._mappings()
         for name in ("cwd", "root", "exe"):
             link = f"/proc/{self.pid}/{name}"
@@ -197,7 +263,7 @@ class _Process:
                     self.inside[os.readlink(link)] = False
 
     def _tasks(self) -> list[str]:
-        """Return its folders of ``/proc``: a process whose first thread has ended shows its files in the others only."""
+        """Return its directories of ``/proc``: a process whose first thread has ended shows its files in the others only."""
         own = f"/proc/{self.pid}"
         if os.listdir(f"{own}/fd"):
             return [own]
@@ -206,22 +272,22 @@ class _Process:
     def _is_wanted(self, status: os.stat_result) -> bool:
         return (status.st_dev, status.st_ino) in self.trees.inodes
 
-    def _descriptor(self, folder: str, name: str) -> None:
-        link = f"{folder}/fd/{name}"
+    def _descriptor(self, directory: str, name: str) -> None:
+        link = f"{directory}/fd/{name}"
         try:
             status = os.stat(link)
         except FileNotFoundError:
             raise
         except OSError:  # a dead server, or another user's FUSE, which hides its files even from root
-            self.unseen = self.unseen or self.trees.is_on(self._mount(_details(folder, name)[1]))
+            self.unseen = self.unseen or self.trees.is_on(self._mount(_details(directory, name)[1]))
             return
         target = os.readlink(link)
-        if self._is_wanted(status) or (target.endswith(_DELETED) and self._was_there(folder, name, target)):
-            writes = not stat.S_ISDIR(status.st_mode) and _details(folder, name)[0]
+        if self._is_wanted(status) or (target.endswith(_DELETED) and self._was_there(directory, name, target)):
+            writes = not stat.S_ISDIR(status.st_mode) and _details(directory, name)[0]
             self.files[target] = self.files.get(target, False) or writes
 
-    def _was_there(self, folder: str, name: str, target: str) -> bool:
-        mount = self._mount(_details(folder, name)[1])
+    def _was_there(self, directory: str, name: str, target: str) -> bool:
+        mount = self._mount(_details(directory, name)[1])
         path = target[: -len(_DELETED)]
         return mount is not None and is_within(path, mount.point) and self.trees.holds(mount.place(path))
 
@@ -253,10 +319,10 @@ class _Process:
         return False
 
 
-def _details(folder: str, name: str) -> tuple[bool, int]:
+def _details(directory: str, name: str) -> tuple[bool, int]:
     """Return whether a descriptor can write, or holds a lock that keeps others from it, and the number of its mount."""
     writes, mount = False, -1
-    with open(f"{folder}/fdinfo/{name}", encoding="utf-8", errors="replace") as file:
+    with open(f"{directory}/fdinfo/{name}", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith("flags:"):
                 writes = writes or bool(int(line.split()[1], 8) & _WRITING)

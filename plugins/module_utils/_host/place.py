@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lasting_place", "open_place", "volatile_place"]
 
-#: Of root, and how that of any other user begins; who owns what stands there is checked.
+#: Of root, and how that of any other user begins; who owns what is there is checked.
 _VOLATILE = ("/run/dsa110-contimg", "/tmp/dsa110-contimg")  # noqa: S108
 _LASTING = ("/var/lib/dsa110-contimg", "/var/tmp/dsa110-contimg")  # noqa: S108
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

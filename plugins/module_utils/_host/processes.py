@@ -17,7 +17,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._redact import reda
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Owner", "command_of", "owner_in", "owner_of", "process_ids", "processes_of_unit", "read_text"]
+__all__ = ["Owner", "boot_id", "command_of", "owner_in", "owner_of", "process_ids", "processes_of_unit", "read_text"]
 
 _UNIT = re.compile(r"\.(?:service|scope|socket|mount|swap)\Z")
 _CONTAINER = re.compile(
@@ -105,6 +105,11 @@ def process_ids() -> Iterator[int]:
 def processes_of_unit(unit: str) -> list[int]:
     """Return the processes of a unit, also those that its own descendants have put into groups below it."""
     return [pid for pid in process_ids() if owner_of(pid).unit == unit]
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the kernel from any other, empty where that is not known."""
+    return read_text("/proc/sys/kernel/random/boot_id").strip()
 
 
 def read_text(path: str) -> str:

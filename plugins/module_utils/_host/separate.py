@@ -14,12 +14,15 @@ import stat
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import entry_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import existing_parent
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of, is_excluded, kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import is_excluded
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import (
     Mount,
     Place,
     is_within,
+    mount_at,
     mount_number,
     mounts_of,
 )
@@ -27,14 +30,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry
 
-__all__ = ["SharedFiles", "may_be_shown", "require_separate", "require_unmounted"]
+__all__ = ["OF_A_DEVICE", "SharedFiles", "may_be_shown", "require_separate", "require_unmounted"]
 
 _NAMED = 10  # paths that an error lists
 _UNTOUCHED = "Nothing was touched."
 #: File systems whose files are on a device of their own. Any other may show files of another one: an overlay, a network, FUSE.
-_OF_A_DEVICE = {
+OF_A_DEVICE = {
     "bcachefs",
     "btrfs",
     "exfat",
@@ -107,10 +110,10 @@ def _judge(mount: Mount, root: str, other: str, *, place: Place | None, exclude:
 
 
 def may_be_shown(src: str, dest: str) -> bool:
-    """Tell whether one of two directories is on a file system that may show the other's files as its own. Raises ContimgError."""
+    """Return whether one of two directories is on a file system that may show the other's files as its own. Raises ContimgError."""
     mounts = _mounts()
     found = [_mount_at(os.path.realpath(path), mounts) for path in (src, dest)]
-    return any(mount is None or mount.kind not in _OF_A_DEVICE for mount in found)
+    return any(mount is None or mount.kind not in OF_A_DEVICE for mount in found)
 
 
 def _mounts() -> list[Mount]:
@@ -125,11 +128,10 @@ def _place(path: str, mounts: Sequence[Mount]) -> Place | None:
 
 
 def _mount_at(path: str, mounts: Sequence[Mount]) -> Mount | None:
-    """Return the mount that a path lies on. The kernel is asked: a mount may hide another one."""
+    """Return the mount that a path lies on, or will lie on when it is made."""
     there = existing_parent(path)
     with error_context("look at its mount", there):
-        number = mount_number(there)
-    return next((mount for mount in mounts if mount.number == number), None)
+        return mount_at(mounts, there)
 
 
 def _below(root: str, mounts: Sequence[Mount]) -> Iterator[Mount]:
@@ -156,7 +158,7 @@ def _spot(place: Place) -> str:
 
 
 def _is_left_out(root: str, point: str, exclude: tuple[str, ...]) -> bool:
-    """Tell whether a path below a directory, or a directory on the way to it, is excluded."""
+    """Return whether a path below a directory, or a directory on the way to it, is excluded."""
     names, path = os.path.relpath(point, root).split("/"), ""
     for name in names:
         path = os.path.join(path, name)
@@ -188,7 +190,7 @@ class SharedFiles:
             self._found.append((here, there))
             return
         for entry, known in ((here, self._here), (there, self._there)):
-            if entry is not None and entry.links > 1 and not entry.is_folder:
+            if entry is not None and entry.links > 1 and not entry.is_directory:
                 known[entry.file_key] = entry
 
     def _is_one(self, here: Entry, there: Entry) -> bool:
@@ -204,7 +206,7 @@ class SharedFiles:
             f"{printable(there.path or b'.')} (there {printable(here.path or b'.')})" for here, there in found[:_NAMED]
         )
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        if all(there.links > 1 and not there.is_folder for _here, there in found):
+        if all(there.links > 1 and not there.is_directory for _here, there in found):
             hint = f"{state} They are hard links. Remove these names below {dest}: those of {src} stay."
         else:
             hint = f"{state} Find what shows {src} there (findmnt), and unmount it. Remove nothing there before."

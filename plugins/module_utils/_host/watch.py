@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files im
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["tree_changes", "tree_moment", "watch_trees"]
+__all__ = ["TreeWatch", "tree_changes", "tree_moment", "watch_trees"]
 
 _PAUSE_SECONDS = 0.5
+_WATCH_SECONDS = 5.0
+_MOST_CHANGES = 1000
 
 
 def tree_moment(paths: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -26,9 +29,9 @@ def tree_moment(paths: Sequence[str]) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for path in paths:
         _remember(found, path)
-        for folder, folders, files in os.walk(path):
-            for name in (*folders, *files):
-                _remember(found, os.path.join(folder, name))
+        for directory, directories, files in os.walk(path):
+            for name in (*directories, *files):
+                _remember(found, os.path.join(directory, name))
     return found
 
 
@@ -79,3 +82,48 @@ def _together(first: Holders, second: Holders) -> Holders:
         if known is None or known.command != one.command or known.mode != "write" or one.mode == "write":
             holders[one.pid] = one
     return Holders(tuple(holders.values()), first.complete and second.complete, second.inside)
+
+
+class TreeWatch(threading.Thread):
+    """Compare trees again and again, and look who has their files open for writing, in a thread.
+
+    :ivar changes: what happened, see :func:`tree_changes`, at most 1000 of them.
+    :ivar holders: the latest finding of each process that can write.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(daemon=True)
+        self.changes: list[dict[str, str]] = []
+        self.holders = Holders((), complete=True)
+        self._paths = paths
+        self._before = tree_moment(paths)
+        self._wanted, self._looked, self._ended = threading.Event(), threading.Event(), False
+
+    def run(self) -> None:
+        """Look, until the end."""
+        while not self._ended:
+            started = time.monotonic()
+            self.holders = _together(self.holders, find_holders(self._paths, writers_only=True))
+            after = tree_moment(self._paths)
+            new = [one for one in tree_changes(self._before, after) if one not in self.changes]
+            self.changes = [*self.changes, *new][:_MOST_CHANGES]
+            self._before = after
+            self._looked.set()
+            # It takes at most half of the time where looking is slow.
+            self._wanted.wait(max(_WATCH_SECONDS, time.monotonic() - started))
+
+    def look(self) -> None:
+        """Look once more, and return when that is done."""
+        for _look in range(2):  # the first one may have begun before
+            self._looked.clear()
+            self._wanted.set()
+            while self.is_alive() and not self._looked.wait(_PAUSE_SECONDS):
+                pass
+        self._wanted.clear()
+
+    def end(self) -> None:
+        """Look once more, and end."""
+        self.look()
+        self._ended = True
+        self._wanted.set()
+        self.join()

@@ -10,15 +10,15 @@ directory; an immutable or append-only file keeps its name, and so does one that
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
 import stat
-import struct
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, nearest_existing, open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.inode_flags import APPEND_ONLY, IMMUTABLE, flags_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there, nearest_existing
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within, mounts_of
 
 if TYPE_CHECKING:
@@ -36,49 +36,46 @@ __all__ = [
 ]
 
 _MAKE_WRITABLE = "Nothing was touched. Make it writable."
-_GETFLAGS = 0x80086601  # FS_IOC_GETFLAGS where a long has 8 bytes
-_IMMUTABLE, _APPEND, _CASEFOLD = 0x10, 0x20, 0x40000000
+_CASEFOLD = 0x40000000
 
 
 def flags_obstacle(flags: int) -> str:
     """Return, as a clause, which inode flag keeps what has it from being changed, empty where none does."""
-    if flags & _IMMUTABLE:
+    if flags & IMMUTABLE:
         return "is immutable (chattr +i)"
-    return "is append-only (chattr +a)" if flags & _APPEND else ""
+    return "is append-only (chattr +a)" if flags & APPEND_ONLY else ""
 
 
-def folds_case(folder: int) -> bool:
+def folds_case(directory: int) -> bool:
     """Return whether an open directory is marked as one that takes names for one which differ in case alone (chattr +F)."""
-    return bool(_flags_of(folder) & _CASEFOLD)
+    return bool(_flags_of(directory) & _CASEFOLD)
 
 
 def _flags_of(descriptor: int) -> int:
-    """Return the flags of an open file or directory, 0 where its file system has none."""
     with contextlib.suppress(OSError):
-        answer = fcntl.ioctl(descriptor, _GETFLAGS, bytes(struct.calcsize("l")))
-        return int(struct.unpack_from("I", answer)[0])
+        return flags_of(descriptor)
     return 0
 
 
-def opened_obstacle(folder: int) -> str:
+def opened_obstacle(directory: int) -> str:
     """Return, as a clause, why nothing can be made or replaced in an open directory, empty where it can."""
-    if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
+    if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
         return "is on a file system that is mounted read-only"
-    flagged = flags_obstacle(_flags_of(folder))
+    flagged = flags_obstacle(_flags_of(directory))
     if flagged:
         return flagged
-    if os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+    if os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
         return ""
     return f"may not be written by user {_user()}"
 
 
-def entry_obstacle(folder: int, name: bytes) -> str:
-    """Return, as a clause, why a name in an open directory cannot be replaced, empty where it can or where nothing stands there."""
+def entry_obstacle(directory: int, name: bytes) -> str:
+    """Return, as a clause, why a name in an open directory cannot be replaced, empty where it can or where nothing is there."""
     try:
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             return ""
-        descriptor = open_name(folder, name)
+        descriptor = open_name(directory, name)
     except OSError:  # what cannot be opened can still be replaced
         return ""
     try:
@@ -105,12 +102,16 @@ def replacing_obstacle(path: str, *, follow: bool = True) -> str:
     what = _unnameable(there, os.path.join(parent, name))
     if what or there != parent:
         return what
-    folder = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         named = os.fsencode(name)
-        return _directory_at(folder, named) or entry_obstacle(folder, named) or _mounted_on(os.path.join(parent, name))
+        return (
+            _directory_at(directory, named)
+            or entry_obstacle(directory, named)
+            or _mounted_on(os.path.join(parent, name))
+        )
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 def files_obstacles(paths: Iterable[str], *, made: str | None = None) -> list[str]:
@@ -148,7 +149,7 @@ def _blocked(path: str) -> tuple[str, str]:
     """Return a directory or its nearest parent that exists, and why nothing can be written in it."""
     there = nearest_existing(path)
     try:
-        folder = os.open(there, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC)
+        directory = os.open(there, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return there, "is a symbolic link to nothing"
     except NotADirectoryError:
@@ -156,9 +157,9 @@ def _blocked(path: str) -> tuple[str, str]:
     except OSError as error:
         return there, f"cannot be opened by user {_user()}: {error.strerror} [errno {error.errno}]"
     try:
-        return there, opened_obstacle(folder)
+        return there, opened_obstacle(directory)
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 def _unnameable(there: str, path: str) -> str:
@@ -168,10 +169,10 @@ def _unnameable(there: str, path: str) -> str:
     return f"has a name of more than {longest} bytes" if any(len(name) > longest for name in added) else ""
 
 
-def _directory_at(folder: int, name: bytes) -> str:
+def _directory_at(directory: int, name: bytes) -> str:
     """Return that a directory stands where a file is to be replaced."""
     with contextlib.suppress(FileNotFoundError):
-        return "is a directory" if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) else ""
+        return "is a directory" if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode) else ""
     return ""
 
 

@@ -100,7 +100,7 @@ def _of_processes(sides: Sides, units: Sequence[str]) -> dict[str, dict[str, lis
 
 
 def account(report: Mapping[str, Any], record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a host uses its state: ``environment``, ``processes`` and ``lines``, see the RETURN of ``host_status``.
+    """Return how a host uses its state, and what comes next, see the RETURN of ``host_status`` from ``environment`` on.
 
     :param report: ``units`` and ``containers``, as ``host_status`` has found them.
     :param values: with ``src``, ``dest``, ``env_files`` and ``run_dir``.
@@ -113,7 +113,14 @@ def account(report: Mapping[str, Any], record: Mapping[str, Any], values: Mappin
     lines = lines_of(
         seen, {**report["units"], **report["containers"]}, {**record, "file": record_file(values["run_dir"])}, sides
     )
-    return {"environment": dict(seen.environment), "processes": dict(seen.processes), "lines": lines}
+    back = record["phase"] == "rolled_back"
+    return {
+        "environment": dict(seen.environment),
+        "processes": dict(seen.processes),
+        "lines": lines,
+        "next": lines[-1].partition(": ")[2],
+        "downtime": record["facts"].get("downtime_back" if back else "downtime"),
+    }
 
 
 def lines_of(seen: Seen, services: Mapping[str, Any], record: Mapping[str, Any], sides: Sides) -> list[str]:
@@ -127,12 +134,23 @@ def lines_of(seen: Seen, services: Mapping[str, Any], record: Mapping[str, Any],
     down = [name for name, facts in sorted(services.items()) if facts["ran"] and not facts["up"]]
     return [
         f"phase: {phase or 'untouched'}{since} ({printable(record['file'])})",
+        *_released(phase, record.get("facts", {}).get("hold_limit")),
         *(_service(name, facts, seen.processes.get(name), sides) for name, facts in sorted(services.items())),
         *(_environment(path, named, sides) for path, named in seen.environment.items()),
         *seen.unread,
         _truth(seen, phase, sides),
         _next(phase, down, sides),
     ]
+
+
+def _released(phase: str, limit: Mapping[str, Any] | None) -> list[str]:
+    """Return that the host itself has started its services, if no run has taken it further since."""
+    if limit is None or limit["to"] != phase:
+        return []
+    silent = (
+        f"at phase '{limit['from']}' {limit['run'] or 'a run'} gave no sign of life for {limit['seconds']:g} seconds"
+    )
+    return [f"hold limit: {silent}; the host itself started what had run, at {limit['at']}"]
 
 
 def _service(name: str, facts: Mapping[str, Any], named: Mapping[str, list[str]] | None, sides: Sides) -> str:

@@ -10,26 +10,39 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, require_folder, target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import (
+    is_there,
+    require_directory,
+    target_exists,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import is_split_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import lost_access
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import require_separate
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import changed_tables
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import (
+    content_checksum,
+    describe,
+    tables_of,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.newest import newest_row
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import Relation, relate
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import require_direct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Proofs
+
 __all__ = ["Located", "Mapped", "Ours", "action_for", "guard", "locate", "report", "table_of"]
 
 _UNTOUCHED = "Nothing was touched."
 _DECISIONS = {"keep_dest": "keep", "take_source": "replace"}
 _LOSSLESS = ("absent", "identical", "behind")
+_COPIED = ("copy", "replace")
+_STAYING = ("keep", "absent")  # the destination is read as it is
 #: What a database of the destination is where a decision says nothing about it: this move has put it there, or will.
 _NOT_THEIRS = ("absent", "ours")
 
@@ -46,6 +59,11 @@ class Mapped:
     dest: str
     required: bool
     integrity: str | None = None
+
+    @classmethod
+    def of(cls, one: Mapping[str, Any]) -> Mapped:
+        """Return it by an entry of the map, as the module has it."""
+        return cls(one["name"], tuple(one["src"]), one["dest"], one["required"], one.get("integrity"))
 
 
 @dataclass(frozen=True)
@@ -79,10 +97,22 @@ class Ours:
     left: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     backups: str | None = None
 
-    def is_unchanged(self, one: Located) -> bool:
-        """Tell whether a database is as that run left it. Where that was not recorded, its split is made again."""
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], backups: str | None) -> Ours:
+        """Return it by the facts of the record of that run.
+
+        The HDF5 database that its split has made is not its own where the products database of the destination was kept and
+        split: the rows came from there.
+        """
+        kept = (facts.get("decisions") or {}).get("products") == "keep_dest"
+        split = ["hdf5"] if facts.get("split_made") and not kept else []
+        left = {**(facts.get("left") or {}), **(facts.get("baseline") or {})}
+        return cls((*(facts.get("placed") or ()), *split), left, backups)
+
+    def is_unchanged(self, one: Located, proofs: Proofs = NOTHING) -> bool:
+        """Return whether a database is as that run left it. Where that was not recorded, its split is made again."""
         if one.name in self.left:
-            return not changed_tables(self.left[one.name]["tables"], describe(one.dest_path, tables=True)["tables"])
+            return not changed_tables(self.left[one.name]["tables"], tables_of(one.dest_path, proofs=proofs))
         return self.backups is not None and is_split_of(one.dest_path, self.backups)
 
 
@@ -91,7 +121,7 @@ def locate(src: str, dest: str, databases: Sequence[Mapped]) -> tuple[Located, .
 
     :raises ContimgError: listing all that is wrong at once; also for a host on the unified layout.
     """
-    require_folder(src, "source")
+    require_directory(src, "source")
     require_separate(src, dest)
     _refuse_unified(src)
     found = {mapped.name: [place for place in mapped.src if is_there(os.path.join(src, place))] for mapped in databases}
@@ -140,33 +170,37 @@ def _refuse_unified(src: str) -> None:
         )
 
 
-def action_for(relation: str, decision: str | None, *, ours: bool) -> str:
+def action_for(relation: str, decision: str | None) -> str:
     """Return what a move does with a database: ``copy``, ``replace``, ``keep`` or ``undecided``.
 
     :param relation: what the destination's database is to the source's.
     :param decision: the operator's ``keep_dest`` or ``take_source``. It is about a database that this move has not put there.
-    :param ours: whether an earlier run of the same move has put it there, and no process has used it since.
     """
-    if ours:
-        return "replace"
     if decision is not None:
         return _DECISIONS[decision] if relation != "absent" else "copy"
     return "copy" if relation in _LOSSLESS else "undecided"
 
 
 def guard(
-    located: Sequence[Located], decisions: Mapping[str, str], ours: Ours, *, relations: bool, integrity: str
+    located: Sequence[Located],
+    decisions: Mapping[str, str],
+    ours: Ours,
+    *,
+    relations: bool,
+    integrity: str,
+    proofs: Proofs = NOTHING,
 ) -> list[dict[str, Any]]:
     """Return what is to be done with each database; see the RETURN of ``state_databases_info``.
 
     :param relations: whether both sides are compared by content, which reads both.
+    :param proofs: what is known of the databases; what it does not know is read and noted.
     :raises ContimgError: on a decision for an unknown database, an unknown decision, or a damaged source.
     """
     _check_decisions(located, decisions)
     return [
-        _judge(one, decisions.get(one.name), ours, relations=relations, integrity=integrity)
+        _judge(one, decisions.get(one.name), ours, relations=relations, integrity=integrity, proofs=proofs)
         if one.found
-        else _judge_lacking(one, decisions.get(one.name), ours)
+        else _judge_lacking(one, decisions.get(one.name), ours, proofs)
         for one in located
     ]
 
@@ -187,36 +221,41 @@ def _check_decisions(located: Sequence[Located], decisions: Mapping[str, str]) -
 def _facts(one: Located, relation: str, action: str, check: str = "not checked") -> dict[str, Any]:
     names = {"name": one.name, "src": one.src, "dest": one.dest, "src_path": one.src_path, "dest_path": one.dest_path}
     found = {"relation": relation, "action": action, "integrity": check}
-    return {**names, **found, "tables": {}, "newest": {}, "checksum": ""}
+    return {**names, **found, "exists": target_exists(one.dest_path), "tables": {}, "newest": {}, "checksum": ""}
 
 
-def _judge(one: Located, decision: str | None, ours: Ours, *, relations: bool, integrity: str) -> dict[str, Any]:
+def _judge(
+    one: Located, decision: str | None, ours: Ours, *, relations: bool, integrity: str, proofs: Proofs
+) -> dict[str, Any]:
     exists = target_exists(one.dest_path)
-    check = _checked(one.src_path, one.integrity or integrity)
+    check = _checked(one.src_path, one.integrity or integrity, proofs)
     if not exists:
-        return _facts(one, "absent", action_for("absent", None, ours=False), check)
-    if one.name in ours.names and (one.name not in ours.left or ours.is_unchanged(one)):
-        return _facts(one, "ours", action_for("ours", decision, ours=True), check)
-    relation = relate(one.dest_path, one.src_path) if relations else Relation(decision or "absent")
-    newest = {"src": newest_row(one.src_path), "dest": newest_row(one.dest_path)} if relations else {}
-    facts = _facts(one, relation.kind, action_for(relation.kind, decision, ours=False), check)
+        return _facts(one, "absent", action_for("absent", None), check)
+    if one.name in ours.names and (one.name not in ours.left or ours.is_unchanged(one, proofs)):
+        return _facts(one, "ours", "replace", check)
+    relation = relate(one.dest_path, one.src_path, proofs=proofs) if relations else Relation(decision or "absent")
+    sides = {"src": one.src_path, "dest": one.dest_path} if relations else {}
+    newest = {side: newest_row(path, proofs=proofs) for side, path in sides.items()}
+    facts = _facts(one, relation.kind, action_for(relation.kind, decision), check)
     return {**facts, "tables": relation.as_dict(), "newest": newest}
 
 
-def _judge_lacking(one: Located, decision: str | None, ours: Ours) -> dict[str, Any]:
+def _judge_lacking(one: Located, decision: str | None, ours: Ours, proofs: Proofs) -> dict[str, Any]:
     """Judge a database that the source lacks: one that a split of an earlier run has made is removed, if it is as it was."""
     if one.name not in ours.names or not target_exists(one.dest_path) or not os.stat(one.dest_path).st_size:
         return _facts(one, "absent", "absent")
-    unchanged = ours.is_unchanged(one)
+    unchanged = ours.is_unchanged(one, proofs)
     decided = {"keep_dest": "keep", "take_source": "remove"}.get(decision or "", "undecided")
     action = "remove" if unchanged else decided
     checksum = content_checksum(one.dest_path) if action == "remove" else ""
     return {**_facts(one, "ours" if unchanged else "changed", action), "checksum": checksum}
 
 
-def _checked(path: str, integrity: str) -> str:
+def _checked(path: str, integrity: str, proofs: Proofs) -> str:
     """Return what SQLite's check says of a database of the source. Raises ContimgError when it is damaged."""
-    return "not checked" if integrity == "none" else str(describe(path, integrity=integrity)["integrity"])
+    return (
+        "not checked" if integrity == "none" else str(describe(path, integrity=integrity, proofs=proofs)["integrity"])
+    )
 
 
 def table_of(databases: Sequence[Mapping[str, Any]]) -> str:
@@ -255,18 +294,53 @@ def _require_direct(src: str, dest: str, located: Sequence[Located]) -> None:
                 require_direct(root, place, state=_UNTOUCHED)
 
 
-def report(values: Mapping[str, Any]) -> dict[str, Any]:
+def _copy_of(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``database_paths`` takes for a database."""
+    replaced = one["action"] in _COPIED
+    return {"path": one["dest_path"], "preview_from": one["src_path"], "replaced": replaced}
+
+
+def _comparisons(judged: Sequence[Mapping[str, Any]], located: Sequence[Located]) -> Iterator[dict[str, Any]]:
+    """Yield what ``sqlite_checksum`` takes for each database that is copied."""
+    for one, place in zip(judged, located):
+        if one["action"] in _COPIED:
+            integrity = place.integrity or "quick"
+            yield {"path": one["src_path"], "compare_to": one["dest_path"], "integrity": integrity}
+
+
+def report(values: Mapping[str, Any], proofs: Proofs = NOTHING) -> dict[str, Any]:
     """Return what ``state_databases_info`` reports for its parameters.
 
-    :raises ContimgError: see :func:`locate` and :func:`guard`.
+    :param proofs: what is known of the databases.
+    :raises ContimgError: see :func:`locate` and :func:`guard`; with all of the report on what ``fail_on`` names.
     """
-    mapped = [
-        Mapped(one["name"], tuple(one["src"]), one["dest"], one["required"], one.get("integrity"))
-        for one in values["databases"]
-    ]
-    located = locate(values["src"], values["dest"], mapped)
-    ours = Ours(tuple(values["ours"]), values["left"], values["split_backups"])
-    judged = guard(located, values["decisions"], ours, relations=values["relations"], integrity=values["integrity"])
+    found = _report(values, proofs)
+    if "undecided" in values["fail_on"] and found["undecided"]:
+        what = f"{', '.join(found['undecided'])} there may hold what the source lacks"
+        hint = f"Nothing was overwritten.\n{found['table']}\nAnswer with contimg_database_decisions and run again."
+        raise ContimgError(what, path=values["dest"], hint=hint, **found)
+    if "lost_access" in values["fail_on"] and found["lost_access"]:
+        lost = [
+            f"user {one['user']} could no longer {', '.join(one['lost'])} {one['path']}" for one in found["lost_access"]
+        ]
+        what = "users of the services could do less with the databases there than with those of the source"
+        hint = "\n".join([*lost, "Look at owners, modes and the directories above it, and run again."])
+        raise ContimgError(what, path=values["dest"], hint=hint, **found)
+    return found
+
+
+def _report(values: Mapping[str, Any], proofs: Proofs) -> dict[str, Any]:
+    located = locate(values["src"], values["dest"], list(map(Mapped.of, values["databases"])))
+    ours = Ours.of(values["facts"], values["split_backups"])
+    decisions = {**(values["facts"].get("decisions") or {}), **values["decisions"]}
+    judged = guard(
+        located,
+        decisions,
+        ours if values["relations"] else Ours(),
+        relations=values["relations"],
+        integrity=values["integrity"],
+        proofs=proofs,
+    )
     found = {one.name for one in located if one.found}
     moving = [one for one in judged if one["action"] not in ("absent", "undecided") and one["name"] in found]
     return {
@@ -274,11 +348,16 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
         "rename": {one["src"]: one["dest"] for one in moving if one["src"] != one["dest"]},
         "sync_decisions": {one["dest"]: one["action"] for one in moving if one["action"] in ("keep", "replace")},
         "decided": {
-            one["name"]: values["decisions"][one["name"]]
+            one["name"]: decisions[one["name"]]
             for one in judged
-            if one["name"] in values["decisions"] and one["relation"] not in _NOT_THEIRS
+            if one["name"] in decisions and one["relation"] not in _NOT_THEIRS
         },
+        "left_by_split": {name: tables for name, tables in ours.left.items() if name == "hdf5"},
         "undecided": [one["name"] for one in judged if one["action"] == "undecided"],
+        "copies": list(map(_copy_of, judged)),
+        "comparisons": list(_comparisons(judged, located)),
+        "read_paths": {one["name"]: one["dest_path" if one["action"] in _STAYING else "src_path"] for one in judged},
         "table": table_of(judged),
         "lost_access": lost_access(values["users"], [(one.src_path, one.dest_path) for one in located if one.found]),
+        "remembered": proofs.used,
     }

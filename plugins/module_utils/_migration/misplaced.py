@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import clear_backups
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import (
     is_directory,
     is_file,
     is_link,
@@ -71,9 +71,9 @@ def misplaced(
 
 
 def _finish_interrupted(places: list[str]) -> None:
-    for folder in {folder for place in places for folder in matching(os.path.dirname(os.path.abspath(place)))}:
-        if is_directory(folder):
-            put_back(folder)
+    for directory in {directory for place in places for directory in matching(os.path.dirname(os.path.abspath(place)))}:
+        if is_directory(directory):
+            put_back(directory)
 
 
 def _found(databases: list[str], places: list[str]) -> list[str]:

@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import (
+    containers_of_host,
+    unasked_clause,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_directory, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import private_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import existing_parent
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_directory, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import shut_out
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration import users
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight_map import (
     excluded_databases,
     map_obstacles,
@@ -45,22 +49,35 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.limits imp
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import logs_of_units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import HoldSurvey
 
-__all__ = ["look", "pattern_obstacles"]
+__all__ = ["look", "pattern_obstacles", "unlisted_uses"]
 
 _STATE = ("Id", "LoadState", "ActiveState", "SubState", "NeedDaemonReload")
 _BESIDE = "contimg_state_dest (whose manifest is written beside it)"
+_LATE = (
+    "The move would stop at this only when the services are down, or after they have started. Correct it and run again."
+)
+_STOP_THEM = (
+    "Stop them; or list units and containers that are to be stopped in contimg_units and contimg_containers, and environment"
+    " files, unit files and compose files that are to be repointed in contimg_env_files and contimg_unit_files. What may go on"
+    " so, and does not write, goes into contimg_known_references."
+)
+_UNSEEN = (
+    "Not every process's open files, mounts and crontab can be read, so it cannot be proved that the services are quiet."
+    " Run the play as root (--become), or accept the missing proof with contimg_require_proof: false."
+)
 _HOLDS, _SETTINGS = "/run/systemd/system", "/etc/systemd/system"
 
 
 def look(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``preflight_info`` reports for its parameters. Nothing is written.
 
-    :raises ContimgError: when systemd or an engine of containers cannot be asked, or a place cannot be looked at.
+    :raises ContimgError: when systemd or an engine of containers cannot be asked, or a place cannot be looked at; with
+        ``fail_on`` also for what is found, all of it in one message.
     """
     judged = Judged(pattern_obstacles(values["patterns"]) + map_obstacles(values["databases"]))
     judged.obstacles += excluded_databases(values["state_src"], values["databases"], values["exclude"])
@@ -79,7 +96,48 @@ def look(values: Mapping[str, Any]) -> dict[str, Any]:
         judged.obstacles += place_obstacles(_places(values, survey), values["state_src"])
         judged.obstacles += _closed(values["state_src"], values["state_dest"], survey)
         reserve = _room(values, judged)
-    return {"obstacles": judged.obstacles, "findings": judged.findings, "health": statuses, "reserve": reserve}
+    used = _used(values, judged)
+    report = {
+        "obstacles": judged.obstacles,
+        "findings": judged.findings,
+        "health": statuses,
+        "reserve": reserve,
+        **used,
+    }
+    if judged.obstacles and "obstacles" in values["fail_on"]:
+        raise ContimgError(_stopping(report), hint=_LATE, **report)
+    return report
+
+
+def _used(values: Mapping[str, Any], judged: Judged) -> dict[str, Any]:
+    """Return what uses the directories and would go on with them (``unlisted``, ``open``); add to the findings what is unusual."""
+    nothing: dict[str, Any] = {"unlisted": "", "open": {}}
+    if not values["users"] or pattern_obstacles({"known": values["known"]}):
+        return nothing
+    paths = [values["state_src"], values["state_dest"]]
+    repointed = [*([values["env_file"]] if values["env_file"] else []), *values["env_files"], *values["unit_files"]]
+    asked = {name: values[name] for name in ("units", "hold_file", "containers", "timer", "known")}
+    try:
+        found = users.look({**asked, "paths": paths, "leaving": paths[:1], "repointed": repointed, "moved": False})
+    except ContimgError as error:
+        if not judged.obstacles:
+            raise
+        judged.obstacles.append(error.message)
+        return nothing
+    judged.findings += found["notes"]
+    unseen = values["require_proof"] and not found["complete"]
+    return {"unlisted": unlisted_uses(found["users"], paths, unseen=unseen), "open": found["open"]}
+
+
+def unlisted_uses(lines: Sequence[str], paths: Sequence[str], *, unseen: bool) -> str:
+    """Return what an operator reads of uses of the paths that a move would leave, and of what cannot be seen; empty for neither."""
+    heading = f"These use {' or '.join(map(printable, paths))}, and the move would neither stop nor repoint them:"
+    return "\n".join([*([heading, *lines, _STOP_THEM] if lines else []), *([_UNSEEN] if unseen else [])])
+
+
+def _stopping(report: Mapping[str, Any]) -> str:
+    besides = [f"Besides: {one}" for one in report["findings"]]
+    return "\n".join(filter(None, [*report["obstacles"], report["unlisted"], *besides, "Nothing was touched"]))
 
 
 def pattern_obstacles(patterns: Mapping[str, list[str]]) -> list[str]:
@@ -113,10 +171,15 @@ def _states(survey: HoldSurvey) -> dict[str, State]:
 
 
 def _containers(values: Mapping[str, Any], judged: Judged) -> dict[str, State]:
-    """Return the listed containers; of those that run, add what is wrong with the time that they have to stop."""
+    """Return the listed containers; add those that do not exist, and what is wrong with the time that the others have to stop."""
     names = values["containers"]
-    there = containers_of_host()[0] if names else {}
+    there, unasked = containers_of_host() if names else ({}, {})
     found = {name: there[name] for name in names if name in there}
+    judged.obstacles += [
+        f"contimg_containers: {name}: no engine of this host knows this container{unasked_clause(unasked)}."
+        for name in names
+        if name not in there
+    ]
     asked = {name: one.stop_timeout for name, one in found.items() if one.running}
     judged.add(judge_containers(values["stop_timeout"], asked))
     states = {name: State("", one.status, one.running) for name, one in found.items()}

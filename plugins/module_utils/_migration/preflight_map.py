@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
-    entry_at,
-    is_directory,
-    is_excluded,
-    open_root,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import entry_at, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import is_excluded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

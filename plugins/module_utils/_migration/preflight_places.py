@@ -9,8 +9,8 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, room_at, shortages
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import is_within
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import (
     directory_obstacle,

@@ -27,9 +27,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["PHASES", "advance", "allowed", "differences", "move_of", "read_record", "record_file", "run_record"]
+__all__ = [
+    "MOVE",
+    "PHASES",
+    "advance",
+    "allowed",
+    "bound_record",
+    "differences",
+    "keep",
+    "move_of",
+    "read_record",
+    "record_file",
+    "run_record",
+]
 
 PHASES = ("presynced", "held", "proved", "split", "repointed", "started", "done", "rolled_back", "retiring", "retired")
+
+#: The option ``move`` of a module.
+MOVE = {
+    "type": "dict",
+    "options": {
+        "src": {"type": "path", "required": True},
+        "dest": {"type": "path", "required": True},
+        "databases": {"type": "list", "elements": "dict", "required": True},
+        "exclude": {"type": "list", "elements": "str", "required": True},
+    },
+}
 
 _VERSION = 2
 _FIRST = PHASES[0]
@@ -58,7 +81,7 @@ _NEXT = {
 
 
 def allowed(old: str, new: str) -> bool:
-    """Tell whether a host may go from one phase to another; staying is allowed. No phase yet is ``""``."""
+    """Return whether a host may go from one phase to another; staying is allowed. No phase yet is ``""``."""
     return old == new or new in _NEXT[old]
 
 
@@ -81,30 +104,30 @@ def read_record(run_dir: str) -> dict[str, Any]:
         return _checked(read_json(content))
 
 
-def _checked(told: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a record holds, and nothing else that stands in its file. Raises ValueError, KeyError or TypeError."""
-    if told["version"] != _VERSION or told["phase"] not in _NEXT:
+    if fields["version"] != _VERSION or fields["phase"] not in _NEXT:
         raise ValueError
     return {
         "version": _VERSION,
-        "phase": expected(told["phase"], str),
-        "since": expected(told["since"], str),
-        "history": [{name: expected(one[name], str) for name in ("phase", "at", "run")} for one in told["history"]],
-        "move": _checked_move(expected(told["move"], dict)) if told["phase"] else {},
-        "facts": expected(told["facts"], dict),
-        "former": [expected(facts, dict) for facts in expected(told["former"], list)],
+        "phase": expected(fields["phase"], str),
+        "since": expected(fields["since"], str),
+        "history": [{name: expected(one[name], str) for name in ("phase", "at", "run")} for one in fields["history"]],
+        "move": _checked_move(expected(fields["move"], dict)) if fields["phase"] else {},
+        "facts": expected(fields["facts"], dict),
+        "former": [expected(facts, dict) for facts in expected(fields["former"], list)],
     }
 
 
-def _checked_move(told: Mapping[str, Any]) -> dict[str, Any]:
-    databases = expected(told["databases"], dict)
+def _checked_move(fields: Mapping[str, Any]) -> dict[str, Any]:
+    databases = expected(fields["databases"], dict)
     return {
-        **{name: expected(told[name], str) for name in ("id", "src", "dest")},
+        **{name: expected(fields[name], str) for name in ("id", "src", "dest")},
         "databases": {
             name: {"src": [expected(place, str) for place in one["src"]], "dest": expected(one["dest"], str)}
             for name, one in databases.items()
         },
-        "exclude": [expected(pattern, str) for pattern in told["exclude"]],
+        "exclude": [expected(pattern, str) for pattern in fields["exclude"]],
     }
 
 
@@ -147,7 +170,7 @@ def _shown(value: object) -> str:
     return "not there" if value is None else printable(json.dumps(value))
 
 
-def _bound(record: dict[str, Any], described: Mapping[str, Any] | None, run_dir: str) -> dict[str, Any]:
+def bound_record(record: dict[str, Any], described: Mapping[str, Any] | None, run_dir: str) -> dict[str, Any]:
     """Return the record for a run: of a former move with another description, which went back, no fact counts.
 
     :raises ContimgError: when the record belongs to a move that is described otherwise.
@@ -228,6 +251,12 @@ def text(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=2, sort_keys=True) + "\n"
 
 
+def _predicted(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record that an earlier task of the same preview has predicted."""
+    with decoding("record", "is not a record as this module returns it"):
+        return _checked(record)
+
+
 def run_record(values: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     """Read the record, or take it to a phase, and return the result of ``migration_record``.
 
@@ -235,8 +264,8 @@ def run_record(values: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     """
     run_dir, phase, move = values["run_dir"], values["phase"], values["move"]
     now = time.time()
-    before = read_record(run_dir)
-    found = _bound(before, move, run_dir)
+    before = _predicted(values["record"]) if check and phase is not None and values["record"] else read_record(run_dir)
+    found = bound_record(before, move, run_dir)
     after = found
     if phase is not None:
         described = None if move is None else move_of(move)

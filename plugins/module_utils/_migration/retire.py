@@ -19,14 +19,10 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import clear_left, sync_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
-    folder_of,
-    kind_of,
-    open_below,
-    open_root,
-    parent_of,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import directory_of, open_below, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import require_separate, require_unmounted
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import (
     advance,
@@ -95,7 +91,7 @@ class _Work:
     @property
     def changes(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.plan.files or self.plan.folders) or self.before is None or self.before.stage != DONE
+        return bool(self.plan.files or self.plan.emptied) or self.before is None or self.before.stage != DONE
 
 
 def retire(options: RetireOptions, *, check: bool) -> dict[str, Any]:
@@ -129,7 +125,7 @@ def _require_possible(options: RetireOptions, work: _Work) -> None:
         require_archivable(work.archive)
         require_archive_room(work.archive, options.src, work.plan.files)
     require_writable_notes(options.run_dir, [record_file(options.run_dir), tombstone_of(options.run_dir)])
-    require_removable(options.src, [*(file.path for file in work.plan.files), *work.plan.folders])
+    require_removable(options.src, [*(file.path for file in work.plan.files), *work.plan.emptied])
 
 
 def _phase(options: RetireOptions) -> str:
@@ -140,10 +136,10 @@ def _phase(options: RetireOptions) -> str:
         what = f"this host is at phase '{record['phase']}', so its old state is not to be retired"
         raise ContimgError(what, path=path, hint=hint)
     for name, asked in (("src", options.src), ("dest", options.dest)):
-        told = record["move"].get(name, asked)
-        if told != os.path.normpath(asked):
+        fields = record["move"].get(name, asked)
+        if fields != os.path.normpath(asked):
             hint = f"{_NOTHING} Name the directories of this move, or its run directory."
-            raise ContimgError(f"is the record of a move with {name} {told}, not {asked}", path=path, hint=hint)
+            raise ContimgError(f"is the record of a move with {name} {fields}, not {asked}", path=path, hint=hint)
     return str(record["phase"])
 
 
@@ -210,16 +206,16 @@ def _apply(work: _Work, options: RetireOptions, note: Note) -> None:
     with error_context("remove the old state", options.src, _BEGUN), open_root(options.src) as root:
         for file in work.plan.files:
             _remove_file(root, file, options.src)
-        for path in {parent_of(file.path) for file in work.plan.files} - set(work.plan.folders):
-            with open_below(root, path, os.O_DIRECTORY) as folder:
-                os.fsync(folder)
-        for path in work.plan.folders:
+        for path in {parent_of(file.path) for file in work.plan.files} - set(work.plan.emptied):
+            with open_below(root, path, os.O_DIRECTORY) as directory:
+                os.fsync(directory)
+        for path in work.plan.emptied:
             if path:
-                with folder_of(root, path) as (folder, name), _unless_used():
-                    os.rmdir(name, dir_fd=folder)
-                    os.fsync(folder)
+                with directory_of(root, path) as (directory, name), _unless_used():
+                    os.rmdir(name, dir_fd=directory)
+                    os.fsync(directory)
     write_note(options.run_dir, note)
-    if b"" in work.plan.folders and not os.path.ismount(options.src):
+    if b"" in work.plan.emptied and not os.path.ismount(options.src):
         _remove_root(os.path.realpath(options.src))
 
 
@@ -232,10 +228,10 @@ def _record_retiring(options: RetireOptions) -> None:
 
 def _remove_file(root: int, file: OldFile, src: str) -> None:
     path = os.path.join(os.fsencode(src), file.path)
-    with folder_of(root, file.path) as (folder, name):
-        if not still_the_same(folder, name, file):
+    with directory_of(root, file.path) as (directory, name):
+        if not still_the_same(directory, name, file):
             raise ContimgError("has changed since it was read", path=path, hint=_BEGUN)
-        os.unlink(name, dir_fd=folder)
+        os.unlink(name, dir_fd=directory)
 
 
 def _remove_root(path: str) -> None:
@@ -248,7 +244,7 @@ def _remove_root(path: str) -> None:
 
 @contextlib.contextmanager
 def _unless_used() -> Iterator[None]:
-    """Let a folder be that still holds something, or that something is mounted on."""
+    """Let a directory be that still holds something, or that something is mounted on."""
     try:
         yield
     except OSError as error:
@@ -276,8 +272,8 @@ def retire_options(values: Mapping[str, Any]) -> RetireOptions:
     """Return the options for a module's parameters. Raises ContimgError on a baseline or a glob that is none."""
     require_globs([*values["accept"], *values["exclude"]])
     try:
-        readable = {name: told for name, told in values["baseline"].items() if "unreadable" not in told}
-        baseline = {_place(name, values["names"]): rows_in(told["tables"]) for name, told in readable.items()}
+        readable = {name: fields for name, fields in values["baseline"].items() if "unreadable" not in fields}
+        baseline = {_place(name, values["names"]): rows_in(fields["tables"]) for name, fields in readable.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         hint = f"{_NOTHING} Give the rows that state_rows_info returned, and the names that it was given."
         raise ContimgError(f"the baseline is none: {error}", hint=hint) from error

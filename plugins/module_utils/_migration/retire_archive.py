@@ -20,9 +20,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     open_regular,
     sync_directory,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_below, open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import extended_attributes
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import temporary_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_below, open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import has_program
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def archive_path(path: str, src: str, compression: str) -> str:
     return path
 
 
-def write_archive(path: str, src: str, files: Sequence[OldFile], folders: Sequence[bytes]) -> None:
+def write_archive(path: str, src: str, files: Sequence[OldFile], directories: Sequence[bytes]) -> None:
     """Write the archive, read it back from the device, and only then give it its name.
 
     Members lie below the name of the old state. They keep owner, mode, times and extended attributes. What a killed run has left
@@ -71,19 +71,21 @@ def write_archive(path: str, src: str, files: Sequence[OldFile], folders: Sequen
     :raises ContimgError: when a file is not what was read before, or the archive is not what was written; no archive is left.
     """
     place, name = os.path.split(os.path.abspath(path))
-    with error_context("write the archive", path, _KEPT), open_directory(place) as folder, temporary_file(folder) as (
+    with error_context("write the archive", path, _KEPT), open_directory(place) as directory, temporary_file(
+        directory
+    ) as (
         temporary,
         descriptor,
     ):
         with os.fdopen(descriptor, "w+b", closefd=False) as target, open_root(src) as root:
             with _writer(target, path) as tar:
-                _fill(tar, root, os.fsencode(os.path.basename(src.rstrip("/"))), files, folders)
+                _fill(tar, root, os.fsencode(os.path.basename(src.rstrip("/"))), files, directories)
             target.flush()
             os.fsync(descriptor)
             target.seek(0)
             _require_held(target, path, src, {file.path: file.sha256 for file in files})
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(directory)
 
 
 @contextlib.contextmanager
@@ -131,9 +133,9 @@ def _finish(process: subprocess.Popen[bytes]) -> None:
         pass
 
 
-def _fill(tar: tarfile.TarFile, root: int, top: bytes, files: Sequence[OldFile], folders: Sequence[bytes]) -> None:
+def _fill(tar: tarfile.TarFile, root: int, top: bytes, files: Sequence[OldFile], directories: Sequence[bytes]) -> None:
     """Write the members in the order of a walk: tar sets the time of a directory when the next member is not in it."""
-    members = {**dict.fromkeys(folders), **{file.path: file for file in files}}
+    members = {**dict.fromkeys(directories), **{file.path: file for file in files}}
     for path in sorted(members, key=lambda path: path.split(b"/") if path else []):
         file = members[path]
         if file is not None:
@@ -182,11 +184,11 @@ def _seconds(time_ns: int) -> str:
 
 
 def has_archive(path: str, src: str, digests: Mapping[bytes, str], *, resumed: bool) -> bool:
-    """Tell whether an archive is there already, which a killed run may have completed.
+    """Return whether an archive is there already, which a killed run may have completed.
 
     :param digests: SHA-256 by path below the old state of all that it has to hold.
     :param resumed: whether files are gone, which the archive alone has.
-    :raises ContimgError: when something else stands there, or it does not hold everything.
+    :raises ContimgError: when something else is there, or it does not hold everything.
     """
     with error_context("look for the archive", path, _KEPT):
         there = _exists(path)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, open_below, open_root, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import name_of, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_below, open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import (
     entry_obstacle,
     files_obstacles,
@@ -46,15 +47,15 @@ def require_removable(src: str, paths: Iterable[bytes]) -> None:
     :param paths: below the old state; the empty one is that directory itself.
     :raises ContimgError: naming up to five places where that cannot be done.
     """
-    by_folder: dict[bytes, list[bytes]] = {}
+    by_directory: dict[bytes, list[bytes]] = {}
     root_too = False
     for path in paths:
         root_too |= not path
         if path:
-            by_folder.setdefault(parent_of(path), []).append(path)
+            by_directory.setdefault(parent_of(path), []).append(path)
     with error_context("look whether it can be removed", src, _NOTHING):
         with open_root(src) as root:
-            blocked = dict(_blocked(root, by_folder))
+            blocked = dict(_blocked(root, by_directory))
         found = [f"{printable(path or b'.')} {blocked[path]}" for path in islice(blocked, _NAMED)]
         if root_too and not os.path.ismount(src):  # a mount point stays
             found += _root_blocked(os.path.realpath(src))
@@ -63,13 +64,13 @@ def require_removable(src: str, paths: Iterable[bytes]) -> None:
         raise ContimgError(f"cannot be removed: {'; '.join(found)}", path=src, hint=hint)
 
 
-def _blocked(root: int, by_folder: Mapping[bytes, Sequence[bytes]]) -> Iterator[tuple[bytes, str]]:
+def _blocked(root: int, by_directory: Mapping[bytes, Sequence[bytes]]) -> Iterator[tuple[bytes, str]]:
     """Yield the directories in which no name can be removed, and the names elsewhere that cannot be, each with a clause."""
-    for folder, paths in sorted(by_folder.items()):
-        with open_below(root, folder, os.O_DIRECTORY) as opened:
+    for directory, paths in sorted(by_directory.items()):
+        with open_below(root, directory, os.O_DIRECTORY) as opened:
             what = opened_obstacle(opened)
             if what:
-                yield folder, what
+                yield directory, what
                 continue
             obstacles = ((path, entry_obstacle(opened, name_of(path))) for path in paths)
             yield from (pair for pair in obstacles if pair[1])

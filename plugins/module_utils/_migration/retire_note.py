@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tombstone of an old state: where it went, and how far its removal has come, for whoever looks for it and for the next run.
+"""The tombstone of an old state: where it went and how far its removal is, for operators and for the next run.
 
 It is kept in the run directory, where only root writes. What it holds is data all the same: it tells a run what to look at, and
 never stands for what the run can look at itself.
@@ -85,16 +85,16 @@ def read_note(run_dir: str, src: str, dest: str) -> Note | None:
     return note
 
 
-def _checked(told: Mapping[str, Any]) -> Note:
+def _checked(fields: Mapping[str, Any]) -> Note:
     """Return what a tombstone holds, and nothing else that is in its file. Raises ValueError, KeyError or TypeError."""
-    texts = {name: expected(told[name], str) for name in ("src", "dest", "manifest", "stage", "archive")}
-    result = told["result"]
+    texts = {name: expected(fields[name], str) for name in ("src", "dest", "manifest", "stage", "archive")}
+    result = fields["result"]
     note = Note(
         **texts,
         counts={name: expected(result[name], int) for name in _COUNTS},
         left=tuple(expected(path, str) for path in expected(result["left"], list)),
     )
-    if told["version"] != _VERSION or note.stage not in _MESSAGES:
+    if fields["version"] != _VERSION or note.stage not in _MESSAGES:
         raise ValueError
     return note
 

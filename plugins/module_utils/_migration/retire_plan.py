@@ -13,20 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry, Status, entry_of, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import (
     destination_of,
     hash_file,
     read_manifest,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
-    Entry,
-    Status,
-    entry_of,
-    is_excluded,
-    open_root,
-    parent_of,
-    scan,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import is_excluded, scan
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.mounts import mount_number
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles, may_be_shown
@@ -86,7 +80,7 @@ class RetirePlan:
     """What goes and what stays of an old tree; paths are relative to it.
 
     :ivar files: what goes, a database before its sidecars.
-    :ivar folders: the directories that hold nothing that stays, the deepest first; the last may be the tree's root.
+    :ivar emptied: the directories that hold nothing that stays, the deepest first; the last may be the tree's root.
     :ivar directories: all of them, for the archive.
     :ivar unknown: what the manifest does not know, and therefore stays.
     :ivar gone: SHA-256 by path of what the manifest knows, and an interrupted run has removed already.
@@ -94,7 +88,7 @@ class RetirePlan:
     """
 
     files: tuple[OldFile, ...]
-    folders: tuple[bytes, ...]
+    emptied: tuple[bytes, ...]
     directories: tuple[bytes, ...]
     unknown: tuple[bytes, ...]
     gone: Mapping[bytes, str]
@@ -132,7 +126,7 @@ def plan_retire(options: RetireOptions, *, resumed: bool) -> RetirePlan:
         proof = Proof(
             Sides(old, new, here, there),
             manifest,
-            Ledger(options.manifest + ".ledger"),
+            Ledger.read(options.manifest + ".ledger"),
             moved_at=options.moved_at,
             accept=options.accept,
             baseline=options.baseline,
@@ -142,11 +136,11 @@ def plan_retire(options: RetireOptions, *, resumed: bool) -> RetirePlan:
     )
     files = [OldFile(entry.path, digests[name], entry.status) for name, entry in here.items()]
     known = {file.path for file in files}
-    unknown = sorted(path for path, entry in entries.items() if not entry.is_folder and path not in known)
+    unknown = sorted(path for path, entry in entries.items() if not entry.is_directory and path not in known)
     return RetirePlan(
         tuple(sorted(files, key=lambda file: bool(stem_of(file.path)))),
         _emptied(options, entries, unknown),
-        tuple(path for path, entry in entries.items() if entry.is_folder),
+        tuple(path for path, entry in entries.items() if entry.is_directory),
         tuple(unknown),
         gone,
         proof.changed,
@@ -171,18 +165,18 @@ def _gone(
 def _emptied(options: RetireOptions, entries: Mapping[bytes, Entry], unknown: Sequence[bytes]) -> tuple[bytes, ...]:
     """Return the directories that are empty once the files are gone: but for mount points, and what was never copied."""
     staying = {b""} if _is_mount_point(options.src) else set()
-    kept = {path for path, entry in entries.items() if entry.is_folder and is_excluded(entry, options.exclude)}
+    kept = {path for path, entry in entries.items() if entry.is_directory and is_excluded(entry, options.exclude)}
     for path in (*unknown, *kept):
         above = path if path in kept else parent_of(path)
         while above not in staying:
             staying.add(above)
             above = parent_of(above)
-    folders = [path for path, entry in entries.items() if entry.is_folder and path not in staying]
-    return tuple(sorted(folders, key=lambda path: path.count(b"/") + bool(path), reverse=True))
+    directories = [path for path, entry in entries.items() if entry.is_directory and path not in staying]
+    return tuple(sorted(directories, key=lambda path: path.count(b"/") + bool(path), reverse=True))
 
 
 def _is_mount_point(path: str) -> bool:
-    """Tell whether a directory is one, also of a file system that the directory above it lies on, too."""
+    """Return whether a directory is one, also of a file system that the directory above it lies on, too."""
     real = os.path.realpath(path)
     with error_context("look at its mount", path, _NOTHING):
         return mount_number(real) != mount_number(os.path.dirname(real))
@@ -212,15 +206,15 @@ def require_unused(src: str, *, prove: bool) -> None:
     if prove and not found.complete:
         hint = f"{_NOTHING} Run as root, or accept the missing proof."
         raise ContimgError(
-            "not every process's open files can be read, so nobody can tell whether it is used", path=src, hint=hint
+            "not every process's open files can be read, so it is unknown whether it is used", path=src, hint=hint
         )
 
 
-def still_the_same(folder: int, name: bytes, file: OldFile) -> bool:
-    """Tell whether a file is what was read, to the ctime. Raises OSError when it is gone.
+def still_the_same(directory: int, name: bytes, file: OldFile) -> bool:
+    """Return whether a file is what was read, to the ctime. Raises OSError when it is gone.
 
     The ctime of a file of several names changes as the first of them goes.
     """
-    now, before = entry_of(name, os.stat(name, dir_fd=folder, follow_symlinks=False)), file.status
+    now, before = entry_of(name, os.stat(name, dir_fd=directory, follow_symlinks=False)), file.status
     same = (now.status.inode, now.status.size, now.status.mtime_ns) == (before.inode, before.size, before.mtime_ns)
     return now.is_file and same and (before.links > 1 or now.status.ctime_ns == before.ctime_ns)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import name_expression
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import directory_of, open_below
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import folder_of, open_below
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import INTERNAL
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import REPLAYED_SUFFIXES, stem_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 
 __all__ = ["Proof", "Sides", "rows_in"]
@@ -113,12 +113,12 @@ class Proof:
         return bool(self._accept) and name_expression(self._accept).fullmatch(name) is not None
 
     def _is_sidecar(self, name: bytes) -> bool:
-        """Tell whether a file belongs to a database of the move; the end of a name alone makes no sidecar."""
+        """Return whether a file belongs to a database of the move; the end of a name alone makes no sidecar."""
         stem = stem_of(name)
         return stem in self.manifest and self._is_database(stem)
 
     def _is_database(self, name: bytes) -> bool:
-        """Tell whether a file of the manifest is a database: by its header, or by the ledger where it is removed already."""
+        """Return whether a file of the manifest is a database: by its header, or by the ledger where it is removed already."""
         if name in self.sides.here:
             with error_context("look into the file", self.sides.here[name].path):
                 with open_below(self.sides.old, self.sides.here[name].path) as descriptor:
@@ -137,7 +137,7 @@ class Proof:
             return hash_file(self.sides.new, name) == self.manifest[name]
 
     def _is_written_since(self, name: bytes) -> bool:
-        """Tell whether something other than the copy has put there what is there, after the services were stopped."""
+        """Return whether something other than the copy has put there what is there, after the services were stopped."""
         entry = self.sides.there.get(name)
         if entry is None or not self._moved_ns < entry.status.mtime_ns <= time.time_ns() + _SKEW_NS:
             return False
@@ -196,5 +196,5 @@ def rows_in(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
 @contextlib.contextmanager
 def _reachable(root: int, path: bytes) -> Iterator[str]:
     """Yield a name by which SQLite opens a file below a root, whatever links others put in its way."""
-    with error_context("reach the database", path), folder_of(root, path) as (folder, name):
-        yield f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
+    with error_context("reach the database", path), directory_of(root, path) as (directory, name):
+        yield f"/proc/self/fd/{directory}/{os.fsdecode(name)}"

@@ -10,8 +10,8 @@ import zlib
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_below, open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_below, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,14 +10,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, open_root, scan, tree_digest
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree_digest import tree_digest
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import scan
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database, snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import tables_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Proofs
 
 __all__ = ["INTERNAL", "UNNAMED", "Rows", "changed_tables", "growth", "report", "rows_of"]
 
@@ -44,14 +50,19 @@ class Rows:
 
 
 def rows_of(
-    root: str, places: Mapping[str, str], exclude: Sequence[str], *, integrity: str = "none", workers: int | None = None
+    root: str,
+    places: Mapping[str, str],
+    exclude: Sequence[str],
+    *,
+    workers: int | None = None,
+    proofs: Proofs = NOTHING,
 ) -> Rows:
     """Read every database of a tree; a damaged one is named, and the others are read all the same.
 
     :param places: by database name its path below the root. One that does not exist is left out.
     :param exclude: globs of what is not looked at, see :func:`scan`.
-    :param integrity: ``none``, or SQLite's own ``quick`` or ``full`` check of each.
     :param workers: how many processes read at the same time.
+    :param proofs: what is known of the databases; what it does not know is read and noted.
     """
     found = Rows()
     for name, place in places.items():
@@ -60,8 +71,7 @@ def rows_of(
     _find_others(found, root, exclude)
     for name in sorted(found.paths):
         try:
-            with snapshot(found.paths[name]) as state:
-                found.tables[name] = content_of(state, workers=workers, integrity=integrity).tables
+            found.tables[name] = tables_of(found.paths[name], workers=workers, proofs=proofs)
         except ContimgError as error:
             found.unreadable[name] = error.message
     return found
@@ -139,11 +149,12 @@ def changed_tables(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
     return changed
 
 
-def report(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``state_rows_info`` reports for its parameters."""
-    found = rows_of(
-        values["path"], values["names"], values["exclude"], integrity=values["integrity"], workers=values["workers"]
-    )
+def report(values: Mapping[str, Any], proofs: Proofs = NOTHING) -> dict[str, Any]:
+    """Return what ``state_rows_info`` reports for its parameters.
+
+    :param proofs: what is known of the databases.
+    """
+    found = rows_of(values["path"], values["names"], values["exclude"], workers=values["workers"], proofs=proofs)
     return {
         "rows": {
             **{name: {"tables": tables} for name, tables in found.tables.items()},
@@ -151,4 +162,5 @@ def report(values: Mapping[str, Any]) -> dict[str, Any]:
         },
         **growth(found, values["baseline"], values["path"]),
         "digest": found.digest,
+        "remembered": proofs.used,
     }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs on a host of what has to run, and which holds keep it down, whoever has placed them.
+"""What runs on a host of what has to run, and which holds keep it down, whatever run has placed them.
 
 A run looks at its beginning, and again at its end with what it saw then. What an unfinished hold remembers counts as well:
 it ran before that hold.
@@ -14,12 +14,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import (
+    containers_of_host,
+    unasked_clause,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.account import account
-from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import read_record, record_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers as container_hold
-from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import (
+    bound_record,
+    read_record,
+    record_file,
+)
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as unit_holds
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import UP, is_up, known_units
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import show
 
@@ -52,20 +59,20 @@ class Hold:
 
     @property
     def run_dir(self) -> str:
-        """The run directory of whoever has placed it."""
+        """The run directory of the run that has placed it."""
         return os.path.dirname(self.hold_file)
 
 
 def holds_of_host() -> list[Hold]:
     """Return every hold of this host. Raises ContimgError when one cannot be read."""
-    return [_read_hold(path) for path in sorted(hold_memory.hold_files())]
+    return [_read_hold(path) for path in sorted(unit_holds.hold_files())]
 
 
 def _read_hold(path: str) -> Hold:
     try:
-        units = hold_memory.read_memory(path)
+        units = unit_holds.read_memory(path)
     except ContimgError:
-        containers = container_hold.read_memory(path)
+        containers = hold_containers.read_memory(path)
         ran = tuple(name for name, one in containers.containers.items() if one.was_running)
         return Hold(path, containers.stopped_at, containers.run_id, containers=tuple(containers.containers), ran=ran)
     ran = tuple(name for name, found in units.units.items() if found.was_active and not found.was_failing)
@@ -104,7 +111,7 @@ def release_of(hold: Hold) -> str:
 def look(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``host_status`` reports for its parameters.
 
-    :raises ContimgError: when a hold cannot be read, or systemd cannot be asked.
+    :raises ContimgError: when a hold cannot be read, systemd cannot be asked, or the record belongs to another move.
     """
     holds = holds_of_host()
     run_dir = os.path.abspath(values["run_dir"])
@@ -131,6 +138,8 @@ def look(values: Mapping[str, Any]) -> dict[str, Any]:
     report = {**found, "ran": ran, "down": down, "foreign_holds": foreign, "phase": phase}
     if values["src"] is not None and values["dest"] is not None:
         report.update(account(found, record, values))
+    if values["move"] is not None:
+        report.update(_record_of(values["move"], record, run_dir, report))
     if down and "down" in values["fail_on"]:
         where = f"The host is at phase '{phase or 'untouched'}' ({record_file(run_dir)})."
         hint = (
@@ -139,6 +148,17 @@ def look(values: Mapping[str, Any]) -> dict[str, Any]:
         hint = "\n".join([hint, *report.get("lines", [])])
         raise ContimgError(f"what ran before this run does not run now: {'; '.join(down)}", hint=hint, **report)
     return report
+
+
+def _record_of(
+    move: Mapping[str, Any], record: dict[str, Any], run_dir: str, report: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what ``migration_record`` would, read for a move. An error has the report, which the end of the run needs."""
+    path = record_file(run_dir)
+    try:
+        return {"record": bound_record(record, move, run_dir), "record_file": path, "now": time.time()}
+    except ContimgError as error:
+        raise ContimgError(error.what, path=path, hint=error.hint, **report) from error
 
 
 def _require_none(foreign: Sequence[str]) -> None:
@@ -167,7 +187,7 @@ def _units(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return how units are, and all that a hold of them would stop too. Without names systemd is not asked."""
     if not names:
         return {}
-    held = hold_memory.holders()
+    held = unit_holds.holders()
     return {
         name: {"up": is_up(facts), "state": _state_of(facts, held.get(name, ""))}
         for name, facts in show(known_units(list(dict.fromkeys(names))), UP).items()
@@ -183,8 +203,9 @@ def _state_of(facts: Mapping[str, str], hold_file: str) -> str:
 
 def _containers(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return how containers are. Without names no engine is asked."""
-    now = containers_of_host()[0] if names else {}
+    now, unasked = containers_of_host() if names else ({}, {})
+    absent = f"not-found{unasked_clause(unasked)}"
     return {
-        name: {"up": name in now and now[name].running, "state": now[name].status if name in now else "not-found"}
+        name: {"up": name in now and now[name].running, "state": now[name].status if name in now else absent}
         for name in dict.fromkeys(names)
     }

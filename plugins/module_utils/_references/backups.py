@@ -22,8 +22,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     read_regular,
     replace_file,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import directory_of, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import remove_left
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import folder_of, kind_of, open_root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,25 +51,25 @@ class Return:
 
 
 class Backups:
-    """A private folder of files as they were, and of what each was changed to.
+    """A private directory of files as they were, and of what each was changed to.
 
-    A file keeps its first backup, however often it is rewritten into the same folder.
+    A file keeps its first backup, however often it is rewritten into the same directory.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self._journal = os.path.join(folder, _JOURNAL)
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._journal = os.path.join(directory, _JOURNAL)
 
     def copy_of(self, path: str) -> str:
-        """Return where the backup of a file stands: its path, below the folder."""
-        return os.path.join(self.folder, _COPIES, os.path.abspath(path).lstrip("/"))
+        """Return where the backup of a file stands: its path, below the directory."""
+        return os.path.join(self.directory, _COPIES, os.path.abspath(path).lstrip("/"))
 
     def written(self) -> dict[str, list[str]]:
         """Return the SHA-256 of every content that was written, by path. Raises ContimgError for a damaged journal."""
         content = read_optional(self._journal, "read the journal of rewritten files")
         if content is None:
             return {}
-        hint = f"Nothing was put back. The files as they were stand below {printable(self.folder)}/{_COPIES}."
+        hint = f"Nothing was put back. The files as they were stand below {printable(self.directory)}/{_COPIES}."
         with decoding(self._journal, "is not a journal of rewritten files", hint):
             return {_absolute(path): list(map(_hex, known)) for path, known in read_json(content)["files"].items()}
 
@@ -81,15 +82,15 @@ class Backups:
             known = files.setdefault(os.path.abspath(change.file.path), [])
             known += [] if _digest(change.after) in known else [_digest(change.after)]
         text = json.dumps({"files": files}, indent=2, sort_keys=True) + "\n"
-        ensure_private_directory(self.folder)
+        ensure_private_directory(self.directory)
         replace_file(self._journal, text.encode(), mode=0o600)
 
     def _keep_one(self, change: Change, target: str) -> None:
         if not kind_of(target):
             ensure_private_directory(os.path.dirname(target))
-            with open_root(_root_of(change)) as root, folder_of(root, _below(change)) as (folder, name):
-                _require(folder, name, change.file.content, change.file.path)
-                _put(folder, name, change.file.content, path=target)
+            with open_root(_root_of(change)) as root, directory_of(root, _below(change)) as (directory, name):
+                _require(directory, name, change.file.content, change.file.path)
+                _put(directory, name, change.file.content, path=target)
 
     def restore(self, *, check: bool) -> list[Return]:
         """Put every file back that is still what was written; one that somebody has changed since is kept.
@@ -101,17 +102,17 @@ class Backups:
     def _back(self, path: str, known: Sequence[str], *, check: bool) -> Return:
         copy = self.copy_of(path)
         before = read_regular(copy, "read the backup")
-        folder_path, name = os.path.split(os.fsencode(path))
-        with error_context("read the file", path), open_root(os.fsdecode(folder_path)) as folder:
+        directory_path, name = os.path.split(os.fsencode(path))
+        with error_context("read the file", path), open_root(os.fsdecode(directory_path)) as directory:
             if not check:
-                remove_left(folder)
-            now = _read(folder, name)
+                remove_left(directory)
+            now = _read(directory, name)
             if now == before:
                 return Return(path, "as_it_was")
             if now is None or _digest(now) not in known:
                 return Return(path, "kept")
             if not check:
-                _replace(folder, name, before, path)
+                _replace(directory, name, before, path)
         return Return(path, "back")
 
 
@@ -137,11 +138,11 @@ def rewrite(changes: Sequence[Change], backups: Backups | None) -> None:
         backups.keep(changes)
     for number, change in enumerate(changes):
         try:
-            with error_context("rewrite the file", change.file.path), open_root(_root_of(change)) as root, folder_of(
+            with error_context("rewrite the file", change.file.path), open_root(_root_of(change)) as root, directory_of(
                 root, _below(change)
-            ) as (folder, name):
-                _require(folder, name, change.file.content, change.file.path)
-                _replace(folder, name, change.after, change.file.path)
+            ) as (directory, name):
+                _require(directory, name, change.file.content, change.file.path)
+                _replace(directory, name, change.after, change.file.path)
         except ContimgError as error:
             hint = f"{number} of {len(changes)} files were rewritten before it. Run it again to go on."
             raise ContimgError(error.what, path=change.file.path, hint=hint, **error.details) from error
@@ -155,36 +156,36 @@ def _below(change: Change) -> bytes:
     return os.fsencode(change.file.below or os.path.basename(os.path.realpath(change.file.root)))
 
 
-def _read(folder: int, name: bytes) -> bytes | None:
+def _read(directory: int, name: bytes) -> bytes | None:
     """Return the content of a regular file, ``None`` where there is none. Raises OSError."""
     try:
-        descriptor = os.open(name, _READ, dir_fd=folder)
+        descriptor = os.open(name, _READ, dir_fd=directory)
     except FileNotFoundError:
         return None
     with os.fdopen(descriptor, "rb") as file:
         return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
-def _require(folder: int, name: bytes, content: bytes, path: str) -> None:
-    if _read(folder, name) != content:
+def _require(directory: int, name: bytes, content: bytes, path: str) -> None:
+    if _read(directory, name) != content:
         raise ContimgError(
             "was changed by somebody else meanwhile", path=path, hint="It was not touched. Run it again."
         )
 
 
-def _replace(folder: int, name: bytes, content: bytes, path: str) -> None:
-    """Replace a file in a folder that is held: nobody can put another one in its place meanwhile."""
-    held = f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
+def _replace(directory: int, name: bytes, content: bytes, path: str) -> None:
+    """Replace a file in a directory that is held: no process can put another one in its place meanwhile."""
+    held = f"/proc/self/fd/{directory}/{os.fsdecode(name)}"
     try:
-        _put(folder, name, content, path=held)
+        _put(directory, name, content, path=held)
     except ContimgError as error:
         raise ContimgError(error.what, path=path, hint=error.hint, **error.details) from error
 
 
-def _put(folder: int, name: bytes, content: bytes, *, path: str) -> None:
-    """Write content with the metadata of a file in a folder."""
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    like = f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
+def _put(directory: int, name: bytes, content: bytes, *, path: str) -> None:
+    """Write content with the metadata of a file in a directory."""
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    like = f"/proc/self/fd/{directory}/{os.fsdecode(name)}"
     replace_file(path, content, mode=stat.S_IMODE(status.st_mode), owner=status.st_uid, group=status.st_gid, like=like)
 
 

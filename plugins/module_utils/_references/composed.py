@@ -81,7 +81,7 @@ def dotted(node: ast.AST) -> str:
 
 
 def is_environment_default(call: ast.AST) -> bool:
-    """Tell whether a call takes a variable of the environment, with its second argument as the default."""
+    """Return whether a call takes a variable of the environment, with its second argument as the default."""
     if not isinstance(call, ast.Call) or len(call.args) != 2 or call.keywords:
         return False
     name = dotted(call.func)

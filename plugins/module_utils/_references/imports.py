@@ -164,7 +164,7 @@ def _added(source: Source, bindings: list[_Binding], stars: list[ast.AST], *, fi
 
 
 def _comes_first(number: int, statement: ast.stmt, stars: list[ast.AST]) -> bool:
-    """Tell whether an import has to stand behind a statement."""
+    """Return whether an import has to stand behind a statement."""
     future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
     return future or statement in stars or (number == 0 and _is_docstring(statement))
 

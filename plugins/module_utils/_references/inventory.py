@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context, printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import known_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.composed import compositions
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.kinds import DEAD, language_of, line_kind
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.python_source import LINE_END, parsed
@@ -20,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._references.walk im
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import available_processors, forked
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
@@ -45,10 +47,9 @@ class Reference:
     rewritten: bool = False
     reason: str = ""
 
-    @property
-    def live(self) -> bool:
-        """Whether something executes or reads it, as far as its kind tells."""
-        return self.kind not in DEAD
+    def is_live(self, known: re.Pattern[str]) -> bool:
+        """Return whether something executes or reads it, as far as its kind tells, and its file is not known."""
+        return self.kind not in DEAD and not known.match(self.file)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Inventory:
     :ivar files: how many files were looked at.
     :ivar unread: what could not be looked at, and why.
     :ivar missing: roots that do not exist.
+    :ivar known: the files whose references are not live, as :func:`known_names` returns it.
     """
 
     references: list[Reference] = field(default_factory=list)
@@ -73,13 +75,14 @@ class Inventory:
     files: int = 0
     unread: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    known: re.Pattern[str] = field(default_factory=lambda: known_names(()))
 
     def totals(self) -> dict[str, Any]:
         """Return the counts: of files, of references, of those that are live, were rewritten, by kind and by what matched."""
         return {
             "files": self.files,
             "references": len(self.references),
-            "live": sum(one.live for one in self.references),
+            "live": sum(one.is_live(self.known) for one in self.references),
             "rewritten": sum(one.rewritten for one in self.references),
             "kinds": dict(sorted(Counter(one.kind for one in self.references).items())),
             "matches": dict(sorted(Counter(one.match for one in self.references).items())),
@@ -87,7 +90,7 @@ class Inventory:
 
     def listed(self, most: int) -> list[dict[str, Any]]:
         """Return the first references as the module returns them."""
-        return [{**asdict(one), "live": one.live} for one in self.references[:most]]
+        return [{**asdict(one), "live": one.is_live(self.known)} for one in self.references[:most]]
 
 
 def take_inventory(roots: Sequence[str], *, exclude: Sequence[str], needle: Needle, variables: Variables) -> Inventory:
@@ -113,7 +116,7 @@ def _packed(references: Sequence[Reference], change: Change | None) -> tuple[Any
 
 
 def _joined(answers: Sequence[tuple[Any, ...]]) -> Inventory:
-    """Return the whole inventory, files in the order of their paths. What concerns folders, every share has met."""
+    """Return the whole inventory, files in the order of their paths. What concerns directories, every share has met."""
     inventory = Inventory()
     for _number, (references, becoming) in sorted(
         (one for found, *_rest in answers for one in found), key=itemgetter(0)

@@ -68,7 +68,7 @@ def line_kind(language: str, line: str, position: int) -> str:
 
 
 def _in_comment(line: str, position: int) -> bool:
-    """Tell whether a ``#`` before a position begins a comment: behind white space, outside quotes."""
+    """Return whether a ``#`` before a position begins a comment: behind white space, outside quotes."""
     quote = ""
     for index, one in enumerate(line[:position]):
         if quote:

@@ -11,7 +11,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,15 +24,15 @@ _ESCAPES = {b"\n": b"\\n", b"\t": b"\\t", b"\r": b"\\r", b'"': b'\\"', b"\\": b"
 
 
 def patch_root(paths: Iterable[str]) -> str:
-    """Return the folder that a patch of trees is applied in: the checkout that holds them all, or their common folder."""
+    """Return the directory that a patch of trees is applied in: the checkout that holds them all, or their common directory."""
     kinds = {path: kind_of(path) for path in map(os.path.abspath, paths)}
-    folders = [path if kind == stat.S_IFDIR else os.path.dirname(path) for path, kind in kinds.items()]
-    common = os.path.commonpath(folders) if folders else "/"
-    folder = common
-    while folder != "/":
-        if kind_of(os.path.join(folder, ".git")):
-            return folder
-        folder = os.path.dirname(folder)
+    directories = [path if kind == stat.S_IFDIR else os.path.dirname(path) for path, kind in kinds.items()]
+    common = os.path.commonpath(directories) if directories else "/"
+    directory = common
+    while directory != "/":
+        if kind_of(os.path.join(directory, ".git")):
+            return directory
+        directory = os.path.dirname(directory)
     return common
 
 

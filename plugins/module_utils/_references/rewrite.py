@@ -156,7 +156,7 @@ def _called(call: ast.Call) -> str:
 
 
 def _is_one_token(text: str) -> bool:
-    """Tell whether a literal is written as one string, within one line."""
+    """Return whether a literal is written as one string, within one line."""
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (tokenize.TokenError, SyntaxError):
@@ -180,7 +180,7 @@ def _renamed(composed: Sequence[Composition], needle: Needle, variables: Variabl
 
 
 def _is_own_default(source: Source, literal: Literal, target: Target) -> bool:
-    """Tell whether a literal is the default of the very variable that would stand for it."""
+    """Return whether a literal is the default of the very variable that would stand for it."""
     call, _name = source.parents[id(literal.node)]
     if not is_environment_default(call) or not isinstance(call, ast.Call) or literal.node is not call.args[1]:
         return False
@@ -214,7 +214,7 @@ def _edited(source: Source, edits: list[_Edit], imports: Imports) -> str:
 
 
 def _glued(text: str, start: int, end: int) -> bool:
-    """Tell whether a literal stands right behind a word, as in ``return"/stage"``."""
+    """Return whether a literal stands right behind a word, as in ``return"/stage"``."""
     return end > start > 0 and (text[start - 1].isalnum() or text[start - 1] == "_")
 
 
@@ -230,7 +230,7 @@ def _quoted(text: str, quote: str, encoding: str) -> str:
 
 
 def _proved(source: Source, edits: list[_Edit], imports: Imports, text: str) -> bool:
-    """Tell whether the new file is the old one with the literals replaced and the import added, and nothing else."""
+    """Return whether the new file is the old one with the literals replaced and the import added, and nothing else."""
     try:
         after = parsed(text.encode(source.encoding))
         before = parsed(source.text.encode(source.encoding))

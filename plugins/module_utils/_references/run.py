@@ -16,7 +16,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     replace_file,
     sync_directory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import known_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.backups import Backups, rewrite
 from ansible_collections.dsa110.contimg.plugins.module_utils._references.inventory import take_inventory
@@ -47,7 +48,14 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
         [Variable(one["from"], one["name"], one["default"]) for one in parameters["variables"]], needle.prefix
     )
     inventory = take_inventory(parameters["paths"], exclude=parameters["exclude"], needle=needle, variables=variables)
-    result = {**_found(inventory), "changed": False, "patch_file": "", "patch_root": "", "rewritten_files": []}
+    inventory.known = known_names(parameters["known"])
+    result = {
+        **_found(inventory, printable(needle.prefix)),
+        "changed": False,
+        "patch_file": "",
+        "patch_root": "",
+        "rewritten_files": [],
+    }
     root = patch_root([one.file.root for one in inventory.changes])
     if parameters["state"] == "patched":
         hidden = [printable(one.file.path) for one in inventory.changes if not _without_secret(root, one)]
@@ -61,14 +69,17 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     return result
 
 
-def _found(inventory: Inventory) -> dict[str, Any]:
-    totals = inventory.totals()
+def _found(inventory: Inventory, prefix: str) -> dict[str, Any]:
+    totals, listed = inventory.totals(), inventory.listed(_MOST)
+    live = [one for one in listed if one["live"] and one["match"] == prefix]
     warnings = [f"{printable(path)}: does not exist, so nothing was looked for there" for path in inventory.missing]
     warnings += [f"not looked at: {one}" for one in inventory.unread]
     if totals["references"] > _MOST:
         warnings.append(f"only the first {_MOST} of {totals['references']} references are listed; the totals count all")
     return {
-        "references": inventory.listed(_MOST),
+        "references": listed,
+        "live_lines": [f"{one['file']}:{one['line']} ({one['kind']}): {one['text']}" for one in live],
+        "live_files": sorted({one["file"] for one in live}),
         "totals": totals,
         "missing": [printable(path) for path in inventory.missing],
         "unread": inventory.unread,
@@ -130,10 +141,10 @@ def _rewritten(changes: Sequence[Change], root: str, backup_dir: str | None, *, 
     }
 
 
-def _restored(folder: str, *, check: bool) -> dict[str, Any]:
-    if kind_of(folder) != stat.S_IFDIR:
-        raise ContimgError("is not a directory of backups", path=folder, hint="Nothing was touched.")
-    returned = Backups(folder).restore(check=check)
+def _restored(directory: str, *, check: bool) -> dict[str, Any]:
+    if kind_of(directory) != stat.S_IFDIR:
+        raise ContimgError("is not a directory of backups", path=directory, hint="Nothing was touched.")
+    returned = Backups(directory).restore(check=check)
     back = [printable(one.path) for one in returned if one.state == "back"]
     kept = [printable(one.path) for one in returned if one.state == "kept"]
     return {

@@ -43,7 +43,7 @@ class Needle:
         self.patterns = [_compiled(pattern) for pattern in patterns]
 
     def may_be_composed(self, text: str) -> bool:
-        """Tell whether a program may compose the path of parts, each of which ends where a name in the path does.
+        """Return whether a program may compose the path of parts, each of which ends where a name in the path does.
 
         That takes a string which is a path above it, or its first name without a slash, and one with its last name.
         """
@@ -63,7 +63,7 @@ class Needle:
         return [_over_bytes(pattern.pattern) for pattern in self.patterns]
 
     def names(self, value: str) -> bool:
-        """Tell whether a value is the path or a path below it."""
+        """Return whether a value is the path or a path below it."""
         return bool(self.prefix) and is_below(value, self.prefix)
 
 

@@ -87,7 +87,7 @@ class Variables:
         return "no variable stands for it"
 
     def _parted(self, path: str, target: Target) -> Target | str:
-        """Return the target of a folder, unless what is known to lie in it goes elsewhere."""
+        """Return the target of a directory, unless what is known to lie in it goes elsewhere."""
         new = target.path.rstrip("/")
         apart = (one for one in self._all if is_below(one.old, path) and one.default != new + one.old[len(path) :])
         one = next(apart, None)

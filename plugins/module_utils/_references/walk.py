@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import name_expression
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["File", "Trees", "text_of"]
 
 _VERSION_CONTROL = frozenset((".git", ".hg", ".svn"))
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOATIME", 0)
 _BUFFER = 1 << 20
 _LARGEST = 64 << 20
@@ -53,9 +53,9 @@ class File:
         return os.path.basename(self.path)
 
 
-def _listed(folder: int) -> list[_Listed]:
+def _listed(directory: int) -> list[_Listed]:
     """Return the names in a directory, sorted, and whether each is a directory or a regular file. Raises OSError."""
-    with os.scandir(folder) as entries:
+    with os.scandir(directory) as entries:
         return sorted(
             (one.name, one.is_dir(follow_symlinks=False), one.is_file(follow_symlinks=False)) for one in entries
         )
@@ -68,7 +68,7 @@ class Trees:
     :ivar roots: directories or files; one inside another counts once.
     :ivar exclude: globs as rsync takes them: without ``/`` they match a name at any depth, with one the path below a root.
     :ivar wanted: tells from the first bytes of a file, given with their count, whether all of it is to be read.
-    :ivar share: which of how many equal shares of the files to read. Every share walks through all folders.
+    :ivar share: which of how many equal shares of the files to read. Every share walks through all directories.
     :ivar number: the place of the last file that was yielded among the files of all shares.
     :ivar files: how many files were looked at.
     :ivar unread: files and directories that could not be read, each with the reason.
@@ -100,8 +100,8 @@ class Trees:
             if not kind:
                 self.missing.append(root)
             elif kind == stat.S_IFDIR:
-                with error_context("read it", root), open_directory(root) as folder:
-                    yield from self._folder(folder, _listed(folder), root, "")
+                with error_context("read it", root), open_directory(root) as directory:
+                    yield from self._directory(directory, _listed(directory), root, "")
             else:
                 with error_context("read it", root):
                     yield from self._single(root)
@@ -114,29 +114,29 @@ class Trees:
     def _single(self, path: str) -> Iterator[File]:
         if not self._is_ours():
             return
-        folder = os.open(os.path.dirname(os.path.realpath(path)), _FOLDER)
+        directory = os.open(os.path.dirname(os.path.realpath(path)), _DIRECTORY)
         try:
-            content = self._content(folder, os.path.basename(os.path.realpath(path)), path)
+            content = self._content(directory, os.path.basename(os.path.realpath(path)), path)
         finally:
-            os.close(folder)
+            os.close(directory)
         if content is not None:
             yield File(path, "", content)
 
-    def _folder(self, folder: int, entries: Sequence[_Listed], root: str, path: str) -> Iterator[File]:
-        for name, is_folder, is_file in entries:
+    def _directory(self, directory: int, entries: Sequence[_Listed], root: str, path: str) -> Iterator[File]:
+        for name, is_directory, is_file in entries:
             below = f"{path}/{name}" if path else name
             if self._excluded(name, below):
                 continue
-            if is_folder:
-                yield from self._subfolder(folder, name, root, below)
+            if is_directory:
+                yield from self._subdirectory(directory, name, root, below)
             elif is_file and self._is_ours():
-                content = self._content(folder, name, f"{root}/{below}")
+                content = self._content(directory, name, f"{root}/{below}")
                 if content is not None:
                     yield File(root, below, content)
 
-    def _subfolder(self, folder: int, name: str, root: str, below: str) -> Iterator[File]:
+    def _subdirectory(self, directory: int, name: str, root: str, below: str) -> Iterator[File]:
         try:
-            descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+            descriptor = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
         except OSError as error:
             self._not_read(f"{root}/{below}", error.strerror)
             return
@@ -146,7 +146,7 @@ class Trees:
             self._not_read(f"{root}/{below}", error.strerror)
             entries = []
         try:
-            yield from self._folder(descriptor, entries, root, below)
+            yield from self._directory(descriptor, entries, root, below)
         finally:
             os.close(descriptor)
 
@@ -158,10 +158,10 @@ class Trees:
             or paths.fullmatch(os.fsencode(below)) is not None
         )
 
-    def _content(self, folder: int, name: str, path: str) -> bytes | None:
+    def _content(self, directory: int, name: str, path: str) -> bytes | None:
         """Return the bytes of a file that is wanted and is text. A short read is the end of a regular file."""
         try:
-            descriptor = _opened(name, folder)
+            descriptor = _opened(name, directory)
         except OSError as error:
             self._not_read(path, error.strerror)
             return None
@@ -194,12 +194,12 @@ class Trees:
         self.unread.append(f"{printable(path)}: {why}")
 
 
-def _opened(name: str, folder: int) -> int:
+def _opened(name: str, directory: int) -> int:
     """Open a file without changing its access time where that is allowed: only its owner and root may ask for it."""
     try:
-        return os.open(name, _FILE, dir_fd=folder)
+        return os.open(name, _FILE, dir_fd=directory)
     except PermissionError:
-        return os.open(name, _FILE & ~getattr(os, "O_NOATIME", 0), dir_fd=folder)
+        return os.open(name, _FILE & ~getattr(os, "O_NOATIME", 0), dir_fd=directory)
 
 
 def _outermost(roots: Sequence[str]) -> list[str]:

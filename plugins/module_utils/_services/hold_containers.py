@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stopping containers, and letting them come back: as they were, or created again where they were bound to a path that was left.
 
-What was running is written down before anything is stopped, so that whoever comes after a crash knows what has to run.
+What was running is written down before anything is stopped, so that a run after a crash knows what has to run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine 
     compose_program,
     containers_of_host,
     obstacle_of,
+    unasked_clause,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, raise_all
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
@@ -40,7 +41,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.client import run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 __all__ = ["FoundContainer", "ReleasePlan", "plan_release", "run_container_hold"]
@@ -89,23 +90,23 @@ def read_memory(hold_file: str) -> HeldContainers:
         return HeldContainers()
     hint = "Nothing was touched. Move it away, and start yourself what was running before the move."
     with decoding(hold_file, "is no hold file of containers", hint):
-        told = read_json(content)
-        found = {plain_name(name): _found_from(one) for name, one in told["containers"].items()}
-        return HeldContainers(found, stopped_at(told), run_of(told))
+        fields = read_json(content)
+        found = {plain_name(name): _found_from(one) for name, one in fields["containers"].items()}
+        return HeldContainers(found, stopped_at(fields), run_of(fields))
 
 
-def _found_from(told: Mapping[str, Any]) -> FoundContainer:
-    if told["engine"] not in ENGINES:
-        raise ValueError(told["engine"])
-    compose = None if told["compose"] is None else _compose_from(told["compose"])
-    return FoundContainer(told["engine"], expected(told["was_running"], bool), compose)
+def _found_from(fields: Mapping[str, Any]) -> FoundContainer:
+    if fields["engine"] not in ENGINES:
+        raise ValueError(fields["engine"])
+    compose = None if fields["compose"] is None else _compose_from(fields["compose"])
+    return FoundContainer(fields["engine"], expected(fields["was_running"], bool), compose)
 
 
-def _compose_from(told: Mapping[str, Any]) -> Compose:
+def _compose_from(fields: Mapping[str, Any]) -> Compose:
     files, environment_files = (
-        tuple(expected(path, str) for path in told[name]) for name in ("files", "environment_files")
+        tuple(expected(path, str) for path in fields[name]) for name in ("files", "environment_files")
     )
-    texts = {name: expected(told[name], str) for name in ("project", "directory", "service")}
+    texts = {name: expected(fields[name], str) for name in ("project", "directory", "service")}
     plain_name(texts["service"])  # it stands where a command has options, too
     return Compose(files=files, environment_files=environment_files, **texts)
 
@@ -116,10 +117,18 @@ def write_memory(hold_file: str, memory: HeldContainers) -> None:
 
 
 def hold(
-    names: Sequence[str], hold_file: str, leaving: Sequence[str], *, timeout: float, run_id: str, check: bool
+    names: Sequence[str],
+    hold_file: str,
+    leaving: Sequence[str],
+    *,
+    timeout: float,
+    run_id: str,
+    check: bool,
+    arm: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Stop containers and return the module's result. Without names no engine is asked.
 
+    :param arm: what is done before anything is stopped, also where an earlier run has stopped all of it.
     :raises ContimgError: when one does not exist, could not come back without the paths, or does not stop.
     """
     memory = read_memory(hold_file)
@@ -134,6 +143,8 @@ def hold(
     found.update({name: _running(found[name]) for name in stop})
     changed = bool(stop) or found != memory.containers
     moment = memory.stopped_at
+    if not check:
+        arm()
     if changed and not check:
         moment = moment or time.time()
         write_memory(hold_file, HeldContainers(found, moment, run_id))
@@ -147,7 +158,7 @@ def _found(
 ) -> FoundContainer:
     container = now.get(name)
     if container is None:
-        why = "".join(f", and {engine} could not be asked: {what}" for engine, what in unasked.items())
+        why = unasked_clause(unasked)
         hint = f"Nothing was touched. Correct {'the cause, or ' if why else ''}its name."
         raise ContimgError(f"no engine of this host knows this container{why}", path=name, hint=hint)
     obstacle = obstacle_of(container, leaving)
@@ -173,12 +184,14 @@ def _stop(container: Container, timeout: float) -> None:
     now = found.get(container.name)
     if now is not None and now.running:
         raise ContimgError(
-            f"did not stop: it is {now.status}; {container.engine} says: {said.strip()}", path=container.name, hint=hint
+            f"did not stop: it is {now.status}; {container.engine} reports: {said.strip()}",
+            path=container.name,
+            hint=hint,
         )
 
 
-def _unseen(told: str, engine: str, unasked: Mapping[str, str]) -> str:
-    return f"was told to {told}, and {engine} could not be asked whether it has: {unasked[engine]}"
+def _unseen(order: str, engine: str, unasked: Mapping[str, str]) -> str:
+    return f"was asked to {order}, and {engine} could not be asked whether it has: {unasked[engine]}"
 
 
 def plan_release(memory: HeldContainers, now: Mapping[str, Container], leaving: Sequence[str]) -> ReleasePlan:
@@ -284,7 +297,7 @@ def _not_started(
         return ContimgError(_unseen("start", engine, unasked), path=name, hint=hint)
     status = now[name].status if name in now else "not there"
     last = " | ".join(said.strip().splitlines()[-3:]) or "nothing"
-    return ContimgError(f"did not start: it is {status}; {engine} says: {last}", path=name, hint=hint)
+    return ContimgError(f"did not start: it is {status}; {engine} reports: {last}", path=name, hint=hint)
 
 
 def _create(name: str, found: FoundContainer, timeout: float) -> str:
@@ -331,10 +344,13 @@ def _result(
     }
 
 
-def run_container_hold(values: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+def run_container_hold(
+    values: Mapping[str, Any], *, check: bool, arm: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Do what the module's parameters ask for. Raises ContimgError, see :func:`hold` and :func:`release`."""
     names, hold_file, leaving = values["names"], values["hold_file"], values["leaving"]
     timeout = float(values["timeout"])
     if values["state"] == "held":
-        return hold(names, hold_file, leaving, timeout=timeout, run_id=values.get("run_id", ""), check=check)
+        run_id = values.get("run_id", "")
+        return hold(names, hold_file, leaving, timeout=timeout, run_id=run_id, check=check, arm=arm)
     return release(names, hold_file, leaving, timeout=timeout, after_hold=values["after_hold"], check=check)

@@ -31,8 +31,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     replace_file,
     sync_directory,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there, matching
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.reserve import replace_with_reserve, with_reserve
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, matching
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import lasting_place, open_place
 
 if TYPE_CHECKING:
@@ -110,19 +110,19 @@ def read_memory(hold_file: str) -> HoldState:
         return HoldState(units, min(moments, default=None), run_id=run_id)
     hint = "Nothing was touched. Remove it: what was running is also known from the drop-ins, unless the host was rebooted."
     with decoding(hold_file, "is no hold file", hint):
-        told = read_json(content)
-        units = {plain_name(name): _found(one) for name, one in told["units"].items()}
-        return HoldState(units, stopped_at(told), on_file=True, run_id=run_of(told))
+        fields = read_json(content)
+        units = {plain_name(name): _found(one) for name, one in fields["units"].items()}
+        return HoldState(units, stopped_at(fields), on_file=True, run_id=run_of(fields))
 
 
-def stopped_at(told: Mapping[str, Any]) -> float | None:
+def stopped_at(fields: Mapping[str, Any]) -> float | None:
     """Return when the first was stopped, as a hold file has it. Raises KeyError, TypeError or ValueError."""
-    return None if told["stopped_at"] is None else float(told["stopped_at"])
+    return None if fields["stopped_at"] is None else float(fields["stopped_at"])
 
 
-def run_of(told: Mapping[str, Any]) -> str:
+def run_of(fields: Mapping[str, Any]) -> str:
     """Return the run that a hold file names, empty where it names none. Raises TypeError."""
-    return expected(told.get("run_id", ""), str)
+    return expected(fields.get("run_id", ""), str)
 
 
 def plain_name(name: str) -> str:
@@ -132,8 +132,8 @@ def plain_name(name: str) -> str:
     return name
 
 
-def _found(told: Mapping[str, Any]) -> Found:
-    return Found(**{name: expected(value, bool) for name, value in told.items()})
+def _found(fields: Mapping[str, Any]) -> Found:
+    return Found(**{name: expected(value, bool) for name, value in fields.items()})
 
 
 def asked_for(memory: HoldState) -> list[str]:
@@ -245,13 +245,13 @@ def place_drop_in(unit: str, hold_file: str, memory: HoldState) -> None:
 def remove_drop_in(unit: str) -> None:
     """Let a unit go, as soon as systemd has reloaded. Raises ContimgError when the drop-in cannot be removed."""
     path = _path(unit)
-    folder = os.path.dirname(path)
+    directory = os.path.dirname(path)
     with error_context("release the unit", path), contextlib.suppress(FileNotFoundError):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         clear_left(path)
-        if not os.listdir(folder):
-            os.rmdir(folder)
+        if not os.listdir(directory):
+            os.rmdir(directory)
 
 
 def _path(unit: str) -> str:

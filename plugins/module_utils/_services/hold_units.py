@@ -5,7 +5,7 @@
 
 A unit in /etc/systemd/system cannot be masked at run time. The hold is a drop-in below /run with ``AssertPathExists=!FILE``:
 it lasts until it is released, or until a reboot. What was found running is written down before anything is stopped, so that
-whoever comes after a crash knows what has to run.
+a run after a crash knows what has to run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, raise_all
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
     Found,
@@ -49,7 +49,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.order impo
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.units import logs_of_units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
 __all__ = ["UP", "HoldPlan", "HoldSurvey", "is_up", "known_units", "plan_hold", "run_hold", "survey_hold"]
@@ -228,11 +228,20 @@ def _nothing(name: str) -> UnitObstacle:
     return UnitObstacle(name, "matches no unit", "Correct the pattern.")
 
 
-def hold(names: Sequence[str], hold_file: str, *, timeout: float, run_id: str, check: bool) -> dict[str, Any]:
+def hold(
+    names: Sequence[str],
+    hold_file: str,
+    *,
+    timeout: float,
+    run_id: str,
+    check: bool,
+    arm: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """Stop and hold units, and return the module's result. Without names systemd is not asked.
 
     :param timeout: seconds that the units have to stop.
     :param run_id: the run that holds them, empty for none.
+    :param arm: what is done before anything is stopped, also where an earlier run has stopped all of it.
     :raises ContimgError: when a unit does not exist, cannot be held or does not stop; the hold then stays.
     """
     if not names:
@@ -245,6 +254,8 @@ def hold(names: Sequence[str], hold_file: str, *, timeout: float, run_id: str, c
     plan = plan_hold(names, _survey(known), memory, held_units(hold_file), templates=templates_of(matches))
     _require_free(plan.units, hold_file)
     moment = memory.stopped_at
+    if not check:
+        arm()
     if plan.changed and not check:
         moment = moment if memory.units and not plan.stop and moment else time.time()
         _apply_hold(plan, HoldState(plan.units, moment, run_id=run_id), hold_file, timeout, before=memory)
@@ -333,7 +344,7 @@ def _stop(names: Sequence[str], timeout: float) -> None:
             processes = [f"{pid} ({command_of(pid)})" for pid in processes_of_unit(name)]
             raise ContimgError(
                 f"did not stop in its time: it is {facts['ActiveState']} ({facts['SubState']}); its processes: "
-                f"{', '.join(processes[:_KILLED]) or 'none'}; systemd says: {said.strip() or 'nothing'}",
+                f"{', '.join(processes[:_KILLED]) or 'none'}; systemd reports: {said.strip() or 'nothing'}",
                 path=name,
                 hint="It is held, and was not started again. See 'systemctl status', then run again or release the hold.",
             )
@@ -413,7 +424,7 @@ def _not_started(name: str, facts: Mapping[str, str], said: str, since: float) -
 
 
 def is_up(facts: Mapping[str, str]) -> bool:
-    """Tell whether a unit runs, or is a command that has ended well; one that is restarted over and over does not run.
+    """Return whether a unit runs, or is a command that has ended well; one that is restarted over and over does not run.
 
     :param facts: its properties, those of :data:`UP`.
     """
@@ -443,9 +454,9 @@ def _result(
     }
 
 
-def run_hold(values: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+def run_hold(values: Mapping[str, Any], *, check: bool, arm: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Do what the module's parameters ask for. Raises ContimgError, see :func:`hold` and :func:`release`."""
     names, hold_file, timeout = values["names"], values["hold_file"], float(values["timeout"])
     if values["state"] == "held":
-        return hold(names, hold_file, timeout=timeout, run_id=values.get("run_id", ""), check=check)
+        return hold(names, hold_file, timeout=timeout, run_id=values.get("run_id", ""), check=check, arm=arm)
     return release(names, hold_file, timeout=timeout, after_hold=values["after_hold"], check=check)

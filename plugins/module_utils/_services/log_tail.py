@@ -63,7 +63,7 @@ class ContainerTail:
 class FileTail:
     """The lines of a log file from an offset on, also when it is rotated or cut meanwhile.
 
-    Its folder may be a service's own. So a name that is a link, a FIFO or a device is not read: it would lead elsewhere, or
+    Its directory may be a service's own. So a name that is a link, a FIFO or a device is not read: it would lead elsewhere, or
     never end.
 
     :param offset: in bytes; ``None`` is the present end. A file that does not exist yet is read from its start.

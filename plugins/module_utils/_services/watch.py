@@ -12,12 +12,17 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import Container, containers_of_host
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import (
+    Container,
+    containers_of_host,
+    unasked_clause,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import processes_of_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.health import ask
+from ansible_collections.dsa110.contimg.plugins.module_utils._services.left import users_of_left
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.log_tail import (
     ContainerTail,
     FileTail,
@@ -49,6 +54,7 @@ _LAST_TRIES = 6  # looks after the watch, half a second apart, for a unit that o
 _NAMED = 5
 _MASKED = 100  # lines that are read for secrets that span some
 _SHOWN = 300  # characters of a line
+_NOTHING: Mapping[str, Any] = {"units": {}, "containers": {}, "matches": []}
 _LINES = 5  # last lines of the journal of a unit that is not well
 
 
@@ -67,6 +73,7 @@ class WatchOptions:
     health_url: Mapping[str, str]
     health_status: Mapping[str, int]
     triggered: bool
+    left: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,11 +105,11 @@ class Seen:
         return self.active == "activating" and self.type != "oneshot"
 
     def has_ended(self, since: float) -> bool:
-        """Tell whether it has run to an end, a good or a bad one, since a moment."""
+        """Return whether it has run to an end, a good or a bad one, since a moment."""
         return self.active in ("inactive", "failed") and self.ended >= math.floor(since)
 
     def rests(self, since: float) -> bool:
-        """Tell whether it does not run, and has not failed since a moment: what waits for its trigger."""
+        """Return whether it does not run, and has not failed since a moment: what waits for its trigger."""
         return self.active in ("inactive", "failed") and (self.result == "success" or not self.has_ended(since))
 
 
@@ -121,10 +128,19 @@ def watch(options: WatchOptions, *, check: bool) -> dict[str, Any]:
     """Follow units for their time and return the module's result; in check mode, look once and judge nothing.
 
     :raises ContimgError: as soon as a unit is down, was restarted, lacks a file that it must have open, is not healthy,
-        or a line of its log matches a pattern. The units are left as they are.
+        a line of its log matches a pattern, or at the end anything uses the path that was to be
+        left. The units are left as they are.
     """
-    if not (options.names or options.containers or options.log_files):
-        return {"units": {}, "containers": {}, "matches": []}
+    result = _watch(options, check=check) if options.names or options.containers or options.log_files else _NOTHING
+    if options.left and not check:
+        path, units, containers = (options.left[name] for name in ("path", "units", "containers"))
+        wrong = users_of_left(path, units=units, containers=containers)
+        if wrong:
+            raise ContimgError("; ".join(wrong[:_NAMED]), hint="The units were left as they are.", **result)
+    return dict(result)
+
+
+def _watch(options: WatchOptions, *, check: bool) -> dict[str, Any]:
     watching = _Watch(options)
     end = time.monotonic() + (0 if check else options.duration)
     while not (watching.look() or check or watching.is_over() or time.monotonic() >= end):
@@ -160,7 +176,7 @@ class _Watch:
         self._ill: list[str] = []  # units that are not well
 
     def look(self) -> bool:
-        """Look at units, logs and open files; tell whether anything is wrong."""
+        """Look at units, logs and open files; return whether anything is wrong."""
         self._now = self._standing()
         self.matches += matching(self._tails, self.options.pattern)
         self._look_at_files()
@@ -175,7 +191,7 @@ class _Watch:
         return {name: seen for name, seen in self._now.items() if not (self.options.triggered and seen.rests(since))}
 
     def is_over(self) -> bool:
-        """Tell whether all units that a trigger starts have run to their end since."""
+        """Return whether all units that a trigger starts have run to their end since."""
         return self.options.triggered and all(seen.has_ended(self.options.since) for seen in self._now.values())
 
     def last_lines(self) -> list[str]:
@@ -192,8 +208,12 @@ class _Watch:
 
     def _standing(self) -> dict[str, Seen]:
         """Ask systemd and the engines, once for all that is looked at now."""
-        self._there = containers_of_host()[0] if self.options.containers else {}
-        containers = {f"container {name}": _seen_container(self._container(name)) for name in self.options.containers}
+        self._there, unasked = containers_of_host() if self.options.containers else ({}, {})
+        absent = Seen("inactive", f"not there{unasked_clause(unasked)}", 0, "unknown", "container")
+        containers = {
+            f"container {name}": _seen_container(self._there[name]) if name in self._there else absent
+            for name in self.options.containers
+        }
         return {**_seen_units(self.options.names), **containers}
 
     def _container(self, name: str) -> Container | None:
@@ -261,9 +281,7 @@ def _seen_units(names: Sequence[str]) -> dict[str, Seen]:
     }
 
 
-def _seen_container(container: Container | None) -> Seen:
-    if container is None:
-        return Seen("inactive", "not there", 0, "unknown", "container")
+def _seen_container(container: Container) -> Seen:
     active = "active" if container.status == "running" else "inactive"
     return Seen(active, container.status, container.restarts, f"exit code {container.exit_code}", "container")
 
@@ -293,6 +311,7 @@ def not_open(expected: Mapping[str, Sequence[str]], opened: Mapping[str, Sequenc
 
 def watch_options(values: Mapping[str, Any]) -> WatchOptions:
     """Return the options for a module's parameters. Raises ContimgError on a pattern that is none."""
+    places = values["places"]
     return WatchOptions(
         names=tuple(values["names"]),
         containers=tuple(values["containers"]),
@@ -301,8 +320,9 @@ def watch_options(values: Mapping[str, Any]) -> WatchOptions:
         pattern=compiled(values["patterns"]),
         log_files=tuple(values["log_files"]),
         log_offsets={path: int(offset) for path, offset in values["log_offsets"].items()},
-        expect_open=values["expect_open"],
+        expect_open={name: [places.get(one, one) for one in files] for name, files in values["expect_open"].items()},
         health_url=values["health_url"],
         health_status={name: int(status) for name, status in values["health_status"].items()},
         triggered=values["triggered"],
+        left=values["left"],
     )

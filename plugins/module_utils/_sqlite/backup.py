@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import ensure_private_directory, with_ending
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import READ_WRITE, Place, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.create import new_database
@@ -31,7 +31,7 @@ class BackupPlan:
     :ivar path: the database.
     :ivar checksum: its content checksum.
     :ivar target: where the copy stands, or will.
-    :ivar exists: whether a copy with this content stands there already.
+    :ivar exists: whether a copy with this content is there already.
     """
 
     path: str

@@ -20,8 +20,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     printable,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Snapshot, read_header, snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING, Facts
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import (
     CHUNK_ROWS,
     Table,
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["Content", "content_checksum", "content_of", "describe", "describe_all"]
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Known, Proofs
+
+__all__ = ["Content", "content_checksum", "content_of", "describe", "describe_all", "tables_of"]
 
 ALGORITHM = "contimg1:sha256:"
 _SMALL_BYTES = 4 << 20  # below this, starting a process costs more than it saves
@@ -64,6 +67,11 @@ class Content:
     tables: dict[str, dict[str, Any]]
     findings: tuple[str, ...] = ()
     file_checksum: str = ""
+
+    def facts(self, pages: int = 0) -> Facts:
+        """Return it as what is remembered of a database."""
+        sound = self.findings == ("ok",)
+        return Facts(self.checksum, self.tables, sound=sound, file_checksum=self.file_checksum, pages=pages)
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ def _integrity(state: Snapshot, kind: str) -> list[str]:
             # SQLite 3.44 and newer have no better words for a tokenizer that they do not know.
             if not is_of_application(error) and str(error) != "SQL logic error":
                 raise
-            return [f"{_NOT_MADE}SQLite says '{error}'"]
+            return [f"{_NOT_MADE}SQLite reports '{error}'"]
 
 
 def _sound(state: Snapshot, answers: list[list[str]], *, asked: bool) -> tuple[str, ...]:
@@ -177,7 +185,7 @@ def _sound(state: Snapshot, answers: list[list[str]], *, asked: bool) -> tuple[s
     if any(map(_is_read_error, damage)):
         hint = f"{_UNCHANGED} Check its device."
         raise ContimgError(
-            f"cannot be read (SQLite says '{_first(damage)}')", path=state.path, hint=hint, integrity=list(findings)
+            f"cannot be read (SQLite reports '{_first(damage)}')", path=state.path, hint=hint, integrity=list(findings)
         )
     if damage:
         other = "Does its -wal or -journal belong to another database? " if state.hot else ""
@@ -238,30 +246,62 @@ def _whole(schema: bytes, tables: dict[str, dict[str, Any]]) -> str:
     return ALGORITHM + whole.hexdigest()
 
 
-def describe(path: str, *, integrity: str = "none", tables: bool = False, workers: int | None = None) -> dict[str, Any]:
+def tables_of(path: str, *, workers: int | None = None, proofs: Proofs = NOTHING) -> dict[str, dict[str, Any]]:
+    """Return ``rows`` and ``checksum`` of each table of a database, remembered where ``proofs`` hold. Raises ContimgError."""
+    known = proofs.recall(path)
+    if known is not None and known.facts.checksum:
+        return dict(known.facts.tables)
+    with proofs.taking(path) as note, snapshot(path) as state:
+        content = content_of(state, workers=workers)
+        note(state.real, content.facts())
+    return content.tables
+
+
+def describe(
+    path: str,
+    *,
+    integrity: str = "none",
+    tables: bool = False,
+    workers: int | None = None,
+    proofs: Proofs = NOTHING,
+) -> dict[str, Any]:
     """Return what ``sqlite_checksum`` reports of a database.
 
-    :param integrity: ``none``, or SQLite's own ``quick`` or ``full`` check too.
+    :param integrity: ``none``, or SQLite's own ``quick`` or ``full`` check too. The full one is always made.
     :param tables: whether each table's rows and checksum are reported.
     :param workers: how many processes read; ``None`` for as many as there are processors, four at most.
+    :param proofs: what is known of the database; what it does not know is read and noted.
     :raises ContimgError: when it is not a database, is damaged, or cannot be read.
     """
-    with snapshot(path) as state:
-        content = content_of(state, workers=workers, integrity=integrity, with_file=True)
-        header = read_header(path)
-        pages = _page_count(state)
-        wal_bytes = _size(state.real + "-wal")
+    known = proofs.recall(path)
+    if known is not None and _answers(known, integrity):
+        facts, wal_bytes, header = known.facts, known.wal_bytes, read_header(path)
+        check = "ok" if wal_bytes or integrity != "none" else "not checked"
+    else:
+        with proofs.taking(path) as note, snapshot(path) as state:
+            content = content_of(state, workers=workers, integrity=integrity, with_file=True)
+            header = read_header(path)
+            facts = content.facts(_page_count(state))
+            wal_bytes = _size(state.real + "-wal")
+            note(state.real, facts)
+        check = content.findings[0] if content.findings else "not checked"
     return {
         "path": printable(path),
-        "checksum": content.checksum,
-        "file_checksum": content.file_checksum,
+        "checksum": facts.checksum,
+        "file_checksum": facts.file_checksum,
         "journal_mode": header.journal_mode if header else "",
         "page_size": header.page_size if header else 0,
-        "page_count": pages,
+        "page_count": facts.pages,
         "wal_bytes": wal_bytes,
-        "integrity": content.findings[0] if content.findings else "not checked",
-        "tables": content.tables if tables else {},
+        "integrity": check,
+        "tables": facts.tables if tables else {},
     }
+
+
+def _answers(known: Known, integrity: str) -> bool:
+    """Return whether a database need not be read: one with a WAL is always checked, and the full check is always made."""
+    checked = known.facts.sound or (integrity == "none" and not known.wal_bytes)
+    return checked and bool(known.facts.file_checksum) and integrity != "full"
 
 
 def _page_count(state: Snapshot) -> int:
@@ -281,6 +321,8 @@ def _file_checksum(path: str) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def describe_all(paths: list[str], *, integrity: str, tables: bool, workers: int | None) -> list[dict[str, Any]]:
+def describe_all(
+    paths: list[str], *, integrity: str, tables: bool, workers: int | None, proofs: Proofs = NOTHING
+) -> list[dict[str, Any]]:
     """Describe several databases, one after the other in the order given; the processes share the work on each."""
-    return [describe(path, integrity=integrity, tables=tables, workers=workers) for path in paths]
+    return [describe(path, integrity=integrity, tables=tables, workers=workers, proofs=proofs) for path in paths]

@@ -20,7 +20,7 @@ import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_link
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_link
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.owner import acting_for, owner_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def real_path(path: str) -> str:
     for _link in range(_MOST_LINKS):
         try:
             target = os.readlink(path)
-        except OSError:  # no link, or nothing at all: whoever opens it says what is the matter
+        except OSError:  # no link, or nothing at all: its opening reports the error
             break
         path = os.path.join(os.path.dirname(path), target)
     return path

@@ -30,9 +30,9 @@ def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
     :param state: what state things are in if this fails, as a sentence.
     :raises ContimgError: when it cannot be made, flushed or named. Nothing stands at ``place`` then that was not there.
     """
-    folder_path, name = os.path.split(os.path.abspath(place))
-    with error_context("make the database", place, state), open_directory(folder_path) as folder, temporary_file(
-        folder
+    directory_path, name = os.path.split(os.path.abspath(place))
+    with error_context("make the database", place, state), open_directory(directory_path) as directory, temporary_file(
+        directory
     ) as (
         temporary,
         descriptor,
@@ -40,17 +40,17 @@ def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
         model = None if like is None else os.stat(like)
         if model is not None:  # so SQLite works on it with the rights of that user
             os.fchown(descriptor, model.st_uid, model.st_gid)
-        path = os.path.join(folder_path, os.fsdecode(temporary))
+        path = os.path.join(directory_path, os.fsdecode(temporary))
         try:
             yield path
         except ContimgError as error:
             if error.path is None or not error.path.startswith(printable(path)):
                 raise
             raise ContimgError(error.what, path=place, hint=error.hint, **error.details) from error
-        if sidecars_of(folder, temporary):  # a rename would separate the database from its journal
+        if sidecars_of(directory, temporary):  # a rename would separate the database from its journal
             raise OSError(errno.EIO, "SQLite could not remove its journal")
         if model is not None:
             os.fchmod(descriptor, model.st_mode & 0o7777)
         os.fsync(descriptor)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(directory)

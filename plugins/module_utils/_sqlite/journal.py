@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import (
     READ_WRITE,
@@ -87,7 +87,7 @@ def _sums(name: bytes) -> tuple[int, int]:
 
 
 def is_hot(journal: int) -> bool:
-    """Tell whether SQLite would play an open journal back, if its writer is gone. Raises OSError.
+    """Return whether SQLite would play an open journal back, if its writer is gone. Raises OSError.
 
     One that was truncated or whose header was zeroed (``journal_mode`` ``truncate`` and ``persist``) is finished.
     """
@@ -126,14 +126,14 @@ def refuse_foreign_super_journal(path: str, name: bytes, *, shown: str = "") -> 
 
 
 def _what_is_wrong(path: str, name: bytes) -> str:
-    folder, base = os.path.split(os.path.abspath(path))
+    directory, base = os.path.split(os.path.abspath(path))
     known = f"the super-journal that it names, {printable(name)},"
-    if not _lies_in(folder, name):
+    if not _lies_in(directory, name):
         return (
             f"{known} lies outside of its directory."
             " Whether that transaction was committed can only be seen where this name leads to that file"
         )
-    here = os.path.join(folder, os.fsdecode(os.path.basename(name)))
+    here = os.path.join(directory, os.fsdecode(os.path.basename(name)))
     if not is_there(here):
         return (
             f"{known} is not there."
@@ -146,18 +146,18 @@ def _what_is_wrong(path: str, name: bytes) -> str:
         children = os.pread(descriptor, _LARGEST_SUPER_JOURNAL, 0).split(b"\0")
     finally:
         os.close(descriptor)
-    return _what_is_wrong_with(folder, os.fsencode(base + JOURNAL), [child for child in children if child])
+    return _what_is_wrong_with(directory, os.fsencode(base + JOURNAL), [child for child in children if child])
 
 
-def _what_is_wrong_with(folder: str, journal: bytes, children: list[bytes]) -> str:
+def _what_is_wrong_with(directory: str, journal: bytes, children: list[bytes]) -> str:
     """Check what a super-journal names: SQLite opens these files before it removes it."""
     names = [os.path.basename(child) for child in children]
-    elsewhere = [child for child in children if not _lies_in(folder, child)]
+    elsewhere = [child for child in children if not _lies_in(directory, child)]
     if elsewhere:
         return f"the journal of another of them, {printable(elsewhere[0])}, lies outside of its directory"
     if journal not in names:
         return "what it names as its super-journal does not name it"
-    places = [os.path.join(folder, os.fsdecode(name)) for name in names]
+    places = [os.path.join(directory, os.fsdecode(name)) for name in names]
     strange = [place for place in places if is_there(place) and not _is_regular(place)]
     return f"the journal of another of them, {printable(strange[0])}, is not a regular file" if strange else ""
 
@@ -166,19 +166,19 @@ def _is_regular(path: str) -> bool:
     return stat.S_ISREG(os.lstat(path).st_mode)
 
 
-def _lies_in(folder: str, name: bytes) -> bool:
+def _lies_in(directory: str, name: bytes) -> bool:
     place, base = os.path.split(name)
     if not name.startswith(b"/") or base in (b"", b".", b".."):
         return False
     try:
-        return os.path.samestat(os.stat(place), os.stat(folder))
+        return os.path.samestat(os.stat(place), os.stat(directory))
     except OSError:
         return False
 
 
 @contextlib.contextmanager
 def open_beside(path: str, suffix: str, flags: int = os.O_RDONLY) -> Iterator[int | None]:
-    """Hold a descriptor of a database (no suffix) or of a file that belongs to it, ``None`` where nothing stands.
+    """Hold a descriptor of a database (no suffix) or of a file that belongs to it, ``None`` where nothing is.
 
     A name that is too long for the file system stands nowhere, and SQLite does without it.
 

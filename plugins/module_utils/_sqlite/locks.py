@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +26,7 @@ __all__ = [
     "ATTEMPTS",
     "PAUSE_SECONDS",
     "checkpoints_kept_away",
+    "has_writer",
     "is_being_written",
     "lock_exclusively",
     "writers_kept_away",
@@ -34,6 +35,7 @@ __all__ = [
 #: How often, and how many seconds apart, something is tried that another process may prevent for a moment.
 ATTEMPTS, PAUSE_SECONDS = 50, 0.1
 
+_WAL_WRITE_LOCK = 120  # byte of the -shm that a writer in WAL mode holds exclusively
 _CHECKPOINT_LOCK = 121  # byte of the -shm that a checkpoint holds exclusively
 _RESERVED_LOCK = 0x40000001  # byte of the main file that a writer holds in rollback mode
 _PENDING_LOCK = 0x40000000  # byte that a writer holds while it waits for readers to leave
@@ -42,8 +44,26 @@ _OFD_GETLK, _OFD_SETLK = 36, 37
 
 
 def is_being_written(descriptor: int) -> bool:
-    """Tell whether a process holds the lock of a writer in rollback mode. Raises OSError."""
-    answer = fcntl.fcntl(descriptor, _OFD_GETLK, _lock(fcntl.F_RDLCK, _RESERVED_LOCK))
+    """Return whether a process holds the lock of a writer in rollback mode, or in an exclusive one. Raises OSError."""
+    return _is_locked(descriptor, _RESERVED_LOCK)
+
+
+def has_writer(path: str) -> bool:
+    """Return whether a process holds the lock of a writer or of a checkpoint, in whatever mode. Raises OSError, ContimgError.
+
+    :param path: the database, no symbolic link.
+    """
+    with contextlib.ExitStack() as held:
+        if is_being_written(held.enter_context(_opened(path))):
+            return True
+        if not kind_of(path + "-shm"):
+            return False
+        shared_memory = held.enter_context(_opened(path + "-shm"))
+        return any(_is_locked(shared_memory, byte) for byte in (_WAL_WRITE_LOCK, _CHECKPOINT_LOCK))
+
+
+def _is_locked(descriptor: int, byte: int) -> bool:
+    answer = fcntl.fcntl(descriptor, _OFD_GETLK, _lock(fcntl.F_RDLCK, byte))
     return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
 
 

@@ -18,8 +18,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import private_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def owner_of(path: str) -> Owner | None:
     if os.geteuid() != 0 or _libc() is None:
         return None
     try:
-        status, folder = os.stat(path), os.stat(os.path.dirname(path))
+        status, directory = os.stat(path), os.stat(os.path.dirname(path))
         users = {os.lstat(path + suffix).st_uid for suffix in ("", *SIDECARS) if is_there(path + suffix)}
         sorts = os.stat(private_place())  # where SQLite makes its temporary files
     except OSError:
         return None
-    able = folder.st_mode & _WRITE_AND_ENTER == _WRITE_AND_ENTER and sorts.st_mode & _ANYBODY == _ANYBODY
+    able = directory.st_mode & _WRITE_AND_ENTER == _WRITE_AND_ENTER and sorts.st_mode & _ANYBODY == _ANYBODY
     owner = Owner(status.st_uid, status.st_gid)
-    if owner.user == 0 or users | {folder.st_uid} != {owner.user} or not able:
+    if owner.user == 0 or users | {directory.st_uid} != {owner.user} or not able:
         return None
     return owner if _can_open(owner, path) else None
 

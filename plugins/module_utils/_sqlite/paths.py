@@ -10,42 +10,39 @@ may be one that only its own program knows. What mentions a path within a longer
 from __future__ import annotations
 
 import posixpath
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import PathText, is_below
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import open_readonly
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted, stand_in_for_collations
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import collations_stood_in, quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.virtual import (
+    plain_tables,
+    shadow_tables,
+    text_of,
+)
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Column", "Moves", "columns_with_paths", "encoding_of", "paths_in"]
+__all__ = ["SCHEMA", "Column", "Moves", "columns_with_paths", "encoding_of", "paths_in"]
 
 _UNTOUCHED = "Nothing was touched."
 _NAMES_ONE = "contimg_names_old_path"
-_MODULE = re.compile(r"CREATE\s+VIRTUAL\s+TABLE\b.*?\bUSING\s+([\w]+)", re.IGNORECASE | re.DOTALL)
-# The tables in which the modules that come with SQLite keep the rows of a virtual table (the documentation of each).
-_SHADOWS = {
-    "fts3": ("content", "segments", "segdir", "docsize", "stat"),
-    "fts4": ("content", "segments", "segdir", "docsize", "stat"),
-    "fts5": ("data", "idx", "content", "docsize", "config"),
-    "rtree": ("node", "rowid", "parent"),
-    "rtree_i32": ("node", "rowid", "parent"),
-    "geopoly": ("node", "rowid", "parent"),
-}
+_TOGETHER = 100  # columns in one condition: SQLite takes a depth of 1,000, a table 2,000 columns
+#: The table that stands for the schema where a definition in it has a path.
+SCHEMA = "sqlite_master"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column with paths in it.
+    """A column with paths in it; or, in ``sqlite_master``, what the schema defines with a path in it, like ``trigger g``.
 
     :ivar rows: how many of its values are an old path, or lie below one.
     :ivar mentions: how many other values hold an old path somewhere: longer texts, JSON, BLOBs, what is indexed for searching in
-        full text. These are never changed.
+        full text, definitions in the schema. These are never changed.
     """
 
     table: str
@@ -57,12 +54,14 @@ class Column:
 class Moves:
     """Old and new paths; the longest old path that matches decides.
 
+    :ivar old: the old paths, the longest first.
     :raises ContimgError: when a path is not absolute and in its shortest form, or a new one lies below an old one.
     """
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
         self._pairs = sorted(pairs, key=lambda pair: -len(pair[0]))
-        self._texts = [PathText(old) for old, _new in self._pairs]
+        self.old = tuple(old for old, _new in self._pairs)
+        self._texts = [PathText(old) for old in self.old]
         for path in (path for pair in pairs for path in pair):
             if not path.startswith("/") or path == "/" or posixpath.normpath(path) != path:
                 raise ContimgError("is not an absolute path in its shortest form", path=path, hint=_UNTOUCHED)
@@ -78,26 +77,34 @@ class Moves:
         either = " OR ".join(_is_or_is_below(column, old, encoding) for old, _new in self._pairs)
         return f"(typeof({column}) = 'text' AND ({either}))"
 
-    def mentions(self, column: str, encoding: str) -> str:
-        """Return an SQL condition: the value is a text or a BLOB that mentions an old path, in any of its spellings.
-
-        It asks :meth:`names_one`, but only about a value that has what every spelling of an old path has.
-        """
+    def may_mention(self, column: str, encoding: str) -> str:
+        """Return an SQL condition: the value is a text or a BLOB that has what every spelling of an old path has."""
         kinds = {"text": encoding, "blob": "utf-8"}
-        parts = {path.part.decode() for path in self._texts}
+        parts = sorted({path.part.decode() for path in self._texts})
         either = " OR ".join(
-            f"(typeof({column}) = '{kind}' AND instr(CAST({column} AS BLOB), {_bytes(part, code)}) > 0)"
-            for kind, code in kinds.items()
-            for part in parts
+            f"typeof({column}) = '{kind}' AND ({_has_one_of(column, parts, code)})" for kind, code in kinds.items()
         )
-        # CASE evaluates just what it needs; AND, as a value, evaluates both of its sides.
-        return f"CASE WHEN {either} THEN {_NAMES_ONE}(CAST({column} AS BLOB), typeof({column})) ELSE 0 END"
+        return f"({either})"
+
+    def mentions(self, column: str, encoding: str) -> str:
+        """Return an SQL condition: the value is not an old path, but mentions one, in any of its spellings.
+
+        It asks :meth:`names_one`, but only about what may mention one.
+        """
+        # CASE evaluates nothing but what it needs, in this order.
+        return (
+            f"CASE WHEN NOT {self.may_mention(column, encoding)} OR {self.is_old(column, encoding)} THEN 0"
+            f" ELSE {_NAMES_ONE}(CAST({column} AS BLOB), typeof({column})) END"
+        )
 
     def names_one(self, value: bytes, kind: str, encoding: str) -> bool:
-        """Tell whether a value mentions an old path. In a BLOB, whose bytes need not be text, no boundary is known."""
+        """Return whether a value mentions an old path. In a BLOB, whose bytes need not be text, no boundary is known."""
         if kind == "blob":
             return any(path.may_be_in(bytearray(value), len(value)) for path in self._texts)
-        text = value.decode(encoding, "replace")
+        return self.search(value.decode(encoding, "replace"))
+
+    def search(self, text: str) -> bool:
+        """Return whether a text mentions an old path."""
         return any(path.search(text) for path in self._texts)
 
     def moved(self, column: str, encoding: str) -> str:
@@ -114,10 +121,14 @@ def _bytes(text: str, encoding: str) -> str:
     return f"x'{text.encode(encoding).hex()}'"
 
 
+def _has_one_of(column: str, parts: Sequence[str], encoding: str) -> str:
+    return " OR ".join(f"instr(CAST({column} AS BLOB), {_bytes(part, encoding)}) > 0" for part in parts)
+
+
 def _is_or_is_below(column: str, old: str, encoding: str) -> str:
     below = f"{old}/".encode(encoding)
-    value = f"CAST({column} AS BLOB)"
-    return f"({value} = {_bytes(old, encoding)} OR substr({value}, 1, {len(below)}) = x'{below.hex()}')"
+    value = f"CAST({column} AS BLOB)"  # which keeps the column's collation
+    return f"({value} COLLATE BINARY = {_bytes(old, encoding)} OR substr({value}, 1, {len(below)}) = x'{below.hex()}')"
 
 
 def paths_in(path: str, moves: Moves) -> list[Column]:
@@ -126,53 +137,60 @@ def paths_in(path: str, moves: Moves) -> list[Column]:
     :raises ContimgError: when the path is not a database, or cannot be read.
     """
     with open_readonly(path) as connection:
-        for table in _tables(connection):
-            stand_in_for_collations(connection, table)  # never where rows are changed: that would damage an index
-        return list(columns_with_paths(connection, moves))
+        return columns_with_paths(connection, moves)
 
 
 def encoding_of(connection: sqlite3.Connection) -> str:
     """Return the encoding of the texts of a database, by Python's name."""
-    found = _text(connection.execute("PRAGMA main.encoding").fetchone()[0])
+    found = text_of(connection.execute("PRAGMA main.encoding").fetchone()[0])
     return {"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}.get(found, "utf-8")
 
 
-def columns_with_paths(connection: sqlite3.Connection, moves: Moves) -> Iterator[Column]:
-    """Yield the columns with old paths in them. Raises sqlite3.Error."""
-    encoding = encoding_of(connection)
+def columns_with_paths(connection: sqlite3.Connection, moves: Moves) -> list[Column]:
+    """Return the columns with old paths in them, and what the schema defines with one. Raises sqlite3.Error."""
+    encoding, tables = encoding_of(connection), plain_tables(connection)
     connection.create_function(_NAMES_ONE, 2, lambda value, kind: moves.names_one(value, kind, encoding))
-    shadows = _shadow_tables(connection)
-    for table in _tables(connection):
-        names = [_text(row[1]) for row in connection.execute(f"PRAGMA main.table_info({quoted(table)})")]
-        counted = ", ".join(
-            f"total({moves.is_old(quoted(name), encoding)}), total({moves.mentions(quoted(name), encoding)})"
-            for name in names
-        )
-        counts = connection.execute(f"SELECT {counted} FROM main.{quoted(table)} NOT INDEXED").fetchone()  # noqa: S608
-        for name, rows, holding in zip(names, map(int, counts[::2]), map(int, counts[1::2])):
+    with collations_stood_in(connection, tables):
+        return [*_columns(connection, tables, moves, encoding), *_definitions(connection, moves)]
+
+
+def _columns(connection: sqlite3.Connection, tables: Sequence[str], moves: Moves, encoding: str) -> Iterator[Column]:
+    shadows = shadow_tables(connection)
+    for table in tables:
+        for name in _mentioning(connection, table, moves, encoding):
+            rows = _count(connection, table, moves.is_old(quoted(name), encoding))
+            mentions = _count(connection, table, moves.mentions(quoted(name), encoding))
             changeable = 0 if table in shadows else rows
-            if holding:
-                yield Column(table, name, changeable, holding - changeable)
+            if rows or mentions:
+                yield Column(table, name, changeable, rows - changeable + mentions)
 
 
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    """Return the tables that hold rows themselves: also those behind a virtual table, but not the virtual table."""
-    found = connection.execute("SELECT name, sql FROM main.sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
-    tables = {_text(name): _text(sql or "") for name, sql in found}
-    return [name for name, sql in tables.items() if not (name.startswith("sqlite_") or _MODULE.match(sql))]
+def _definitions(connection: sqlite3.Connection, moves: Moves) -> Iterator[Column]:
+    """Yield what the schema defines with an old path in it. A row that is written later may get the path from there."""
+    found = connection.execute(f"SELECT type, name, sql FROM main.{SCHEMA} WHERE sql IS NOT NULL ORDER BY type, name")  # noqa: S608
+    for kind, name, sql in found.fetchall():
+        if moves.search(text_of(sql)):
+            yield Column(SCHEMA, f"{text_of(kind)} {text_of(name)}", 0, 1)
 
 
-def _shadow_tables(connection: sqlite3.Connection) -> set[str]:
-    """Return the tables in which virtual tables keep their rows. A virtual table's rows are changed through it or not at all."""
-    found = connection.execute("SELECT name, sql FROM main.sqlite_master WHERE type = 'table'").fetchall()
-    virtual = {_text(name): _MODULE.match(_text(sql or "")) for name, sql in found}
-    return {
-        f"{name}_{suffix}"
-        for name, module in virtual.items()
-        if module
-        for suffix in _SHADOWS.get(module[1].lower(), ())
-    }
+def _mentioning(connection: sqlite3.Connection, table: str, moves: Moves, encoding: str) -> Iterator[str]:
+    """Yield the columns that may hold an old path.
+
+    As one condition of the row, SQLite passes over the rest as soon as it knows: most tables cost one such pass alone.
+    """
+    names = [text_of(row[1]) for row in connection.execute(f"PRAGMA main.table_info({quoted(table)})")]
+    conditions = {name: moves.may_mention(quoted(name), encoding) for name in names}
+    for start in range(0, len(names), _TOGETHER):
+        together = names[start : start + _TOGETHER]
+        if _has(connection, table, " OR ".join(conditions[name] for name in together)):
+            yield from (name for name in together if _has(connection, table, conditions[name]))
 
 
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+def _has(connection: sqlite3.Connection, table: str, condition: str) -> bool:
+    statement = f"SELECT EXISTS (SELECT 1 FROM main.{quoted(table)} NOT INDEXED WHERE {condition})"  # noqa: S608
+    return bool(connection.execute(statement).fetchone()[0])
+
+
+def _count(connection: sqlite3.Connection, table: str, condition: str) -> int:
+    statement = f"SELECT count(*) FROM main.{quoted(table)} NOT INDEXED WHERE {condition}"  # noqa: S608
+    return int(connection.execute(statement).fetchone()[0])

@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import kind_of, status_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
     PRIVATE_NAME,
     private_directory,
     private_place,
     remove_abandoned_once,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import kind_of, status_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import JOURNAL, SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import (
     IMMUTABLE,
@@ -114,7 +114,7 @@ def read_header(path: str) -> Header | None:
 
 
 def is_database(path: str) -> bool:
-    """Tell whether a regular file starts with SQLite's header; its name does not matter. Raises ContimgError."""
+    """Return whether a regular file starts with SQLite's header; its name does not matter. Raises ContimgError."""
     return stat.S_ISREG(_stat(path).st_mode) and read_header(path) is not None
 
 
@@ -194,13 +194,13 @@ def open_readonly(path: str) -> Iterator[Connection]:
 
 
 def holds_bytes(real: str, suffix: str) -> bool:
-    """Tell whether a file that belongs to a database, which is no symbolic link, holds anything. Raises ContimgError."""
+    """Return whether a file that belongs to a database, which is no symbolic link, holds anything. Raises ContimgError."""
     with open_beside(real, suffix) as file:
         return file is not None and os.fstat(file).st_size > 0
 
 
 def _has_hot_journal(real: str) -> bool:
-    """Tell whether SQLite would play the journal back: its writer, who would hold the reserved lock, is gone."""
+    """Return whether SQLite would play the journal back: its writer, who would hold the reserved lock, is gone."""
     with open_beside(real, JOURNAL) as journal:
         if journal is None or not is_hot(journal):
             return False
@@ -211,8 +211,8 @@ def _has_hot_journal(real: str) -> bool:
 @contextlib.contextmanager
 def _private_copy(path: str, real: str) -> Iterator[str]:
     """Copy a database with its ``-wal`` or ``-journal`` into a private directory; the copy is one consistent state."""
-    with private_directory(state=_UNCHANGED) as folder:
-        copy = os.path.join(folder, PRIVATE_NAME)
+    with private_directory(state=_UNCHANGED) as directory:
+        copy = os.path.join(directory, PRIVATE_NAME)
         name = _copy_one_state(path, real, copy)
         if name:
             refuse_foreign_super_journal(real, name, shown=path)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import error_context
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import attach
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.difference import (
@@ -22,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.difference 
     scanned,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import snapshot
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING, Facts
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted, table_names, table_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import available_processors
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Snapshot
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Note, Proofs
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import Table
 
 __all__ = ["Relation", "TableDifference", "relate"]
@@ -75,7 +77,7 @@ class Relation:
         return {table.name: asdict(table) for table in self.tables}
 
 
-def relate(path: str, other: str, *, sample: int = 5, workers: int | None = None) -> Relation:
+def relate(path: str, other: str, *, sample: int = 5, workers: int | None = None, proofs: Proofs = NOTHING) -> Relation:
     """Tell what the database at ``path`` is to the one at ``other``.
 
     ``ahead`` means that it holds all rows of the other and more. ``other_schema``: tables, columns, indexes, triggers,
@@ -83,19 +85,37 @@ def relate(path: str, other: str, *, sample: int = 5, workers: int | None = None
 
     :param sample: how many differing rows a table names at most.
     :param workers: how many processes read; ``None`` for as many as there are processors, four at most.
+    :param proofs: what is known of both. Where they are the same to the byte, what is known of one is noted of the other.
     :raises ContimgError: when either cannot be read.
     """
     if not target_exists(path):
         return Relation("absent")
-    with snapshot(path) as here, snapshot(other) as there:
+    one, two = _known(path, proofs), _known(other, proofs)
+    if one.checksum and one.checksum == two.checksum:
+        return Relation("identical")
+    with proofs.taking(path, other) as note, snapshot(path) as here, snapshot(other) as there:
         with _Sides(here, there, sample, workers or available_processors()) as sides:
             if sides.same_file():
+                _share(proofs, note, here, there)
                 return Relation("identical")
             same_schema = sides.schema(0) == sides.schema(1)
             tables = sides.compared(by_rowid=True)
             if same_schema and not tables and not sides.same_content():
                 tables = sides.compared(by_rowid=False)
     return Relation(_kind(tables) if same_schema else "other_schema", tables)
+
+
+def _known(path: str, proofs: Proofs) -> Facts:
+    known = proofs.recall(path)
+    return Facts() if known is None else known.facts
+
+
+def _share(proofs: Proofs, note: Note, here: Snapshot, there: Snapshot) -> None:
+    """Note of each of two states with the same bytes what is known of the other."""
+    known = {state.real: _known(state.path, proofs) for state in (here, there)}
+    for state, facts in ((here, known[there.real]), (there, known[here.real])):
+        if facts != Facts():  # the file's own checksum is not that of a state to which a WAL or journal belongs
+            note(state.real, replace(facts, file_checksum="") if here.hot or there.hot else facts)
 
 
 def _kind(tables: tuple[TableDifference, ...]) -> str:
@@ -137,12 +157,12 @@ class _Sides:
             return {"columns": columns, "definitions": definitions, "version": version}
 
     def same_file(self) -> bool:
-        """Tell whether both are the same to the byte, as copies are; most others differ in their first bytes."""
+        """Return whether both are the same to the byte, as copies are; most others differ in their first bytes."""
         with error_context("compare the files", self._states[0].path):
             return filecmp.cmp(self._states[0].opened, self._states[1].opened, shallow=False)
 
     def same_content(self) -> bool:
-        """Tell whether the checksums of both are the same."""
+        """Return whether the checksums of both are the same."""
         checksums = {content_of(state, workers=self._workers).checksum for state in self._states}
         return len(checksums) == 1
 

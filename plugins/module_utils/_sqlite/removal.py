@@ -20,14 +20,9 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import back_up_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_below, open_name, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_directory, is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name, proves_itself
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
-    is_directory,
-    is_there,
-    open_below,
-    open_name,
-    open_root,
-)
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
@@ -79,9 +74,9 @@ def remove_database(path: str, *, backup_dir: str, judge: Callable[[str], None],
     :returns: the path of the copy.
     :raises ContimgError: when the database is in use, must stay, or cannot be copied or removed. It is where it was then.
     """
-    folder, name = os.path.split(os.path.abspath(path))
-    with error_context("remove the database", path, _THERE), open_root(folder) as root:
-        put_back(folder)
+    directory, name = os.path.split(os.path.abspath(path))
+    with error_context("remove the database", path, _THERE), open_root(directory) as root:
+        put_back(directory)
         with _locked(root, name, path):
             require_unused(path, require_proof=require_proof)
             backup = back_up_file(root, os.fsencode(name), backup_dir)
@@ -108,8 +103,8 @@ def remove_unchanged(*, path: str, checksum: str, backup_dir: str, require_proof
             hint = f"{_THERE} Look what has been written to it since."
             raise ContimgError(f"has changed: its content is {found}, not {checksum}", path=path, hint=hint)
 
-    folder = os.path.dirname(os.path.abspath(path))
-    undone = not check and is_directory(folder) and put_back(folder)
+    directory = os.path.dirname(os.path.abspath(path))
+    undone = not check and is_directory(directory) and put_back(directory)
     if not checksum or not is_there(path):
         return {"changed": undone, "backup_file": "", "open_in": [], "diff": {}}
     users, backup = users_of(path)[0], ""
@@ -139,7 +134,7 @@ def _locked(root: int, name: str, path: str) -> Iterator[None]:
 
 
 def _take_away(root: int, path: str, copy: str, *, require_proof: bool) -> None:
-    folder, name = os.path.split(os.path.abspath(path))
+    directory, name = os.path.split(os.path.abspath(path))
     aside = os.fsdecode(proven_name(_ASIDE))
     os.mkdir(aside, 0o700, dir_fd=root)
     with open_below(root, os.fsencode(aside), os.O_DIRECTORY) as kept:
@@ -147,7 +142,7 @@ def _take_away(root: int, path: str, copy: str, *, require_proof: bool) -> None:
         try:
             for member in _members(root, name):
                 os.rename(member, member, src_dir_fd=root, dst_dir_fd=kept)
-            require_unused(os.path.join(folder, aside, name), require_proof=require_proof, shown=path)
+            require_unused(os.path.join(directory, aside, name), require_proof=require_proof, shown=path)
         except BaseException:
             with error_context("move the database back", path, f"It is in {aside} beside its place. Run again."):
                 _return_members(root, kept, aside)
@@ -159,19 +154,19 @@ def _take_away(root: int, path: str, copy: str, *, require_proof: bool) -> None:
             os.fsync(root)
 
 
-def _members(folder: int, name: str) -> list[str]:
+def _members(directory: int, name: str) -> list[str]:
     """Return the database and the sidecars that are in a directory, the database first."""
-    there = set(os.listdir(folder))
+    there = set(os.listdir(directory))
     return [name + suffix for suffix in ("", *SIDECARS) if name + suffix in there]
 
 
-def put_back(folder: str) -> bool:
+def put_back(directory: str) -> bool:
     """Undo what interrupted removals have moved aside in a directory; return whether there was any.
 
     :raises ContimgError: when it cannot be moved back, for example because its name is in use again.
     """
     undone = False
-    with error_context("look for what an interrupted run has moved aside", folder), open_root(folder) as root:
+    with error_context("look for what an interrupted run has moved aside", directory), open_root(directory) as root:
         for aside in sorted(name for name in os.listdir(root) if proves_itself(os.fsencode(name), _ASIDE)):
             with open_below(root, os.fsencode(aside), os.O_DIRECTORY) as kept, contextlib.suppress(BlockingIOError):
                 fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,7 +178,7 @@ def put_back(folder: str) -> bool:
                         "Nothing else was touched. Decide which of them is wanted, move the other away, and run again."
                     )
                     what = f"is in use again, what an interrupted run has moved aside is in {aside} beside it"
-                    raise ContimgError(what, path=os.path.join(folder, str(error.filename2)), hint=hint) from None
+                    raise ContimgError(what, path=os.path.join(directory, str(error.filename2)), hint=hint) from None
     return undone
 
 

@@ -22,12 +22,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
     is_of_application,
     printable,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there, target_exists
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directory import (
     PRIVATE_NAME,
     private_directory,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there, target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._paths import known_names
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import (
+    IMMUTABLE,
     READ_WRITE,
     Place,
     connect,
@@ -35,6 +37,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name, writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import (
+    SCHEMA,
     Column,
     Moves,
     columns_with_paths,
@@ -42,18 +45,35 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths impor
     paths_in,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import snapshot
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import collations_stood_in, quoted
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.virtual import (
+    full_text_indexes,
+    plain_tables,
+    shadow_tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-__all__ = ["rewrite", "run", "try_rewrite"]
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.virtual import FullTextIndex
+
+__all__ = ["next_step", "rewrite", "rewritten", "run", "try_rewrite"]
 
 _AS_BEFORE = "The database is as it was."
 _LEAVE_OFF = (
     "leave contimg_rewrite_database_paths off (state: audited) and let the application change these rows after the move"
 )
+_DROP = f"Drop it for the time of the move, or {_LEAVE_OFF}."
+# Of SQLite's words, how each kind of constraint begins; what is none of these is what a trigger says in RAISE(ABORT, ...).
+_CONSTRAINTS = {
+    "UNIQUE constraint failed": "Another row has the new value already. Decide which of the rows stays.",
+    "CHECK constraint failed": f"The constraint forbids the new path. Let the application change it first, or {_LEAVE_OFF}.",
+    "NOT NULL constraint failed": f"A trigger or a generated column has no value for the new path. {_DROP}",
+    "FOREIGN KEY constraint failed": f"Another table refers to the old path. Let the application change both, or {_LEAVE_OFF}.",
+}
+_BY_TRIGGER = f"A trigger refuses the change in these words. {_DROP}"
+_UNSAFE_TABLE = "unsafe use of virtual table"
 _LONG_SECONDS = 30.0
 
 
@@ -86,14 +106,41 @@ def try_rewrite(path: str, columns: Sequence[Column], moves: Moves, *, source: s
     :param source: the database that is copied, another one where this one is not there yet.
     :raises ContimgError: as :func:`rewrite` would, and when the copy cannot be made.
     """
-    with private_directory(state="Nothing was touched.") as directory:
-        copy = os.path.join(directory, PRIVATE_NAME)
-        with snapshot(source) as state, error_context(
-            "copy the database to try the change", source, "Nothing was touched."
-        ):
-            shutil.copyfile(state.opened, copy)
-        with _transaction(path, Place(copy, READ_WRITE)) as connection:
-            return _change(connection, path, columns, moves)
+    with _private_copy(source) as copy, _transaction(path, copy) as connection:
+        return _change(connection, path, columns, moves)
+
+
+@contextlib.contextmanager
+def rewritten(path: str, moves: Moves) -> Iterator[Place]:
+    """Give a state of a database in which the old paths are rewritten: a private copy, or its own where it has none of them.
+
+    :raises ContimgError: as :func:`rewrite` would, and when the database cannot be read or copied.
+    """
+    columns = paths_in(path, moves)
+    with contextlib.ExitStack() as stack:
+        if not any(column.rows for column in columns):
+            yield stack.enter_context(snapshot(path)).place
+            return
+        copy = stack.enter_context(_private_copy(path))
+        with _transaction(path, copy) as connection:
+            _change(connection, path, columns, moves)
+            connection.execute("COMMIT")
+        yield Place(copy.path, IMMUTABLE)
+
+
+@contextlib.contextmanager
+def _private_copy(source: str) -> Iterator[Place]:
+    with contextlib.ExitStack() as stack:
+        copy = os.path.join(stack.enter_context(private_directory(state="Nothing was touched.")), PRIVATE_NAME)
+        _copy_to_try(source, copy)
+        yield Place(copy, READ_WRITE)
+
+
+def _copy_to_try(source: str, copy: str) -> None:
+    with snapshot(source) as state, error_context(
+        "copy the database to try the change", source, "Nothing was touched."
+    ):
+        shutil.copyfile(state.opened, copy)
 
 
 @contextlib.contextmanager
@@ -112,13 +159,15 @@ def _transaction(path: str, place: Place) -> Iterator[sqlite3.Connection]:
 
 
 def _change(connection: sqlite3.Connection, path: str, columns: Sequence[Column], moves: Moves) -> list[str]:
-    """Rewrite the columns of one database within a transaction; return what triggers did besides."""
+    """Rewrite the columns of one database within a transaction; return what happens besides."""
     before = _counted(connection, path, moves)
     wanted = {(one.table, one.name): one.rows for one in columns if one.rows}
     if before != wanted:
         raise _written_meanwhile(path, wanted, before)
+    indexes = {one: one.agrees(connection) for one in full_text_indexes(connection)} if wanted else {}
     rows, changes = _row_counts(connection), connection.total_changes
     updated = sum(_update(connection, path, one, moves) for one in columns if one.rows)
+    others = connection.total_changes - changes - updated
     left = _counted(connection, path, moves)
     if left:
         raise _kept_by_trigger(connection, path, wanted, left)
@@ -128,17 +177,68 @@ def _change(connection: sqlite3.Connection, path: str, columns: Sequence[Column]
         raise ContimgError(
             f"a trigger or constraint removes rows of {', '.join(lost)} when paths are changed",
             path=path,
-            hint=f"{_AS_BEFORE} Drop it for the time of the move, or {_LEAVE_OFF}.",
+            hint=f"{_AS_BEFORE} {_DROP}",
         )
-    others = connection.total_changes - changes - updated
-    return [f"{printable(path)}: triggers {_said(gained, others)}"] if others > 0 or gained else []
+    said = [f"triggers {_said(connection, gained, others)}"] if others > 0 or gained else []
+    for index, agreed in indexes.items():
+        said += _keep_in_step(
+            connection, path, index, agreed=agreed, tables={table for table, _name in wanted}, moves=moves
+        )
+    return [f"{printable(path)}: {one}" for one in said]
 
 
-def _said(gained: Mapping[str, int], others: int) -> str:
+def _said(connection: sqlite3.Connection, gained: Mapping[str, int], others: int) -> str:
     added = [f"{count} rows to {table}" for table, count in gained.items()]
     parts = [f"add {', '.join(added)}"] if added else []
     changed = others - sum(gained.values())
-    return " and ".join(parts + ([f"change {changed} further rows"] if changed > 0 else []))
+    if changed > 0:
+        of_indexes = ", with those in which full-text indexes are kept" if shadow_tables(connection) else ""
+        parts.append(f"change {changed} further rows{of_indexes}")
+    return " and ".join(parts)
+
+
+def _keep_in_step(
+    connection: sqlite3.Connection,
+    path: str,
+    index: FullTextIndex,
+    *,
+    agreed: bool | None,
+    tables: set[str],
+    moves: Moves,
+) -> list[str]:
+    """Rebuild a full-text index of other tables' rows if the change has left it behind; return what happens to it.
+
+    :param agreed: whether it was that of the rows before the change, ``None`` where it cannot be checked.
+    :param tables: those whose rows were changed.
+    """
+    name = f"the full-text index {index.name}"
+    if not index.content:
+        finds = any(index.may_find(connection, old) for old in moves.old)
+        return [f"{name} keeps no rows and may find old paths. Let the application fill it again"] if finds else []
+    if agreed is None:
+        if index.content.lower() not in map(str.lower, tables):
+            return []
+        raise ContimgError(
+            f"{name} cannot be checked, and rows of {index.content} that it indexes hold old paths",
+            path=path,
+            hint=f"{_AS_BEFORE} Rewrite it with the application, or {_LEAVE_OFF}.",
+        )
+    if not agreed:
+        return [f"{name} did not match {index.content} before. This makes it match: {index.rebuilding()}"]
+    if index.agrees(connection):
+        return []
+    _rebuild(connection, path, index)
+    return [f"{name} is rebuilt from {index.content}"]
+
+
+def _rebuild(connection: sqlite3.Connection, path: str, index: FullTextIndex) -> None:
+    hint = f"{_AS_BEFORE} Let the application rebuild the index, or {_LEAVE_OFF}."
+    with error_context(f"rebuild the full-text index {index.name}", path, hint):
+        index.rebuild(connection)
+    if not index.agrees(connection):
+        raise ContimgError(
+            f"the full-text index {index.name} does not match its rows when rebuilt", path=path, hint=hint
+        )
 
 
 def _counted(connection: sqlite3.Connection, path: str, moves: Moves) -> dict[tuple[str, str], int]:
@@ -147,14 +247,14 @@ def _counted(connection: sqlite3.Connection, path: str, moves: Moves) -> dict[tu
 
 
 def _row_counts(connection: sqlite3.Connection) -> dict[str, int]:
-    tables = connection.execute(
-        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
-        " AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-    ).fetchall()
-    return {
-        name: connection.execute(f"SELECT count(*) FROM main.{quoted(name)} NOT INDEXED").fetchone()[0]  # noqa: S608
-        for (name,) in tables
-    }
+    """Return the number of rows of each table but those in which virtual tables keep theirs as it suits them."""
+    shadows = shadow_tables(connection)
+    tables = [table for table in plain_tables(connection) if table not in shadows]
+    with collations_stood_in(connection, tables):
+        return {
+            name: connection.execute(f"SELECT count(*) FROM main.{quoted(name)} NOT INDEXED").fetchone()[0]  # noqa: S608
+            for name in tables
+        }
 
 
 def _update(connection: sqlite3.Connection, path: str, column: Column, moves: Moves) -> int:
@@ -166,17 +266,37 @@ def _update(connection: sqlite3.Connection, path: str, column: Column, moves: Mo
         f" WHERE {moves.is_old(name, encoding)}"
     )
     try:
-        return connection.execute(statement).rowcount
+        return _executed(connection, statement).rowcount
     except sqlite3.IntegrityError as error:
-        what = f"{column.table}.{column.name} cannot take the new paths: SQLite says '{error}'"
-        raise ContimgError(what, path=path, hint=f"{_AS_BEFORE} Decide which of the rows stays.") from error
+        what = f"{column.table}.{column.name} cannot take the new paths: SQLite reports '{error}'"
+        raise ContimgError(what, path=path, hint=f"{_AS_BEFORE} {next_step(str(error))}") from error
     except sqlite3.Error as error:
         if not is_of_application(error):
             raise
-        what = f"{column.table}.{column.name} cannot be changed outside the application: SQLite says '{error}'"
+        what = f"{column.table}.{column.name} cannot be changed outside the application: SQLite reports '{error}'"
         drop = "Drop the trigger, index or constraint that needs it for the time of the move"
         hint = f"{_AS_BEFORE} It is not damaged. {drop}, or {_LEAVE_OFF}."
         raise ContimgError(what, path=path, hint=hint) from error
+
+
+def _executed(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+    """Execute a statement, also where triggers keep a full-text index in step.
+
+    Some versions of SQLite call their own virtual tables unsafe there. The schema is trusted then, as it is for functions of
+    JSON (``_sqlite/connection``): none of SQLite's own does harm.
+    """
+    try:
+        return connection.execute(statement)
+    except sqlite3.OperationalError as error:
+        if _UNSAFE_TABLE not in str(error):
+            raise
+        connection.execute("PRAGMA trusted_schema = ON")
+        return connection.execute(statement)
+
+
+def next_step(words: str) -> str:
+    """Return what an operator does about a constraint, by the words in which SQLite reports that it failed."""
+    return next((step for beginning, step in _CONSTRAINTS.items() if words.startswith(beginning)), _BY_TRIGGER)
 
 
 def _written_meanwhile(
@@ -215,7 +335,10 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     :raises ContimgError: see :func:`paths_in`, :func:`rewrite` and :func:`try_rewrite`.
     """
     moves = Moves([(pair["from"], pair["to"]) for pair in parameters["repoint"]])
-    asked = {one["path"]: _readable(one, check=check) for one in parameters["databases"]}
+    known = known_names(parameters["known"])
+    plain = {path: path for path in parameters["paths"]}
+    pending = parameters["copies_pending"]
+    asked = {**plain, **{one["path"]: _readable(one, check=check, pending=pending) for one in parameters["databases"]}}
     found = {path: paths_in(readable, moves) for path, readable in asked.items() if is_there(readable)}
     rewriting = parameters["state"] == "rewritten"
     for path in asked.values() if rewriting else ():
@@ -229,22 +352,45 @@ def run(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     elif rewriting:
         effects = rewrite(plans, moves)
     listed = [{"database": printable(path), **asdict(column)} for path in found for column in found[path]]
-    rows = sum(one["rows"] for one in listed)
-    changed = rewriting and rows > 0
+    live = [one for one in listed if not any(map(known.match, _names_of(one)))]
+    totals = _sums(listed)
+    changed = rewriting and totals["rows"] > 0
     return {
         "changed": changed,
         "columns": listed,
         "missing": [printable(path) for path in asked if path not in found],
-        "totals": {"rows": rows, "mentions": sum(one["mentions"] for one in listed)},
-        "warnings": effects,
+        "totals": {**totals, "live": sum(_sums(live).values())},
+        "live_lines": list(map(_line_of, live)),
+        "warnings": effects + (_left_in_schema(live) if rewriting else []),
         "diff": _diff(listed) if changed else {},
     }
 
 
-def _readable(database: Mapping[str, Any], *, check: bool) -> str:
+def _names_of(column: Mapping[str, Any]) -> tuple[str, str]:
+    return column["database"], f"{column['database']}:{column['table']}.{column['name']}"
+
+
+def _sums(columns: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {what: sum(one[what] for one in columns) for what in ("rows", "mentions")}
+
+
+def _line_of(column: Mapping[str, Any]) -> str:
+    if column["table"] == SCHEMA:
+        return f"{column['database']}: {column['table']}.{column['name']}: a definition that mentions it"
+    others = f", {column['mentions']} other values that mention it" if column["mentions"] else ""
+    return f"{column['database']}: {column['table']}.{column['name']}: {column['rows']} rows{others}"
+
+
+def _left_in_schema(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each definition that goes on naming an old path when rows are rewritten."""
+    what = "names an old path in the schema, from which new rows may get it. Let the application change its definition"
+    return [f"{one['database']}: {one['name']} {what}" for one in columns if one["table"] == SCHEMA]
+
+
+def _readable(database: Mapping[str, Any], *, check: bool, pending: bool) -> str:
     """Return the database to read: in check mode, where it will be copied from if it is not there yet, or is replaced."""
     path, source = str(database["path"]), database["preview_from"]
-    previews = check and source is not None and (database["replaced"] or not target_exists(path))
+    previews = check and source is not None and ((pending and database["replaced"]) or not target_exists(path))
     return str(source) if previews else path
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Table",
     "chunk_digests",
     "chunk_ranges",
+    "collations_stood_in",
     "encoded",
     "exact_rows",
     "quoted",
@@ -43,7 +44,7 @@ CHUNK_ROWS = 4096
 _BATCH_ROWS = 64
 _LARGE_BYTES = 1 << 18  # rows above this size are read one by one, so that a batch stays small
 _LIST_HEADER_BYTES = 5
-_COLLATIONS = (b"BINARY", b"NOCASE", b"RTRIM")  # SQLite's own; a connection of ours has no others
+_COLLATIONS = ("BINARY", "NOCASE", "RTRIM")  # SQLite's own; a connection of ours has no others
 _LENGTH_LIMIT = 0  # SQLITE_LIMIT_LENGTH
 
 
@@ -52,9 +53,9 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _name(raw: bytes) -> str:
+def _name(raw: bytes | str) -> str:
     try:
-        return str(raw, "utf-8")
+        return raw if isinstance(raw, str) else str(raw, "utf-8")
     except UnicodeDecodeError as error:
         raise ContimgError(f"a table or column has a name that is no text: {raw!r}", hint="Rename it first.") from error
 
@@ -94,7 +95,7 @@ class Table:
         return f"{self.select()} WHERE {self.rowid} BETWEEN ? AND ? ORDER BY {self.rowid}"
 
     def _values(self) -> Iterator[str]:
-        """Yield the expressions to select. In UTF-16 SQLite would mend what is no valid text: take its bytes instead."""
+        """Yield the expressions to select. In UTF-16 SQLite would repair what is no valid text: take its bytes instead."""
         for column in map(quoted, self.columns):
             yield (
                 column
@@ -119,15 +120,33 @@ def table_of(connection: sqlite3.Connection, name: str) -> Table:
     return Table(name, stored, known, _utf16(connection))
 
 
-def stand_in_for_collations(connection: sqlite3.Connection, table: str) -> None:
+def stand_in_for_collations(connection: sqlite3.Connection, table: str) -> list[str]:
     """Give SQLite something by the name of each collation that it lacks: it will neither scan nor count such an index before.
 
     Scans and counts compare nothing, so what stands in is never asked. SQLite's own check would be misled by it.
+
+    :returns: the names of these collations.
     """
+    lacking = []
     for index in connection.execute(f"PRAGMA main.index_list({quoted(table)})").fetchall():
         for row in connection.execute(f"PRAGMA main.index_xinfo({quoted(_name(index[1]))})").fetchall():
-            if bytes(row[4]).upper() not in _COLLATIONS:
-                connection.create_collation(_name(row[4]), lambda _one, _two: 0)
+            if _name(row[4]).upper() not in _COLLATIONS:
+                lacking.append(_name(row[4]))
+                connection.create_collation(lacking[-1], lambda _one, _two: 0)
+    return lacking
+
+
+@contextlib.contextmanager
+def collations_stood_in(connection: sqlite3.Connection, tables: Sequence[str]) -> Iterator[None]:
+    """Let tables be read, and take what stands in for collations away again: a change would damage an index with it."""
+    lacking: list[str] = []
+    try:
+        for table in tables:
+            lacking += stand_in_for_collations(connection, table)
+        yield
+    finally:
+        for name in dict.fromkeys(lacking):
+            connection.create_collation(name, None)
 
 
 def _utf16(connection: sqlite3.Connection) -> bool:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Both trees of a copy, read in step, folder by folder.
+"""Both trees of a copy, read in step, directory by directory.
 
 What an earlier pass has placed and what has not moved since is counted and forgotten at once: a run over a tree of any
 size holds in memory only its ledger and what may need work.
@@ -15,17 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry, ancestors, entry_of, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_below
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import destination_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import is_as_wished
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
-    Entry,
-    TreeDigest,
-    entry_of,
-    is_excluded,
-    open_below,
-    parent_of,
-    read_folder,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import matches_policy
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree_digest import TreeDigest
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import is_excluded, read_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECAR_SUFFIXES
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
@@ -33,14 +28,27 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import Links
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 
-__all__ = ["Asked", "Trees", "ancestors", "compare"]
+__all__ = ["Asked", "Sides", "Trees", "compare"]
 
 _SMALLEST_PAGE = 512  # bytes; a database is a multiple of it
+
+
+class Sides(NamedTuple):
+    """Descriptors of the roots of both trees; there may be no destination yet."""
+
+    source: int
+    target: int | None
+
+    def there(self) -> int:
+        """Return that of the destination, which must exist."""
+        if self.target is None:
+            raise AssertionError
+        return self.target
 
 
 @dataclass
@@ -52,21 +60,17 @@ class Trees:
     :ivar target: entries of the destination that belong to those, or to none, by path.
     :ivar databases: paths in the source that are databases.
     :ivar foreign: paths at the destination that are databases which the source lacks.
-    :ivar holding: folders of the destination that hold what is excluded.
+    :ivar holding: directories of the destination that hold what is excluded.
     :ivar left: paths at the destination that killed runs have left; they count as not there.
-    :ivar is_partly_unseen: whether an excluded folder of the destination was not looked into.
+    :ivar is_partly_unseen: whether an excluded directory of the destination was not looked into.
     :ivar settled: how many files need nothing.
     :ivar files: how many files the source has.
     :ivar size: how many bytes these have.
     :ivar gone: paths of the ledger that the source has no more.
-    :ivar links: judges the links of the source, and knows those of which there is something to report.
-    :ivar shared: files that both sides have in common.
     :ivar digest: a hash of every name and status of the source.
     """
 
     ledger: Ledger
-    links: Links
-    shared: SharedFiles
     source: dict[bytes, Entry] = field(default_factory=dict)
     target: dict[bytes, Entry] = field(default_factory=dict)
     databases: set[bytes] = field(default_factory=set)
@@ -86,39 +90,35 @@ class Asked(NamedTuple):
 
     :ivar exclude: globs of what does not exist for this copy, on neither side; where a file is renamed to always exists.
     :ivar verified: whether a file must have been read back to need nothing.
-    :ivar wishes: owner, group and losses.
+    :ivar policy: owner, group and losses.
     """
 
     exclude: tuple[str, ...]
     verified: bool
-    wishes: MetadataPolicy
+    policy: MetadataPolicy
 
 
-def ancestors(path: bytes) -> Iterator[bytes]:
-    """Yield every folder that a path stands in, but the root."""
-    while b"/" in path:
-        path = parent_of(path)
-        yield path
-
-
-def compare(source: int, target: int | None, trees: Trees, asked: Asked) -> Trees:
+def compare(sides: Sides, ledger: Ledger, asked: Asked, *, links: Links, shared: SharedFiles) -> Trees:
     """Read both trees.
 
-    :param target: descriptor of the destination's root, ``None`` when there is none.
-    :param trees: what is known before; what is read is added to it.
-    :raises ContimgError: when a folder cannot be listed.
+    :param ledger: what earlier passes have placed.
+    :param links: says how links of the source are copied.
+    :param shared: is shown every entry, to find files that both sides have in common.
+    :raises ContimgError: when a directory cannot be listed.
     """
-    return _Comparison(source, target, trees, asked).read()
+    return _Comparison(sides, Trees(ledger), asked, links, shared).read()
 
 
 class _Comparison:
-    def __init__(self, source: int, target: int | None, trees: Trees, asked: Asked) -> None:
-        self.source, self.target, self.trees, self.ledger = source, target, trees, trees.ledger
-        self.exclude, self.rename, self.asked = asked.exclude, trees.links.rename, asked
-        self.accepted = losses_of(asked.wishes.losses)
+    def __init__(self, sides: Sides, trees: Trees, asked: Asked, links: Links, shared: SharedFiles) -> None:
+        self.sides, self.source, self.target = sides, sides.source, sides.target
+        self.trees, self.ledger = trees, trees.ledger
+        self.exclude, self.rename, self.asked = asked.exclude, links.rename, asked
+        self.links, self.shared = links, shared
+        self.accepted = losses_of(asked.policy.losses)
         self.moving = _with_sidecars(self.rename)
         self.goals = _goals(self.rename.values())
-        self.shown: set[bytes] = set()  # goals that a glob matches, and folders of which nothing but goals is seen
+        self.shown: set[bytes] = set()  # goals that a glob matches, and directories of which nothing but goals is seen
         self.never_settled = self.moving | {parent_of(path) for path in self.rename} | self.goals
         trees.gone = self.ledger.paths()
         self.pending: list[tuple[bytes, bool, bool]] = []
@@ -129,14 +129,14 @@ class _Comparison:
         digest = TreeDigest(root)
         self._pair(root, there)
         while self.pending:
-            folder, in_source, in_target = self.pending.pop()
-            here = self._listed(folder) if in_source else []
-            others = {entry.path: entry for entry in read_folder(self._root(), folder)} if in_target else {}
+            directory, in_source, in_target = self.pending.pop()
+            here = self._listed(directory) if in_source else []
+            others = {entry.path: entry for entry in read_directory(self.sides.there(), directory)} if in_target else {}
             if in_source:
-                digest.add(folder, here)
+                digest.add(directory, here)
             if self.ledger.runs:
                 self._take_out_left(others)
-            for entry in map(self.trees.links.copied, here):
+            for entry in map(self.links.copied, here):
                 self._pair(entry, others.pop(entry.path, None))
             for entry in others.values():
                 self._extra(entry)
@@ -151,26 +151,21 @@ class _Comparison:
         for path in left:
             del others[path]
 
-    def _root(self) -> int:
-        if self.target is None:
-            raise AssertionError
-        return self.target
-
-    def _listed(self, folder: bytes) -> list[Entry]:
-        entries = read_folder(self.source, folder)
+    def _listed(self, directory: bytes) -> list[Entry]:
+        entries = read_directory(self.source, directory)
         return [entry for entry in entries if not is_excluded(entry, self.exclude)] if self.exclude else entries
 
     def _pair(self, entry: Entry, there: Entry | None) -> None:
         trees, kind = self.trees, entry.kind
         goes = destination_of(entry.path, self.rename) if entry.path in self.moving else entry.path
         trees.gone.discard(goes)
-        trees.shared.add(entry, there)
+        self.shared.add(entry, there)
         if kind == stat.S_IFDIR:
-            self.pending.append((entry.path, True, there is not None and there.is_folder))
+            self.pending.append((entry.path, True, there is not None and there.is_directory))
         elif kind == stat.S_IFREG:
             trees.files += 1
             trees.size += entry.size
-        if kind != stat.S_IFDIR and there is not None and there.is_folder and goes != entry.path:
+        if kind != stat.S_IFDIR and there is not None and there.is_directory and goes != entry.path:
             self.pending.append((entry.path, False, True))  # another file may have been renamed into it
         if there is not None and self._is_settled(entry, there, kind):
             trees.settled += kind == stat.S_IFREG
@@ -188,17 +183,17 @@ class _Comparison:
         if entry.target != there.target:
             return False
         settled = self.ledger.settles(entry, there, verified=self.asked.verified, accepted=self.accepted)
-        return settled and is_as_wished(entry, there, self.asked.wishes)
+        return settled and matches_policy(entry, there, self.asked.policy)
 
     def _extra(self, entry: Entry) -> None:
         """Note what only the destination has."""
         if self._is_hidden(entry):
             self.trees.holding.add(parent_of(entry.path))
-            self.trees.is_partly_unseen |= entry.is_folder
+            self.trees.is_partly_unseen |= entry.is_directory
             return
         self.trees.target[entry.path] = entry
-        self.trees.shared.add(None, entry)
-        if entry.is_folder:
+        self.shared.add(None, entry)
+        if entry.is_directory:
             self.pending.append((entry.path, False, True))
 
     def _is_hidden(self, entry: Entry) -> bool:
@@ -234,7 +229,7 @@ def _with_sidecars(paths: Iterable[bytes]) -> set[bytes]:
 
 
 def _goals(renamed: Iterable[bytes]) -> set[bytes]:
-    """Return new names, those of their sidecars, and the folders that they stand in."""
+    """Return new names, those of their sidecars, and the directories that they stand in."""
     names = set(renamed)
     return _with_sidecars(names).union(*map(ancestors, names))
 

@@ -1,42 +1,37 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What earlier passes of a copy have put at a destination, remembered beside its manifest.
+"""What passes of a copy have put at a destination, as a file beside its manifest keeps it: the format, and its reader.
 
 A name is taken as unchanged only while mode, owner, size, times and inode of both sides are those that were remembered,
 and the source's ctime is older than the pass that read it (a change within the same clock tick would not show, as in
 git's racy entries).
 
-A pass notes its number before it makes the first temporary file. So the next one knows by their names which files a killed
-pass has left.
-
-A pass appends a block before each rename and one after it, so that a run that was killed has not to ask whether what it
-placed is its own. A block has a checksum: a torn one, and what follows it, counts as not written.
+The file is a sequence of blocks. A block has a checksum: a torn one, and what follows it, counts as not written. What is written
+when is the business of :mod:`journal`.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Tuple, TypeVar
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     LARGE,
     read_optional,
-    replace_file,
-    sync_directory,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import IDENTITY, Entry, name_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import run_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import IDENTITY, Entry, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
 __all__ = [
     "DATABASE",
+    "MAGIC",
     "NO_DIGEST",
     "PLACED",
     "PORTION",
@@ -44,10 +39,13 @@ __all__ = [
     "VERIFIED",
     "Ledger",
     "LedgerEntry",
-    "is_racy",
+    "Record",
     "is_same_content",
     "losses_of",
+    "packed_block",
     "portions",
+    "record_of",
+    "record_of_run",
 ]
 
 #: The destination has it under its name. Without this it was about to be renamed, and its ctime is unknown.
@@ -60,7 +58,7 @@ RACY = 4
 DATABASE = 8
 #: The number of a run, no file. What has a temporary name with this number is that run's.
 _RUN = 16
-_LOSSES = {"acl": 32, "xattr": 64}  # of attributes, which a status does not show: they were accepted, and perhaps lost
+_LOSSES = {"acl": 32, "xattr": 64, "flags": 128}  # which a status does not show: they were accepted, and perhaps lost
 _ATTRIBUTES = sum(_LOSSES.values())
 #: The digest of what has no content.
 NO_DIGEST = bytes(32)
@@ -68,14 +66,16 @@ NO_DIGEST = bytes(32)
 #: How many names are noted at a time: a tree may have hundreds of thousands.
 PORTION = 1000
 
-_MAGIC = b"contimg ledger 4\n"
+#: How the file begins.
+MAGIC = b"contimg ledger 4\n"
 _BLOCK = struct.Struct("<III")  # records, bytes, CRC-32
-_RACY_NANOSECONDS = 20_000_000  # two ticks of the coarsest kernel clock
 _DIGEST = 2 * IDENTITY
 _FLAGS = _DIGEST + 32
 _SIZE = _FLAGS + 1
 _UNTRUSTED = RACY | DATABASE
 _Value = TypeVar("_Value")
+#: A path and what is kept of it.
+Record = Tuple[bytes, bytes]
 
 
 class LedgerEntry(NamedTuple):
@@ -93,15 +93,15 @@ class LedgerEntry(NamedTuple):
     flags: int
 
     def keeps_attributes(self, accepted: int) -> bool:
-        """Tell whether no attributes are lost but those that the operator accepts. A later change of any shows in a ctime."""
+        """Return whether no attributes are lost but those that the operator accepts. A later change of any shows in a ctime."""
         return not self.flags & _ATTRIBUTES & ~accepted
 
     def is_current(self, source: Entry, target: Entry) -> bool:
-        """Tell whether both sides are certainly what they were."""
+        """Return whether both sides are certainly what they were."""
         return not self.flags & RACY and self.describes(source, target)
 
     def describes(self, source: Entry, target: Entry) -> bool:
-        """Tell whether both sides look like what they were; where this is racy, only their content proves it."""
+        """Return whether both sides look like what they were; where this is racy, only their content proves it."""
         return bool(self.flags & PLACED) and self.source == source.identity and self.target == target.identity
 
     def with_losses(self, accepted: Iterable[str]) -> LedgerEntry:
@@ -130,13 +130,8 @@ def _with_time(identity: bytes, other: bytes) -> bytes:
 
 
 def is_same_content(one: Entry, other: Entry) -> bool:
-    """Tell whether two entries are one file that nobody has written to in between: by inode, size and mtime."""
+    """Return whether two entries are one file that was not written to in between: by inode, size and mtime."""
     return _content_facts(one.identity) == _content_facts(other.identity)
-
-
-def is_racy(source: Entry, started_ns: int) -> bool:
-    """Tell whether a source changed so shortly before a pass, or in it, that a later change might not show."""
-    return source.status.ctime_ns >= started_ns - _RACY_NANOSECONDS
 
 
 def losses_of(accepted: Iterable[str]) -> int:
@@ -151,36 +146,45 @@ def portions(values: Iterable[_Value]) -> Iterator[list[_Value]]:
 
 
 class Ledger:
-    """The ledger of one destination. It is read whole; there may be hundreds of thousands, so they are kept packed."""
+    """What passes have placed at one destination. There may be hundreds of thousands of names, so they are kept packed.
 
-    def __init__(self, path: str) -> None:
-        """Read a ledger; one that does not exist is empty. Raises ContimgError when it is none."""
+    :ivar path: its file.
+    :ivar end: how many bytes of it whole blocks take; what follows counts as not written. Its writer moves it.
+    """
+
+    def __init__(self, content: bytes = b"", path: str = "") -> None:
+        """Take the content of its file, which is empty where there is none. Raises ContimgError when it is no ledger."""
         self.path = path
         self._records: dict[bytes, bytes] = {}
         self._intents: dict[bytes, list[bytes]] = {}  # what dead runs were about to put there, and perhaps did
         self._runs: dict[bytes, bytes] = {}  # those that have not ended, by number
-        content = read_optional(path, "read the ledger", limit=LARGE)
-        self._end = 0 if content is None else self._take(content)
+        self.end = self._take(content)
+
+    @classmethod
+    def read(cls, path: str) -> Ledger:
+        """Read the ledger of a destination; one that does not exist is empty. Raises ContimgError."""
+        return cls(read_optional(path, "read the ledger", limit=LARGE) or b"", path)
 
     def _take(self, content: bytes) -> int:
         """Read all whole blocks and return where they end."""
-        if not content.startswith(_MAGIC[: len(content)]):
+        if not content.startswith(MAGIC[: len(content)]):
             hint = "Nothing was touched. Remove this file: everything is then compared by content."
             raise ContimgError("is not the ledger of a copy", path=self.path, hint=hint)
-        if len(content) < len(_MAGIC):
+        if len(content) < len(MAGIC):
             return 0
-        position, view = len(_MAGIC), memoryview(content)  # a block may be large: it is not copied
+        position, view = len(MAGIC), memoryview(content)  # a block may be large: it is not copied
         while position + _BLOCK.size <= len(content):
             count, length, checksum = _BLOCK.unpack_from(content, position)
             block = view[position + _BLOCK.size : position + _BLOCK.size + length]
             if not count or len(block) < length or zlib.crc32(block) != checksum:
                 break
             records = (bytes(block[start : start + _SIZE]) for start in range(0, count * _SIZE, _SIZE))
-            self._remember(zip(bytes(block[count * _SIZE :]).split(b"\0"), records))
+            self.remember(zip(bytes(block[count * _SIZE :]).split(b"\0"), records))
             position += _BLOCK.size + length
         return position
 
-    def _remember(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+    def remember(self, records: Iterable[Record]) -> None:
+        """Know from now on what was written down."""
         for path, record in records:
             if record[_FLAGS] & PLACED:
                 self._records[path] = record
@@ -199,7 +203,7 @@ class Ledger:
         return set(self._runs)
 
     def is_ours(self, there: Entry) -> bool:
-        """Tell whether a name at the destination is what a pass put there: inode, size and mtime, which a write moves."""
+        """Return whether a name at the destination is what a pass put there: inode, size and mtime, which a write moves."""
         wanted = _content_facts(there.identity)
         placed = self._records.get(there.path)
         found = [*([] if placed is None else [placed]), *self._intents.get(there.path, [])]
@@ -208,15 +212,9 @@ class Ledger:
     def is_left(self, there: Entry) -> bool:
         """Return whether a killed run has left this at the destination under a temporary name.
 
-        Folders and what a run has put there under such a name, since the source has one, are none.
+        Directories and what a run has put there under such a name, since the source has one, are none.
         """
-        return run_of(name_of(there.path)) in self._runs and not there.is_folder and there.path not in self
-
-    def begin(self, run: bytes) -> None:
-        """Note the number of a run durably, before it makes any file. Raises ContimgError."""
-        records = [(b"/" + run, bytes(_FLAGS) + bytes([_RUN]))]  # no path at the destination begins so
-        self._remember(records)
-        self._append(_packed(records))
+        return run_of(name_of(there.path)) in self._runs and not there.is_directory and there.path not in self
 
     def paths(self) -> set[bytes]:
         """Return every path that is known."""
@@ -230,7 +228,7 @@ class Ledger:
         return LedgerEntry(record[:IDENTITY], record[IDENTITY:_DIGEST], record[_DIGEST:_FLAGS], record[_FLAGS])
 
     def settles(self, source: Entry, target: Entry, *, verified: bool, accepted: int) -> bool:
-        """Tell whether both sides are certainly what they were. This is asked for every name of a tree.
+        """Return whether both sides are certainly what they were. This is asked for every name of a tree.
 
         :param verified: whether it must have been read back.
         :param accepted: the losses that are accepted now, see :func:`losses_of`.
@@ -244,36 +242,14 @@ class Ledger:
             return False
         return bool(flags & PLACED) and not flags & _UNTRUSTED and (not verified or bool(flags & VERIFIED))
 
-    def append(self, known: Iterable[tuple[bytes, LedgerEntry]]) -> None:
-        """Add durably, in blocks, what a pass has done or is about to do. Raises ContimgError."""
-        for some in portions(known):
-            records = [(path, one.packed()) for path, one in some]
-            self._remember(records)
-            self._append(_packed(records))
+    def forget(self, *, removed: Iterable[bytes], replaced: Iterable[bytes], ended: Iterable[bytes] = ()) -> None:
+        """Forget what has come to an end.
 
-    def _append(self, block: bytes) -> None:
-        with error_context("write the ledger", self.path):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.truncate(self._end)
-                file.seek(self._end)
-                file.write(block if self._end else _MAGIC + block)
-                file.flush()
-                os.fsync(descriptor)
-                if not self._end:
-                    sync_directory(os.path.dirname(os.path.abspath(self.path)))
-                self._end = file.tell()
+        What was about to be put somewhere stays known: where it is there, and needed nothing more, no pass has noted that.
 
-    def rewrite(self, *, removed: Iterable[bytes], replaced: Iterable[bytes], ended: Iterable[bytes] = ()) -> None:
-        """Write all that is known anew, in blocks and durably.
-
-        What was about to be put somewhere stays: where it is there, and needed nothing more, nobody has noted that.
-
-        :param removed: paths where nothing stands any more.
+        :param removed: paths where nothing is any more.
         :param replaced: paths of files where something else stands.
         :param ended: runs of which nothing is left at the destination.
-        :raises ContimgError: when it cannot be written.
         """
         for path in (*removed, *replaced):
             self._records.pop(path, None)
@@ -281,16 +257,14 @@ class Ledger:
             self._intents.pop(path, None)
         for run in ended:
             self._runs.pop(run, None)
-        replace_file(self.path, self._blocks(), mode=0o600)
-        with error_context("look at the ledger", self.path):
-            self._end = os.stat(self.path).st_size
 
-    def _blocks(self) -> Iterator[bytes]:
-        yield _MAGIC
+    def blocks(self) -> Iterator[bytes]:
+        """Yield all that is known as the blocks of a new file."""
+        yield MAGIC
         intents = ((path, record) for path, records in self._intents.items() for record in records)
-        runs = ((b"/" + run, record) for run, record in self._runs.items())
+        runs = (record_of_run(run) for run in self._runs)
         for some in portions(itertools.chain(self._records.items(), intents, runs)):
-            yield _packed(some)
+            yield packed_block(some)
 
     def digest(self, path: bytes) -> str:
         """Return the digest of a file that stands at the destination, empty for what has no content or is not known."""
@@ -305,6 +279,17 @@ class Ledger:
                 yield path, digest
 
 
-def _packed(records: Sequence[tuple[bytes, bytes]]) -> bytes:
+def record_of(path: bytes, known: LedgerEntry) -> Record:
+    """Return the record of a name."""
+    return path, known.packed()
+
+
+def record_of_run(run: bytes) -> Record:
+    """Return the record of a run that begins, by its number. No path at the destination begins as its path does."""
+    return b"/" + run, bytes(_FLAGS) + bytes([_RUN])
+
+
+def packed_block(records: Sequence[Record]) -> bytes:
+    """Return records as one block of a ledger."""
     block = b"".join(record for _path, record in records) + b"\0".join(path for path, _record in records)
     return _BLOCK.pack(len(records), len(block), zlib.crc32(block)) + block

@@ -15,21 +15,18 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import require_globs
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import destination_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
-    is_excluded,
-    open_root,
-    parent_of,
-    read_folder,
-)
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import is_excluded, read_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry
 
 __all__ = ["Links", "StateLink", "links_into", "require_direct"]
 
@@ -48,7 +45,7 @@ class StateLink(NamedTuple):
     :ivar then: the absolute path that its copy leads to if it says the same.
     :ivar corrected: what the copy has to say to lead to the counterpart of ``leads_to``.
     :ivar database: whether a database is behind it that a copy of the link would share with the source.
-    :ivar folder: whether that is a directory of databases.
+    :ivar directory: whether that is a directory of databases.
     """
 
     path: bytes
@@ -58,7 +55,7 @@ class StateLink(NamedTuple):
     then: bytes
     corrected: bytes
     database: bool = False
-    folder: bool = False
+    directory: bool = False
 
     def meaning(self, *, retargeted: bool) -> str:
         """Return what it means for the new tree, as a line for the operator."""
@@ -74,8 +71,8 @@ class StateLink(NamedTuple):
         return f"{printable(self.path)} -> {printable(self.target)}: {what}"
 
     def stops(self, *, retargeted: bool) -> bool:
-        """Tell whether the tree cannot be moved with it: a database cannot be in two trees at once."""
-        return self.database and not (self.folder and retargeted)
+        """Return whether the tree cannot be moved with it: a database cannot be in two trees at once."""
+        return self.database and not (self.directory and retargeted)
 
     def as_dict(self, *, retargeted: bool) -> dict[str, Any]:
         """Return it as a module's result."""
@@ -122,7 +119,7 @@ class Links:
                 " Put the database itself there, make the link a relative one to a database of the same tree, or exclude the link"
                 " (contimg_exclude)."
             )
-            if any(link.folder for link in found):
+            if any(link.directory for link in found):
                 hint += " contimg_retarget_links: true is enough for links to directories of the old tree."
             raise ContimgError(
                 f"has databases that are symbolic links out of the tree or to its absolute path: {names}{more}",
@@ -176,7 +173,7 @@ class Links:
         if link.kind == _CHANGED and _below(link.leads_to, self.src) is not None:
             return link  # it misses a renamed file: no other tree has a part in it
         if link.kind == _OLD and os.path.isdir(link.leads_to):
-            return link._replace(database=_holds_database(link.leads_to), folder=True)
+            return link._replace(database=_holds_database(link.leads_to), directory=True)
         return link._replace(database=_is_database(link.leads_to))
 
 
@@ -195,8 +192,10 @@ def _is_database(path: bytes) -> bool:
         return False
 
 
-def _holds_database(folder: bytes) -> bool:
-    return any(_is_database(os.path.join(place, name)) for place, _folders, names in os.walk(folder) for name in names)
+def _holds_database(directory: bytes) -> bool:
+    return any(
+        _is_database(os.path.join(place, name)) for place, _directories, names in os.walk(directory) for name in names
+    )
 
 
 def require_direct(root: str, path: str, *, state: str) -> None:
@@ -240,7 +239,7 @@ def links_into(
 
 
 def _leads_into(place: bytes, target: bytes, names: Sequence[bytes], own: bytes) -> bool:
-    """Tell whether a link says, or really leads to, a path below the names; where these lead to its own tree, what it says."""
+    """Return whether a link says, or really leads to, a path below the names; where these lead to its own tree, what it says."""
     says = os.path.normpath(os.path.join(os.path.realpath(os.path.dirname(place)), target))
     real = os.path.realpath(os.path.join(os.path.dirname(place), target))
     stays = real != own and _below(real, own) is not None
@@ -261,11 +260,11 @@ def _links_of(path: str, exclude: tuple[str, ...], unread: list[str]) -> Iterato
     with open_root(path) as root:
         pending = [b""]
         while pending:
-            folder = pending.pop()
+            directory = pending.pop()
             try:
-                entries = [entry for entry in read_folder(root, folder) if not is_excluded(entry, exclude)]
+                entries = [entry for entry in read_directory(root, directory) if not is_excluded(entry, exclude)]
             except ContimgError as error:
-                unread.append(f"{printable(os.path.join(named, folder))}: {error.what}")
+                unread.append(f"{printable(os.path.join(named, directory))}: {error.what}")
                 continue
-            pending += [entry.path for entry in entries if entry.is_folder]
+            pending += [entry.path for entry in entries if entry.is_directory]
             yield from ((os.path.join(named, entry.path), entry.target) for entry in entries if entry.target)

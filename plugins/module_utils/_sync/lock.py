@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import (
     is_link,
     is_there,
     kind_of,
     nearest_existing,
-    open_root,
 )
 
 if TYPE_CHECKING:

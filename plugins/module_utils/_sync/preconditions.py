@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.backup import backup_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import name_of, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_below
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import name_of, open_below, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import (
     directory_obstacle,
@@ -34,8 +35,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy
-    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.compare import Trees
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Plan
 
@@ -72,16 +73,16 @@ def require_readable(root: int, entries: Iterable[Entry]) -> None:
 
     :raises ContimgError: naming the first that cannot.
     """
-    folders: dict[bytes, list[Entry]] = {}
+    directories: dict[bytes, list[Entry]] = {}
     for entry in entries:
         if entry.is_file:
-            folders.setdefault(parent_of(entry.path), []).append(entry)
-    for path, files in folders.items():
-        with error_context("open the folder", path or b".", _UNTOUCHED), open_below(
+            directories.setdefault(parent_of(entry.path), []).append(entry)
+    for path, files in directories.items():
+        with error_context("open the directory", path or b".", _UNTOUCHED), open_below(
             root, path, os.O_DIRECTORY
-        ) as folder:
+        ) as directory:
             for entry in files:
-                if not os.access(name_of(entry.path), os.R_OK, dir_fd=folder, effective_ids=True):
+                if not os.access(name_of(entry.path), os.R_OK, dir_fd=directory, effective_ids=True):
                     hint = f"{_UNTOUCHED} Run as a user who may, or exclude it."
                     raise ContimgError("cannot be read", path=entry.path, hint=hint)
 
@@ -126,7 +127,7 @@ def require_space(dest: str, plan: Plan, trees: Trees, *, backup_dir: str | None
     """
     inodes = size = backups = 0
     for action in plan.actions:
-        if action.kind in ("copy", "special", "folder"):
+        if action.kind in ("copy", "special", "directory"):
             status = trees.source[action.source].status
             inodes += 1
             size += min(status.blocks * _BLOCK, status.size + _BLOCK) if stat.S_ISREG(status.mode) else 0
@@ -165,26 +166,26 @@ def require_writable(
 
 def _blocked(target: int, plan: Plan, *, links_may_be_lost: bool) -> Iterator[tuple[bytes, str]]:
     """Yield what cannot be changed at the destination, and the directories there in which nothing can be made."""
-    by_folder: dict[bytes, list[Action]] = {}
+    by_directory: dict[bytes, list[Action]] = {}
     for action in plan.actions:
-        by_folder.setdefault(parent_of(action.path), []).append(action)
+        by_directory.setdefault(parent_of(action.path), []).append(action)
         if action.first and not links_may_be_lost:  # a file that is flagged gets no further name
-            by_folder.setdefault(parent_of(action.first), []).append(Action("metadata", action.first, ""))
-    for folder, actions in by_folder.items():
+            by_directory.setdefault(parent_of(action.first), []).append(Action("metadata", action.first, ""))
+    for directory, actions in by_directory.items():
         # What does not exist yet, or is replaced itself, cannot be looked into.
-        with contextlib.suppress(OSError), open_below(target, folder, os.O_DIRECTORY) as opened:
+        with contextlib.suppress(OSError), open_below(target, directory, os.O_DIRECTORY) as opened:
             named = any(action.kind != "metadata" for action in actions)
             what = opened_obstacle(opened) if named else ""
             if what:
-                yield folder, what
+                yield directory, what
                 continue
             obstacles = ((one.path, entry_obstacle(opened, name_of(one.path))) for one in actions if one.path)
             yield from (pair for pair in obstacles if pair[1])
 
 
-def require_owner(dest: str, entries: Iterable[Entry], *, wishes: MetadataPolicy) -> None:
+def require_owner(dest: str, entries: Iterable[Entry], *, policy: MetadataPolicy) -> None:
     """Check that this process may give files to their owners: root may. Raises ContimgError."""
-    if os.geteuid() == 0 or "owner" in wishes.losses or wishes.owner >= 0 or wishes.group >= 0:
+    if os.geteuid() == 0 or "owner" in policy.losses or policy.owner >= 0 or policy.group >= 0:
         return
     groups = {os.getegid(), *os.getgroups()}
     if any(uid != os.geteuid() or gid not in groups for uid, gid in {entry.owner for entry in entries}):

@@ -20,7 +20,7 @@ _COUNTER = 8  # bytes
 
 
 class Progress:
-    """Counts bytes and files. Each piece of work has counters of its own in shared memory: nobody waits for a lock.
+    """Counts bytes and files. Each piece of work has counters of its own in shared memory: no process waits for a lock.
 
     :param path: the file that tells how far the copy is, about twice a second.
     :param limit: bytes that may be done in a second, 0 for no limit.

@@ -13,18 +13,20 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_below
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import run_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_below, parent_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.database import replace_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import publish
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import CopyContext, stage, unpacked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import stage, unpacked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action, pack, unpack
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.context import CopyContext
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Packed
 
 __all__ = ["Batch", "divide", "make_copies"]
@@ -41,7 +43,7 @@ class Batch(NamedTuple):
     :ivar files: how many these are.
     :ivar packed: their steps, see :meth:`copies`.
     :ivar database: the database, at the destination, whose members these are.
-    :ivar stale: what stands there and does not belong to it.
+    :ivar stale: what is there and does not belong to it.
     """
 
     size: int
@@ -93,13 +95,13 @@ def _give_names(context: CopyContext, work: Batch, packed: Iterable[Packed]) -> 
         publish(context, written)
 
 
-def _clear_away(context: CopyContext, folders: Iterable[bytes]) -> None:
+def _clear_away(context: CopyContext, directories: Iterable[bytes]) -> None:
     """Remove what all processes, which have ended, have left without a name. What stays is left for the next run."""
-    for path in folders:
-        with contextlib.suppress(OSError, ContimgError), open_below(context.target, path, os.O_DIRECTORY) as folder:
-            for name in map(os.fsencode, os.listdir(folder)):
+    for path in directories:
+        with contextlib.suppress(OSError, ContimgError), open_below(context.target, path, os.O_DIRECTORY) as directory:
+            for name in map(os.fsencode, os.listdir(directory)):
                 if run_of(name) == context.run:
-                    os.unlink(name, dir_fd=folder)
+                    os.unlink(name, dir_fd=directory)
 
 
 def _databases(actions: Iterable[Action], entries: Mapping[bytes, Entry]) -> Iterator[Batch]:

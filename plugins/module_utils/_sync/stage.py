@@ -15,80 +15,36 @@ import errno
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy, copy_metadata
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import name_for
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import (
-    Entry,
-    create_name,
-    entry_of,
-    name_of,
-    open_below,
-    open_name,
-    parent_of,
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import Entry, entry_of, name_of, parent_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import create_name, open_below, open_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import (
+    copy_early_flags,
+    copy_metadata,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.content import DataCopier
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.progress import Progress
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sync.context import CopyContext
     from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action
 
     Packed = tuple[int, bytes, bytes, bytes, bytes]
 
-__all__ = ["CopyContext", "Written", "stage", "unpacked"]
+__all__ = ["Written", "stage", "unpacked"]
 
 _ATTEMPTS = 3
 _FLUSHES = 16  # at once: they wait for the same commit
 _VANISHED = (errno.ENOENT, errno.ESTALE, errno.ELOOP)
 
 
-@dataclass(frozen=True)
-class CopyContext:
-    """What all steps of a pass share.
-
-    :ivar source: descriptor of the source's root.
-    :ivar target: descriptor of the destination's root.
-    :ivar ledger: where each file is noted before and after it gets its name.
-    :ivar data: copies and proves content.
-    :ivar progress: counts what is done.
-    :ivar wishes: owner, group and losses.
-    :ivar live: whether the source may change or vanish under the copy.
-    :ivar verify: whether files are read back.
-    :ivar workers: processes.
-    :ivar started_ns: when this pass began to look at the source.
-    :ivar databases: which files of the source are databases.
-    :ivar run: the number of this run, which the ledger knows.
-    """
-
-    source: int
-    target: int
-    ledger: Ledger
-    data: DataCopier
-    progress: Progress
-    wishes: MetadataPolicy
-    live: bool
-    verify: bool
-    workers: int
-    started_ns: int
-    databases: set[bytes]
-    run: bytes
-
-    def temporary_name(self) -> bytes:
-        """Return a name that nobody guesses. The next run removes what has it, for the ledger knows this run."""
-        return name_for(self.run)
-
-
 class Written(NamedTuple):
     """A complete file under its temporary name.
 
     :ivar action: the step that it belongs to.
-    :ivar temporary: its name now, in the folder of its final name.
+    :ivar temporary: its name now, in the directory of its final name.
     :ivar source: the source's entry when it was read.
     :ivar target: its own entry.
     :ivar sha256: the digest of what was read.
@@ -114,7 +70,7 @@ class _Open(NamedTuple):
 def stage(context: CopyContext, actions: Sequence[Action]) -> list[Packed]:
     """Write every file, flush it and read it back; return what :func:`unpacked` takes.
 
-    :raises ContimgError: naming the file. Whoever asked for the batch removes what is left of it.
+    :raises ContimgError: naming the file. The caller removes what is left of the batch.
     """
     with _Batch(context, actions) as batch:
         batch.read_ahead()
@@ -142,7 +98,7 @@ def unpacked(packed: Iterable[Packed], actions: Sequence[Action]) -> list[Writte
 
 
 class _Batch:
-    """Holds the folders and files of a batch, and closes them at its end."""
+    """Holds the directories and files of a batch, and closes them at its end."""
 
     def __init__(self, context: CopyContext, actions: Sequence[Action]) -> None:
         self.context, self.actions = context, actions
@@ -160,10 +116,10 @@ class _Batch:
         return self
 
     def _hold(self, stack: contextlib.ExitStack, root: int, path: bytes, held: dict[bytes, int]) -> None:
-        folder = parent_of(path)
-        if folder not in held:
-            with self._tolerating(), error_context("open the folder", folder or b"."):
-                held[folder] = stack.enter_context(open_below(root, folder, os.O_DIRECTORY))
+        directory = parent_of(path)
+        if directory not in held:
+            with self._tolerating(), error_context("open the directory", directory or b"."):
+                held[directory] = stack.enter_context(open_below(root, directory, os.O_DIRECTORY))
 
     @contextlib.contextmanager
     def _tolerating(self) -> Iterator[None]:
@@ -186,10 +142,10 @@ class _Batch:
     def read_ahead(self) -> None:
         """Ask for all sources at once: the disk takes them in its own order. What cannot be read is told when it is copied."""
         for action in self.actions:
-            folder = self._sources.get(parent_of(action.source))
+            directory = self._sources.get(parent_of(action.source))
             with contextlib.suppress(OSError):
-                if folder is not None:
-                    source = open_name(folder, name_of(action.source))
+                if directory is not None:
+                    source = open_name(directory, name_of(action.source))
                     self.context.data.read_ahead(source)
                     os.close(source)
 
@@ -205,17 +161,19 @@ class _Batch:
 
     def _write_once(self, number: int) -> bool:
         path = self.actions[number].source
-        folder, name = self._sources[parent_of(path)], name_of(path)
-        source = open_name(folder, name)
+        directory, name = self._sources[parent_of(path)], name_of(path)
+        source = open_name(directory, name)
         try:
             before = os.fstat(source)
             if not stat.S_ISREG(before.st_mode):
-                raise OSError(errno.ESTALE, "No regular file stands there any more", path)
+                raise OSError(errno.ESTALE, "No regular file is there any more", path)
             one = self._fill(
                 _Open(number, self.context.temporary_name(), -1, entry_of(path, before), b""), source, before
             )
             # The name is asked and not the descriptor: it must still stand for this file, too.
-            if not self.context.live and not _is_still(one.source, os.stat(name, dir_fd=folder, follow_symlinks=False)):
+            if not self.context.live and not _is_still(
+                one.source, os.stat(name, dir_fd=directory, follow_symlinks=False)
+            ):
                 self._discard(one)
                 return False
             self.written.append(one)
@@ -225,13 +183,14 @@ class _Batch:
             os.close(source)
 
     def _fill(self, one: _Open, source: int, status: os.stat_result) -> _Open:
-        """Nobody else may open a temporary file before it has its content, owner and mode."""
-        folder = self._targets[parent_of(self.actions[one.number].path)]
-        target = create_name(folder, one.temporary)
+        """No other user may open a temporary file before it has its content, owner and mode."""
+        directory = self._targets[parent_of(self.actions[one.number].path)]
+        target = create_name(directory, one.temporary)
         one = one._replace(descriptor=target)
         try:
+            copy_early_flags(source, target, losses=self.context.policy.losses)
             sha256 = self.context.data.copy(source, target, status)
-            copy_metadata(source, target, self.context.wishes, status=status)
+            copy_metadata(source, target, self.context.policy, status=status)
         except BaseException:
             self._discard(one)
             raise

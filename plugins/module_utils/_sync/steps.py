@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The values of a plan: what the operator decided, the steps, and what a plan asks."""
+"""The values of a plan: what the operator decided, and the steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["Action", "Decisions", "Plan", "Questions", "pack", "unpack"]
+__all__ = ["Action", "Decisions", "Plan", "pack", "unpack"]
 
 _Value = TypeVar("_Value")
 
@@ -31,14 +31,14 @@ class Decisions:
     :ivar on_conflict: ``fail``, ``keep`` or ``replace`` for what stands at the destination and is not ours.
     :ivar single: the same for single paths at the destination.
     :ivar delete: whether extras at the destination are removed.
-    :ivar wishes: owner and group for everything, and what may be lost.
+    :ivar policy: owner and group for everything, and what may be lost.
     """
 
     rename: Mapping[bytes, bytes]
     on_conflict: str = "fail"
     single: Mapping[bytes, str] = field(default_factory=dict)
     delete: bool = False
-    wishes: MetadataPolicy = field(default_factory=MetadataPolicy)
+    policy: MetadataPolicy = field(default_factory=MetadataPolicy)
 
     def for_path(self, path: bytes) -> str:
         """Return the decision for a path; a sidecar follows its database."""
@@ -52,12 +52,12 @@ class Decisions:
 class Action(NamedTuple):
     """One step.
 
-    :ivar kind: ``remove``, ``folder``, ``copy``, ``link``, ``special`` or ``metadata``.
+    :ivar kind: ``remove``, ``directory``, ``copy``, ``link``, ``special`` or ``metadata``.
     :ivar path: what it makes or removes, at the destination.
     :ivar reason: why, for the operator.
     :ivar source: where that comes from.
     :ivar first: the other name of a hard link, at the destination.
-    :ivar backup: whether what stands there is copied to the backups first.
+    :ivar backup: whether what is there is copied to the backups first.
     :ivar database: the database, at the destination, with which this file is replaced as one thing.
     """
 
@@ -68,19 +68,6 @@ class Action(NamedTuple):
     first: bytes = b""
     backup: bool = False
     database: bytes = b""
-
-
-class Questions(NamedTuple):
-    """What a plan asks of files that no earlier pass knows.
-
-    :ivar same_content: returns the digest of two files (path in source, path at destination) that are equal, else "".
-    :ivar same_attributes: tells whether two names (the same) have the same ACLs and extended attributes.
-    :ivar database_relation: returns what a destination's database is to the source's.
-    """
-
-    same_content: Callable[[bytes, bytes], str]
-    same_attributes: Callable[[bytes, bytes], bool]
-    database_relation: Callable[[bytes, bytes], str]
 
 
 @dataclass(frozen=True)

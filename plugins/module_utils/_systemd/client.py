@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def run(
 
 def has_program(name: str) -> bool:
     """Return whether this host has a program on its PATH. Raises ContimgError when that cannot be found out."""
-    places = (os.path.join(folder, name) for folder in os.get_exec_path() if folder)
+    places = (os.path.join(directory, name) for directory in os.get_exec_path() if directory)
     return any(_is_program(place) for place in places)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Unit files, drop-ins and compose files: their paths repointed, and the repointed lines put back where nobody changed them.
+"""Unit files, drop-ins and compose files: their paths repointed, and put back where they were not changed since.
 
 The journal keeps which paths were replaced, and the backup the file as it was: what an edit wrote follows from both.
 """
@@ -28,7 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     read_with_status,
     replace_file,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import is_there
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable import require_replaceable
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import replaced
 from ansible_collections.dsa110.contimg.plugins.module_utils._redact import redacted
@@ -84,20 +84,20 @@ def repoint_file(path: str, moves: Moves, *, backup_dir: str | None, check: bool
         clear_left(found.path)
     elif not check:
         if journal is not None:
-            journal.add(found.path, back_up(found.path, journal.folder), moves=[list(move) for move in moves])
+            journal.add(found.path, back_up(found.path, journal.directory), moves=[list(move) for move in moves])
         require_unchanged(found.path, found.status)
         _write(found.path, text, like=found)
     return _result(found.path, found.text, text)
 
 
-def restore_file(path: str, folder: str, *, check: bool) -> dict[str, Any]:
+def restore_file(path: str, directory: str, *, check: bool) -> dict[str, Any]:
     """Undo the edits of a file whose backups are in a directory, the newest first, and return the module's result.
 
     A line that somebody else has changed since stays, and is named in ``kept_lines``. A file that is gone comes back.
 
     :raises ContimgError: when the file, a backup or the journal cannot be read, or the file cannot be written.
     """
-    journal, target = EditJournal(folder, _JOURNAL), safe_target(path)
+    journal, target = EditJournal(directory, _JOURNAL), safe_target(path)
     edits = journal.edits_of(target)
     kept: list[str] = []
     if not edits:
@@ -112,7 +112,7 @@ def restore_file(path: str, folder: str, *, check: bool) -> dict[str, Any]:
             require_unchanged(target, found.status)
             _write(target, after, like=found)
     else:
-        found = _read(os.path.join(folder, os.path.basename(edits[0]["backup"])), _UNTOUCHED)
+        found = _read(os.path.join(directory, os.path.basename(edits[0]["backup"])), _UNTOUCHED)
         before, after = "", found.text
         require_replaceable(target)
         if not check:
@@ -140,7 +140,7 @@ def _undone(text: str, journal: EditJournal, edits: Sequence[dict[str, Any]]) ->
 
 
 def undone_lines(before: str, after: str, now: str) -> tuple[str, list[str]]:
-    """Return a file in which the lines that an edit changed are what they were before it, as far as nobody else changed them.
+    """Return a file in which the lines that an edit changed are what they were before it, as far as they were not changed since.
 
     :param before: the file before the edit.
     :param after: the file as the edit wrote it, line for line.

@@ -49,7 +49,7 @@ class Limits:
 
 
 def limits_of(facts: Mapping[str, str]) -> Limits:
-    """Return the limits of a unit, 0 for what takes no time: a timer, or the start of a process that nobody waits for."""
+    """Return the limits of a unit, 0 for what takes no time: a timer, or the start of a process that is not waited for."""
     waits = facts["Type"] in _WAITS or any(facts[setting] for setting in _BEFORE_IT_IS_UP)
     other = facts["TimeoutUSec"]  # of sockets and mounts
     waited_for = 1 + sum(len(facts[setting].splitlines()) for setting in ("ExecStop", "ExecStopPost"))

@@ -38,7 +38,7 @@ def aligned(old: Sequence[str], new: Sequence[str]) -> dict[int, int]:
 
 
 def _comes_from_above(furthest: dict[int, int], diagonal: int, changes: int) -> bool:
-    """Tell whether a diagonal is entered by a new line, from the diagonal above it, not without an old one."""
+    """Return whether a diagonal is entered by a new line, from the diagonal above it, not without an old one."""
     return diagonal == -changes or (diagonal != changes and furthest[diagonal - 1] < furthest[diagonal + 1])
 
 

@@ -26,12 +26,12 @@ __all__ = [
 
 
 def is_pattern(name: str) -> bool:
-    """Tell whether a unit's name is a glob: the name of a unit holds none of these characters."""
+    """Return whether a unit's name is a glob: the name of a unit holds none of these characters."""
     return any(character in name for character in "*?[")
 
 
 def is_template(name: str) -> bool:
-    """Tell whether a name is that of a template, which itself never runs."""
+    """Return whether a name is that of a template, which itself never runs."""
     return "@." in name
 
 

@@ -197,13 +197,13 @@ def _effective(environment: Mapping[bytes, bytes], unit: Unit) -> dict[bytes, by
 def _shown(values: Mapping[bytes, bytes]) -> dict[str, str]:
     nothing = Edit()
     secrets = frozenset(values[name] for name in values if is_secret(name, nothing) and len(values[name]) > 3)
-    veil = Redactor(nothing, secrets)
-    return {printable(name): veil.shown(name, values[name]) for name in values}
+    redactor = Redactor(nothing, secrets)
+    return {printable(name): redactor.shown(name, values[name]) for name in values}
 
 
-def _unexpanded(folder: str, kind: str) -> list[str]:
+def _unexpanded(directory: str, kind: str) -> list[str]:
     """Return files in a working directory that are named like a variable: somebody took ``${NAME}`` for a path."""
-    path = folder.lstrip("-!") or ("/" if kind else "")
+    path = directory.lstrip("-!") or ("/" if kind else "")
     with contextlib.suppress(OSError):
         return sorted(os.path.join(path, printable(name)) for name in os.listdir(path) if name.startswith("$"))
     return []
@@ -245,6 +245,7 @@ def describe_units(
     remembered: Sequence[str] = (),
     planned: Mapping[str, Mapping[str, object]] | None = None,
     repointed: Mapping[str, Moves] | None = None,
+    leaving: Moves = (),
 ) -> dict[str, dict[str, Any]]:
     """Return the facts of units by name, and of every unit that uses one of the given paths, with ``uses`` and ``listed``.
 
@@ -254,6 +255,7 @@ def describe_units(
         described as though the files had them, a file that does not exist yet included.
     :param repointed: old and new paths that are about to be replaced in unit files and drop-ins, by the path of the file. What is
         read of these files themselves is described as it will be, for units that are listed.
+    :param leaving: old and new paths, for the logs that would still go to an old one.
     :raises ContimgError: when systemd cannot be asked. Without names and paths it is not asked.
     """
     listed = units_of(resolved_units(names, remembered=remembered))
@@ -268,9 +270,21 @@ def describe_units(
             known.add(raw["Id"])
     asked = {*listed, *(template for name in names for template in fnmatch.filter(described, name))}
     return {
-        name: {**asdict(facts_of(unit)), "uses": list(uses_of(unit, using)), "listed": name in asked}
+        name: {
+            **asdict(facts_of(unit)),
+            "uses": list(uses_of(unit, using)),
+            "listed": name in asked,
+            "left_logs": _left_logs(unit, leaving),
+        }
         for name, unit in described.items()
     }
+
+
+def _left_logs(unit: Unit, moves: Moves) -> dict[str, str]:
+    """Return by directive where the output of a unit would have to go instead of to an old path."""
+    said = {name: "".join(unit.settings.get(name, [])) for name in ("StandardOutput", "StandardError")}
+    new = {name: replaced(value, moves) for name, value in said.items()}
+    return {name: value for name, value in new.items() if value != said[name]}
 
 
 def _templates() -> Iterator[dict[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def test_a_preview_changes_nothing(host: Any) -> None:
-    """Names, contents, metadata, units: all as before, folders' timestamps included."""
+    """Names, contents, metadata, units: all as before, directories' timestamps included."""
     before = host.file("/var/lib/contimg-test/before").content_string.splitlines()
     assert len(before) > 100
     assert host.check_output("contimg-standing").splitlines() == before

@@ -59,25 +59,25 @@ def test_a_system_error_keeps_its_own_file_and_errno(tmp_path: pathlib.Path) -> 
         (".new", "/a/b", r"^/a/b: .*\[errno 2\] at '\.new'\.$"),
     ],
 )
-def test_a_name_in_a_folder_that_is_held_does_not_stand_for_the_path(
+def test_a_name_in_a_directory_that_is_held_does_not_stand_for_the_path(
     tmp_path: pathlib.Path, name: str | bytes, path: str | bytes, told: str
 ) -> None:
-    folder = os.open(tmp_path, os.O_RDONLY)
+    directory = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(ContimgError, match=told), error_context("open it", path):
-            os.unlink(name, dir_fd=folder)
+            os.unlink(name, dir_fd=directory)
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 def test_an_sqlite_error_names_the_database() -> None:
-    with pytest.raises(ContimgError, match="/db: could not query: SQLite says 'no such table: t'"):
+    with pytest.raises(ContimgError, match="/db: could not query: SQLite reports 'no such table: t'"):
         with error_context("query", "/db"):
             sqlite3.connect(":memory:").execute("select * from t")
 
 
 def test_a_message_of_sqlite_that_is_no_text_is_shown() -> None:
-    with pytest.raises(ContimgError, match=re.escape("SQLite says 'malformed \\xff'")), error_context("read", "/a"):
+    with pytest.raises(ContimgError, match=re.escape("SQLite reports 'malformed \\xff'")), error_context("read", "/a"):
         raise UnicodeDecodeError("utf-8", b"malformed \xff", 10, 11, "invalid start byte")
 
 

@@ -43,8 +43,8 @@ _HARMLESS = ("/dev/",)
 @pytest.mark.parametrize("mode", JOURNAL_MODES)
 def test_no_module_changes_anything_outside_of_its_directories(tmp_path: pathlib.Path, mode: str, planted: str) -> None:
     state, place, outside = tmp_path / "state", tmp_path / "place", tmp_path / "outside"
-    for folder in (state, place / "sets", place / "run", outside):
-        folder.mkdir(parents=True)
+    for directory in (state, place / "sets", place / "run", outside):
+        directory.mkdir(parents=True)
     victim = outside / "a.db-mj012345678"
     victim.write_text("victim")
     rows = [file_row(number) for number in range(300)]
@@ -57,7 +57,7 @@ def test_no_module_changes_anything_outside_of_its_directories(tmp_path: pathlib
         plant(hdf5, victim)
     before = snapshot(outside)
     run = run_modules(calls_of_all_modules(state, place), tmp_path / "tmp")
-    allowed = (*(f"{folder}/" for folder in (state, place, tmp_path / "tmp")), str(place), *_HARMLESS)
+    allowed = (*(f"{directory}/" for directory in (state, place, tmp_path / "tmp")), str(place), *_HARMLESS)
     assert [path for path in sorted(run.changed) if not os.path.abspath(path).startswith(allowed)] == []
     assert (snapshot(outside), str(victim) in run.log) == (before, False)
     refused = {name for name, result in run.results if "super-journal" in result.get("msg", "")}
@@ -72,8 +72,8 @@ def test_no_preview_opens_anything_of_the_source_for_writing(
     tmp_path: pathlib.Path, mode: str, kind: str, *, hdf5: bool
 ) -> None:
     state, place = tmp_path / "state", tmp_path / "place"
-    for folder in (state, place / "sets", place / "run"):
-        folder.mkdir(parents=True)
+    for directory in (state, place / "sets", place / "run"):
+        directory.mkdir(parents=True)
     journal_mode = "WAL" if mode == "wal" else "DELETE"
     rows = [file_row(number) for number in range(300)]
     databases = [make_products(state / "products.sqlite3", rows, journal_mode=journal_mode)]
@@ -101,8 +101,8 @@ def test_what_is_planted_at_the_destination_of_a_copy_reaches_nothing_else(
     tmp_path: pathlib.Path, mode: str, answer: str
 ) -> None:
     state, place, outside = tmp_path / "state", tmp_path / "place", tmp_path / "outside"
-    for folder in (state, place, outside):
-        folder.mkdir()
+    for directory in (state, place, outside):
+        directory.mkdir()
     victim = outside / "a.db-mj012345678"
     victim.write_text("victim")
     products = make_products(

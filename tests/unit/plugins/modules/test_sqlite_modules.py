@@ -54,7 +54,7 @@ def test_what_only_its_own_program_knows_is_no_damage(state: pathlib.Path, name:
     checked = run_module("sqlite_checksum", {"path": str(path), "integrity": integrity, "tables": True})["databases"][0]
     assert checked["tables"]["t"]["rows"] == 2
     assert checked["integrity"] == "ok" or (
-        checked["integrity"].startswith("not made: SQLite says '")
+        checked["integrity"].startswith("not made: SQLite reports '")
         and name != "JSON"
         and "unsafe" not in checked["integrity"]
     )

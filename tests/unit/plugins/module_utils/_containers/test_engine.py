@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._containers import engine as containers
+from ansible_collections.dsa110.contimg.plugins.module_utils._containers import engine as engine_module
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import (
     Compose,
     Container,
@@ -23,13 +23,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine 
     obstacle_of,
     uses_of,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import (
     FoundContainer,
-    HeldContainers,
-    plan_release,
-    read_memory,
-    write_memory,
 )
 
 OLD, NEW = "/stage/state", "/data/state"
@@ -147,7 +142,7 @@ def test_an_obstacle_is_told(
 ) -> None:
     (tmp_path / "compose.yml").touch()
     compose = replace(COMPOSE, files=(str(tmp_path / "compose.yml"),))
-    monkeypatch.setattr(containers, "compose_program", lambda _engine: programs)
+    monkeypatch.setattr(engine_module, "compose_program", lambda _engine: programs)
     container = replace(Container("podman", "1", "a", "running", compose=compose, mounts={"/s": OLD}), **changes)
     told = obstacle_of(container, [OLD])
     assert bool(told) == bool(obstacle)
@@ -171,7 +166,7 @@ def test_the_files_of_a_project_that_name_a_path_are_told(
     (tmp_path / ".env").write_text(f"STATE={OLD}-of-the-art\n")
     compose = Compose("dash", str(tmp_path), (str(tmp_path / "compose.yml"),), (), "web")
     container = Container("podman", "1", "a", "running", compose=compose)
-    monkeypatch.setattr(containers, "containers_of_host", lambda: ({"a": container}, {"docker": "is down"}))
+    monkeypatch.setattr(engine_module, "containers_of_host", lambda: ({"a": container}, {"docker": "is down"}))
     told = describe_containers(["a", "b"], [NEW], [OLD])
     assert told["containers"]["a"]["named_in"] == [str(tmp_path / "compose.yml"), str(tmp_path / "web.env")]
     assert told["containers"]["b"] == {"status": "not-found"}
@@ -181,38 +176,3 @@ def test_the_files_of_a_project_that_name_a_path_are_told(
 def found(*, was_running: bool = True, compose: Compose | None = None) -> FoundContainer:
     """Return a container as a hold has found it."""
     return FoundContainer("podman", was_running, compose)
-
-
-def test_what_is_bound_is_created_again_and_all_else_that_ran_is_started() -> None:
-    memory = HeldContainers(
-        {
-            "bound": found(compose=COMPOSE),
-            "bound, off": found(was_running=False, compose=COMPOSE),
-            "bound by hand": found(),
-            "free": found(compose=COMPOSE),
-            "free, off": found(was_running=False),
-            "gone": found(compose=COMPOSE),
-            "gone, off": found(was_running=False, compose=COMPOSE),
-            "back already": found(compose=COMPOSE),
-        }
-    )
-    off = Container("podman", "1", "a", "exited")
-    bound = replace(off, mounts={"/s": OLD})
-    now = {
-        "bound": bound, "bound, off": bound, "bound by hand": bound, "free": off, "free, off": off,
-        "back already": replace(off, status="running", mounts={"/s": NEW}),
-    }  # fmt: skip
-    plan = plan_release(memory, now, [OLD])
-    assert plan.create == ("bound", "bound, off", "gone")
-    assert plan.start == ("bound by hand", "free")
-
-
-def test_a_memory_survives_its_file(tmp_path: pathlib.Path) -> None:
-    memory = HeldContainers({"a": found(compose=COMPOSE), "b": found(was_running=False)}, 12.5)
-    path = tmp_path / "run" / "containers.json"
-    write_memory(str(path), memory)
-    assert read_memory(str(path)) == memory
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.write_text("{}")
-    with pytest.raises(ContimgError, match="is no hold file of containers"):
-        read_memory(str(path))

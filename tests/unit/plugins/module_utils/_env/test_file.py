@@ -148,10 +148,10 @@ def test_edits_are_undone_byte_for_byte_where_nobody_else_has_changed_the_file(
     env: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     os.setxattr(env, "user.note", b"kept")
-    folder = str(tmp_path / "backups")
-    run(parameters(env, absent=["STATE"], mode="0600", backup_dir=folder), check=False)
-    run(parameters(env, values={"NEW": "1"}, secrets={"SMTP_PASSWORD": "hunter33"}, backup_dir=folder), check=False)
-    asked = parameters(env, restore_from=folder)
+    directory = str(tmp_path / "backups")
+    run(parameters(env, absent=["STATE"], mode="0600", backup_dir=directory), check=False)
+    run(parameters(env, values={"NEW": "1"}, secrets={"SMTP_PASSWORD": "hunter33"}, backup_dir=directory), check=False)
+    asked = parameters(env, restore_from=directory)
     before = facts(env)
     preview = run(asked, check=True)
     assert facts(env) == before
@@ -168,15 +168,15 @@ def test_edits_are_undone_byte_for_byte_where_nobody_else_has_changed_the_file(
 def test_only_what_an_edit_changed_is_undone_and_what_was_changed_since_stays(
     env: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    folder = str(tmp_path / "backups")
+    directory = str(tmp_path / "backups")
     env.write_bytes(b"# tuned by hand\nSTATE='/stage/state' # old\nDB=/stage/db\nSMTP_PASSWORD=hunter22\nTHREADS=4\n")
     paths = [{"from": "/stage", "to": "/data"}]
-    run(parameters(env, repoint=paths, values={"NEW": "1"}, backup_dir=folder), check=False)
-    run(parameters(env, secrets={"HOOK": "given-hook"}, backup_dir=folder), check=False)
+    run(parameters(env, repoint=paths, values={"NEW": "1"}, backup_dir=directory), check=False)
+    run(parameters(env, secrets={"HOOK": "given-hook"}, backup_dir=directory), check=False)
     text = env.read_bytes().replace(b"hunter22", b"rotated9").replace(b"DB=/data/db", b"DB=/mine/db")
     env.write_bytes(b"# later\n" + text.replace(b"THREADS=4\n", b"THREADS=8\nADDED=yes\n"))
     env.chmod(0o600)
-    preview, result = (run(parameters(env, restore_from=folder), check=check) for check in (True, False))
+    preview, result = (run(parameters(env, restore_from=directory), check=check) for check in (True, False))
     assert preview == result
     assert env.read_bytes() == (
         b"# later\n# tuned by hand\nSTATE='/stage/state' # old\nDB=/mine/db\nSMTP_PASSWORD=rotated9\nTHREADS=8\nADDED=yes\n"
@@ -184,31 +184,31 @@ def test_only_what_an_edit_changed_is_undone_and_what_was_changed_since_stays(
     assert env.stat().st_mode & 0o7777 == 0o600
     assert result["kept_names"] == ["DB"]
     assert result["warnings"] == [f"{env}: DB: changed by somebody else since, so the newer value stays"]
-    again = run(parameters(env, restore_from=folder), check=False)
+    again = run(parameters(env, restore_from=directory), check=False)
     assert (again["changed"], again["kept_names"]) == (False, ["DB"])
 
 
 def test_a_file_that_an_edit_has_made_goes_but_not_what_somebody_has_added(tmp_path: pathlib.Path) -> None:
-    path, folder = tmp_path / "new.env", str(tmp_path / "backups")
-    make = parameters(path, values={"A": "1"}, create=True, content="# ours\n", backup_dir=folder)
+    path, directory = tmp_path / "new.env", str(tmp_path / "backups")
+    make = parameters(path, values={"A": "1"}, create=True, content="# ours\n", backup_dir=directory)
     run(make, check=False)
-    assert run(parameters(path, restore_from=folder), check=True)["changed"]
+    assert run(parameters(path, restore_from=directory), check=True)["changed"]
     assert path.exists()
-    assert run(parameters(path, restore_from=folder), check=False)["changed"]
+    assert run(parameters(path, restore_from=directory), check=False)["changed"]
     assert not path.exists()
-    assert not run(parameters(path, restore_from=folder), check=False)["changed"]
+    assert not run(parameters(path, restore_from=directory), check=False)["changed"]
     run(make, check=False)
     path.write_bytes(path.read_bytes() + b"MINE=2\n")
-    result = run(parameters(path, restore_from=folder), check=False)
+    result = run(parameters(path, restore_from=directory), check=False)
     assert path.read_bytes() == b"# ours\nMINE=2\n"
     assert "was made by the move and changed by somebody else since" in result["warnings"][0]
 
 
 def test_a_file_that_is_gone_comes_back_as_it_was(env: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    folder = str(tmp_path / "backups")
-    run(parameters(env, values={"STATE": "/data"}, backup_dir=folder), check=False)
+    directory = str(tmp_path / "backups")
+    run(parameters(env, values={"STATE": "/data"}, backup_dir=directory), check=False)
     env.unlink()
-    assert run(parameters(env, restore_from=folder), check=False)["changed"]
+    assert run(parameters(env, restore_from=directory), check=False)["changed"]
     assert facts(env)[:2] == (CONTENT, 0o640)
 
 
@@ -219,12 +219,12 @@ def test_without_an_edit_there_is_nothing_to_undo(env: pathlib.Path, tmp_path: p
 
 @pytest.mark.parametrize("content", ["", "[]", '{"edits": [{}]}', '{"edits": 1}', "\0"])
 def test_a_damaged_journal_is_refused(env: pathlib.Path, tmp_path: pathlib.Path, content: str) -> None:
-    folder = tmp_path / "backups"
-    run(parameters(env, values={"STATE": "/data"}, backup_dir=str(folder)), check=False)
-    (folder / "edits.json").write_text(content)
+    directory = tmp_path / "backups"
+    run(parameters(env, values={"STATE": "/data"}, backup_dir=str(directory)), check=False)
+    (directory / "edits.json").write_text(content)
     before = facts(env)
     with pytest.raises(ContimgError, match=r"edits.json: is not a journal of edits\. Nothing was touched\."):
-        run(parameters(env, restore_from=str(folder)), check=False)
+        run(parameters(env, restore_from=str(directory)), check=False)
     assert facts(env) == before
 
 
@@ -259,14 +259,14 @@ def test_bad_input_is_told_before_anything_is_touched(env: pathlib.Path, given: 
 
 def test_files_that_cannot_be_edited_are_told(tmp_path: pathlib.Path) -> None:
     (tmp_path / "nul.env").write_bytes(b"A=1\0")
-    (tmp_path / "folder.env").mkdir()
+    (tmp_path / "directory.env").mkdir()
     os.mkfifo(tmp_path / "pipe.env")
     (tmp_path / "comment.env").write_bytes(b"# c \\\nB=1\n")
     for name, create, message in (
         ("none.env", False, "No such file or directory"),
         ("none/contimg.env", True, "No such file or directory"),
         ("nul.env", False, "holds a NUL byte"),
-        ("folder.env", False, "is not a regular file"),
+        ("directory.env", False, "is not a regular file"),
         ("pipe.env", False, "is not a regular file"),
         ("comment.env", False, "not every systemd would read these as asked: B"),
     ):

@@ -43,23 +43,23 @@ def test_an_undo_takes_back_the_edits_and_keeps_what_others_have_changed(
     content: bytes, edits: list[tuple[Edit, Edit]], *, calm: bool
 ) -> None:
     now, last = content, {}  # the last value that an edit wrote
-    original: dict[bytes, bytes | None] = {}  # what stood there before the first edit
+    original: dict[bytes, bytes | None] = {}  # what was there before the first edit
     seen: dict[bytes, set[bytes | None]] = {}  # every value that a name had just before or after an edit of it
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         for number, (ours, theirs) in enumerate(edits):
             after = edited(now, ours)
             assert not unproved(now, after, ours)
-            backup = pathlib.Path(folder, f"file.{number}")
+            backup = pathlib.Path(directory, f"file.{number}")
             backup.write_bytes(now)
-            Journal(folder).note("/file", str(backup), before=state(now), after=state(after))
+            Journal(directory).note("/file", str(backup), before=state(now), after=state(after))
             old, new = effective(now), effective(after)
             for name in {name for name in {*old, *new} if old.get(name) != new.get(name)}:
                 original.setdefault(name, old.get(name))
                 last[name] = new.get(name)
                 seen.setdefault(name, set()).update((old.get(name), new.get(name)))
             now = after if calm else edited(after, theirs)
-        undone = undo(Journal(folder).notes("/file"), state(now))
-        again = undo(Journal(folder).notes("/file"), undone.state)
+        undone = undo(Journal(directory).notes("/file"), state(now))
+        again = undo(Journal(directory).notes("/file"), undone.state)
     assert undone.state.content is not None
     if calm:
         assert (undone.state.content, undone.kept) == (content, ())

@@ -65,16 +65,16 @@ def test_content_may_come_in_parts(tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"\0\1\2"
 
 
-def test_a_missing_folder_is_named(tmp_path: pathlib.Path) -> None:
+def test_a_missing_directory_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ContimgError, match="errno 2"):
         replace_file(str(tmp_path / "none" / "file"), b"")
 
 
 def test_private_directories_are_made_once(tmp_path: pathlib.Path) -> None:
-    folder = tmp_path / "a" / "b"
-    assert ensure_private_directory(str(folder)) is True
-    assert ensure_private_directory(str(folder)) is False
-    assert folder.stat().st_mode & 0o7777 == 0o700
+    directory = tmp_path / "a" / "b"
+    assert ensure_private_directory(str(directory)) is True
+    assert ensure_private_directory(str(directory)) is False
+    assert directory.stat().st_mode & 0o7777 == 0o700
 
 
 def test_a_backup_keeps_content_mode_and_times(tmp_path: pathlib.Path) -> None:
@@ -104,7 +104,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "hold.json": read_memory,
     "containers.json": read_containers,
     "state.sha256": read_manifest,
-    "state.sha256.ledger": Ledger,
+    "state.sha256.ledger": Ledger.read,
     "rewritten.json": lambda path: Backups(os.path.dirname(path)).written(),
     "contimg.env": lambda path: back_up(path, os.path.dirname(path) + "/backups"),
 }
@@ -202,11 +202,13 @@ def test_a_value_of_another_type_is_none_that_a_run_has_written(value: object, k
 #: Files that a path alone leads to: of the kernel, of the system, and in a directory of this process alone.
 _BY_PATH = {
     "_hdf5/header.py": "'/proc/self/statm'",
+    "_host/detached.py": "'/proc/self/comm'",
     "_host/mounts.py": "/proc/",
     "_host/open_files.py": "f'",
     "_host/processes.py": "path",
+    "_host/writers.py": "f'/proc/",
     "_sqlite/readonly.py": "target",
-    "_sync/database.py": "folded",
+    "_sync/database.py": "checkpointed",
     "_fs/temporary.py": "_MACHINE",
 }
 
@@ -221,3 +223,13 @@ def test_every_file_is_opened_by_a_descriptor_or_by_the_one_helper() -> None:
                 found.append((f"{file.parent.name}/{file.name}", ast.unparse(call.args[0])))
     assert found
     assert [one for one in found if one[0] not in _BY_PATH or _BY_PATH[one[0]] not in one[1]] == []
+
+
+def test_what_is_read_keeps_its_access_time(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    os.utime(
+        path, ns=(1, 2)
+    )  # older than its content, so that a read would move it on any file system that keeps access times
+    assert read_regular(str(path), "read it") == b"content"
+    assert os.stat(path).st_atime_ns == 1

@@ -14,7 +14,8 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.globs import name_expression, require_globs
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_root, scan
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import scan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 BEGIN = """
 import json, os, subprocess, sys
-from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers as container_hold
-from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
-from ansible_collections.dsa110.contimg.plugins.module_utils._host import place as host_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._host import place
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import advance, keep, read_record
-folder = sys.argv[1]
-run_dir = folder + "/run"
-host_place._LASTING = (folder + "/lasting",) * 2
+directory = sys.argv[1]
+run_dir = directory + "/run"
+place._LASTING = (directory + "/lasting",) * 2
 
 def limit(options):
-    subprocess.run(["mount", "-o", "remount," + options, folder], check=True)
+    subprocess.run(["mount", "-o", "remount," + options, directory], check=True)
 
 def fill():
     try:
-        with open(folder + "/full", "ab", buffering=0) as file:
+        with open(directory + "/full", "ab", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
     except OSError:
@@ -56,7 +56,7 @@ try:
     said = ""
 except ContimgError as error:
     said = error.message
-os.unlink(folder + "/full")
+os.unlink(directory + "/full")
 to("presynced")
 print(json.dumps([reserve, said, read_record(run_dir)["former"][0]["why"][0], os.path.exists(run_dir + "/reserve")]))
 """
@@ -65,10 +65,10 @@ HOLDS = """
 limit("size=3m")
 to("presynced")
 fill()
-hold_memory.write_memory(run_dir + "/hold.json", hold_memory.HoldState(stopped_at=1.0))
-container_hold.write_memory(run_dir + "/containers.json", container_hold.HeldContainers(stopped_at=2.0))
-moments = [hold_memory.read_memory(run_dir + "/hold.json").stopped_at]
-moments.append(container_hold.read_memory(run_dir + "/containers.json").stopped_at)
+hold_file.write_memory(run_dir + "/hold.json", hold_file.HoldState(stopped_at=1.0))
+hold_containers.write_memory(run_dir + "/containers.json", hold_containers.HeldContainers(stopped_at=2.0))
+moments = [hold_file.read_memory(run_dir + "/hold.json").stopped_at]
+moments.append(hold_containers.read_memory(run_dir + "/containers.json").stopped_at)
 print(json.dumps(moments))
 """
 
@@ -82,7 +82,7 @@ except ContimgError as error:
 
 INODES = """
 to("presynced")
-limit("nr_inodes=" + str(os.statvfs(folder).f_files - os.statvfs(folder).f_ffree))
+limit("nr_inodes=" + str(os.statvfs(directory).f_files - os.statvfs(directory).f_ffree))
 to("held")
 print(json.dumps(read_record(run_dir)["phase"]))
 """

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs import temporary
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_directory
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import create_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import (
     name_for,
     new_run,
@@ -22,43 +23,45 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary impor
     proves_itself,
     remove_left,
     run_of,
+    temporary_directory,
     temporary_file,
-    temporary_folder,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import create_name
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterator
 
 
-def planted(folder: pathlib.Path) -> pathlib.Path:
+def planted(directory: pathlib.Path) -> pathlib.Path:
     """Return the path of a name that proves itself, as somebody may make it who has read the code."""
-    return folder / os.fsdecode(proven_name(b"temporary"))
+    return directory / os.fsdecode(proven_name(b"temporary"))
 
 
-def clear(folder: pathlib.Path) -> set[str]:
+def clear(directory: pathlib.Path) -> set[str]:
     """Remove what was left in a directory, and return what stays."""
-    with open_directory(str(folder)) as opened:
+    with open_directory(str(directory)) as opened:
         remove_left(opened)
-    return set(os.listdir(folder))
+    return set(os.listdir(directory))
 
 
-def killed_after_making(folder: pathlib.Path, *, sidecars: bool = False) -> str:
+def killed_after_making(directory: pathlib.Path, *, sidecars: bool = False) -> str:
     """Let a process die while it works at a temporary file; return the name."""
     child = os.fork()
     if not child:
-        with open_directory(str(folder)) as opened, temporary_file(opened) as (name, descriptor):
+        with open_directory(str(directory)) as opened, temporary_file(opened) as (name, descriptor):
             os.write(descriptor, b"SECRET=1")
             for suffix in (b"-wal", b"-shm", b"-journal") if sidecars else ():
-                (folder / os.fsdecode(name + suffix)).touch()
+                (directory / os.fsdecode(name + suffix)).touch()
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    return next(name for name in os.listdir(folder) if not name.endswith(("-wal", "-shm", "-journal")))
+    return next(name for name in os.listdir(directory) if not name.endswith(("-wal", "-shm", "-journal")))
 
 
 def test_a_file_is_private_and_gone_after_an_error(tmp_path: pathlib.Path) -> None:
-    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as folder, temporary_file(folder) as (name, file):
+    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as directory, temporary_file(directory) as (
+        name,
+        file,
+    ):
         assert os.fstat(file).st_mode & 0o7777 == 0o600
         assert os.listdir(tmp_path) == [os.fsdecode(name)]
         (tmp_path / os.fsdecode(name + b"-journal")).touch()
@@ -70,7 +73,7 @@ def test_a_file_is_private_and_gone_after_an_error(tmp_path: pathlib.Path) -> No
 def test_what_a_killed_run_has_left_is_removed_by_the_next_one(tmp_path: pathlib.Path, sidecars: bool) -> None:  # noqa: FBT001
     left = killed_after_making(tmp_path, sidecars=sidecars)
     (tmp_path / "other").touch()
-    with open_directory(str(tmp_path)) as folder, temporary_file(folder) as (name, _file):
+    with open_directory(str(tmp_path)) as directory, temporary_file(directory) as (name, _file):
         assert set(os.listdir(tmp_path)) == {"other", os.fsdecode(name)}
         assert os.fsdecode(name) != left
 
@@ -82,7 +85,7 @@ def test_what_sqlite_has_left_without_its_database_is_removed(tmp_path: pathlib.
 
 
 def test_what_another_run_works_at_stays(tmp_path: pathlib.Path) -> None:
-    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as folder, temporary_file(folder) as (
+    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as directory, temporary_file(directory) as (
         name,
         _file,
     ):
@@ -105,7 +108,7 @@ def test_a_name_of_another_host_stays(tmp_path: pathlib.Path, monkeypatch: pytes
     assert len(clear(tmp_path)) == 1
 
 
-def plants(folder: pathlib.Path, outside: pathlib.Path) -> Iterator[pathlib.Path]:
+def plants(directory: pathlib.Path, outside: pathlib.Path) -> Iterator[pathlib.Path]:
     """Plant what is not a regular file under names that prove themselves, each leading to what must stay."""
     for step in (
         lambda path: path.symlink_to(outside),
@@ -114,29 +117,29 @@ def plants(folder: pathlib.Path, outside: pathlib.Path) -> Iterator[pathlib.Path
         os.mkfifo,
         lambda path: (path.touch(), path.with_name(path.name + "-wal").mkdir()),
     ):
-        path = planted(folder)
+        path = planted(directory)
         step(path)
         yield path
 
 
 def test_a_planted_look_alike_removes_nothing_but_itself(tmp_path: pathlib.Path) -> None:
-    folder, outside = tmp_path / "folder", tmp_path / "outside" / "precious"
-    for path in (folder, outside.parent):
+    directory, outside = tmp_path / "directory", tmp_path / "outside" / "precious"
+    for path in (directory, outside.parent):
         path.mkdir()
-    folder.chmod(0o777)  # such a folder anybody may put there
+    directory.chmod(0o777)  # such a directory anybody may put there
     outside.write_text("word")
-    stay = {path.name for path in plants(folder, outside)}
-    os.link(outside, planted(folder))  # may go: it is a name in this directory
-    left = clear(folder)
+    stay = {path.name for path in plants(directory, outside)}
+    os.link(outside, planted(directory))  # may go: it is a name in this directory
+    left = clear(directory)
     assert stay <= left <= {*stay, *(f"{name}-wal" for name in stay)}
     assert outside.read_text() == "word"
     assert outside.stat().st_nlink == 1
 
 
-def test_a_folder_that_a_killed_run_has_left_goes_where_no_other_user_writes(tmp_path: pathlib.Path) -> None:
+def test_a_directory_that_a_killed_run_has_left_goes_where_no_other_user_writes(tmp_path: pathlib.Path) -> None:
     child = os.fork()
     if not child:
-        with open_directory(str(tmp_path)) as parent, temporary_folder(parent) as (name, _folder):
+        with open_directory(str(tmp_path)) as parent, temporary_directory(parent) as (name, _directory):
             (tmp_path / os.fsdecode(name) / "half").write_text("word")
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -148,9 +151,9 @@ def test_a_folder_that_a_killed_run_has_left_goes_where_no_other_user_writes(tmp
     assert clear(tmp_path) == set()
 
 
-def test_a_folder_is_gone_after_an_error_and_stays_while_it_is_worked_at(tmp_path: pathlib.Path) -> None:
+def test_a_directory_is_gone_after_an_error_and_stays_while_it_is_worked_at(tmp_path: pathlib.Path) -> None:
     with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as parent:
-        with temporary_folder(parent) as (name, _folder):
+        with temporary_directory(parent) as (name, _directory):
             (tmp_path / os.fsdecode(name) / "half").write_text("word")
             assert clear(tmp_path) == {os.fsdecode(name)}
             raise KeyError
@@ -169,15 +172,15 @@ def test_a_file_that_is_taken_for_a_dead_one_at_once_is_made_again(
 ) -> None:
     made: list[bytes] = []
 
-    def removed_at_first(folder: int, name: bytes) -> int:
-        descriptor = create_name(folder, name)
+    def removed_at_first(directory: int, name: bytes) -> int:
+        descriptor = create_name(directory, name)
         made.append(name)
         if len(made) == 1:
-            os.unlink(name, dir_fd=folder)
+            os.unlink(name, dir_fd=directory)
         return descriptor
 
     monkeypatch.setattr(temporary, "create_name", removed_at_first)
-    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as folder, temporary_file(folder) as (
+    with contextlib.suppress(KeyError), open_directory(str(tmp_path)) as directory, temporary_file(directory) as (
         name,
         _file,
     ):

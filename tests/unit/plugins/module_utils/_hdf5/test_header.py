@@ -109,6 +109,31 @@ HEADERS: dict[str, tuple[dict[str, Any], float | None, float | None]] = {
     "without an hour angle": ({"extra_keywords/ha_phase_center": None}, None, 37.24),
     "with an hour angle that is text": ({"extra_keywords/ha_phase_center": "east"}, None, 37.24),
     "without declination": ({"extra_keywords/phase_center_dec": None}, 255.80, None),
+    "with a scalar of times": ({"time_array": FIRST_TIME + 2 * INTEGRATION_SECONDS / 86400}, 255.80, 37.24),
+    "with times in two dimensions": (
+        {"time_array": [[FIRST_TIME] * 2, [FIRST_TIME + 4 * INTEGRATION_SECONDS / 86400] * 2]},
+        255.80,
+        37.24,
+    ),
+    "with times that are text": ({"time_array": [b"noon"], "lst_array": [math.radians(20)]}, 20.0, 37.24),
+    "with times that are not numbers": ({"time_array": [math.nan]}, None, 37.24),
+    "with times far from any date": ({"time_array": [1e300]}, None, 37.24),
+    "with infinite times": ({"time_array": [1.7e308, 1.7e308]}, None, 37.24),
+    "with no times": ({"time_array": [], "lst_array": [[], []]}, None, 37.24),
+    "with times that are a group": ({"time_array": lambda file, name: file.create_group(name)}, None, 37.24),
+    "with times that cannot be used": ({"time_array": "noon", "phase_center_app_ra": 1.0}, math.degrees(1.0), 37.24),
+    "with a scalar of sidereal times": ({"time_array": None, "lst_array": math.radians(20)}, 20.0, 37.24),
+    "with sidereal times in two dimensions": (
+        {"time_array": None, "lst_array": [[1.0, 1.0], [math.radians(20), 2.0]]},
+        20.0,
+        37.24,
+    ),
+    "with a declination that is a group": (
+        {"extra_keywords/phase_center_dec": lambda file, name: file.create_group(name), "phase_center_app_dec": 0.5},
+        255.80,
+        math.degrees(0.5),
+    ),
+    "with a right ascension beyond numbers": ({"extra_keywords/phase_center_ra": 1.7e308}, None, 37.24),
     "of a simulation": ({"extra_keywords/ha_phase_center": None, "phase_center_app_ra": 1.0}, math.degrees(1.0), 37.24),
 }
 

@@ -29,13 +29,13 @@ COUNTS = ("new", "updated", "unchanged", "missing", "misnamed")
 
 @pytest.fixture
 def incoming(tmp_path: pathlib.Path) -> pathlib.Path:
-    folder = tmp_path / "incoming"
-    (folder / "day").mkdir(parents=True)
+    directory = tmp_path / "incoming"
+    (directory / "day").mkdir(parents=True)
     for number in range(3):
-        (folder / f"2025-10-02T00:12:00_sb{number:02d}.hdf5").write_bytes(b"x" * number)
-    (folder / "day" / "2025-10-03T00:12:00_sb15.hdf5").touch()
-    (folder / "notes.txt").touch()
-    return folder
+        (directory / f"2025-10-02T00:12:00_sb{number:02d}.hdf5").write_bytes(b"x" * number)
+    (directory / "day" / "2025-10-03T00:12:00_sb15.hdf5").touch()
+    (directory / "notes.txt").touch()
+    return directory
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import measurement_sets as ms_index
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import measurement_sets
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.measurement_sets import reconcile
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import backup as sqlite_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import backup
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import rows_of, snapshot
 
 SETS = 10
@@ -23,10 +23,10 @@ SETS = 10
 
 @pytest.fixture
 def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    folder = tmp_path / "ms"
+    directory = tmp_path / "ms"
     for number in range(SETS):
-        (folder / "day" / f"2025-10-02T00:{number:02d}:00.ms" / "SUB.ms").mkdir(parents=True)
-    return folder
+        (directory / "day" / f"2025-10-02T00:{number:02d}:00.ms" / "SUB.ms").mkdir(parents=True)
+    return directory
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_what_changes_after_the_copy_was_made_is_not_removed(
 ) -> None:
     gone = root / "day" / "2025-10-02T00:03:00.ms"
     shutil.rmtree(gone)
-    back_up = sqlite_backup.back_up_database
+    back_up = backup.back_up_database
 
     def backed_up(plan: Any) -> str:
         path = back_up(plan)
@@ -190,7 +190,7 @@ def test_what_changes_after_the_copy_was_made_is_not_removed(
             connection.close()
         return path
 
-    monkeypatch.setattr(ms_index, "back_up_database", backed_up)
+    monkeypatch.setattr(measurement_sets, "back_up_database", backed_up)
     with pytest.raises(ContimgError, match=r"changed meanwhile.*It is as it was\. Run again"):
         reconciled(products, root)
     assert str(gone) in {row["path"] for row in rows_of(products, "ms_index")}

@@ -13,6 +13,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
+from dataclasses import replace
 from typing import Any, Callable
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import apply as hdf5_apply
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import apply
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import split as hdf5_split
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import COLUMNS, SCHEMA
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
@@ -28,6 +29,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit impor
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import connection as sqlite_connection
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rewrite import rewrite
 from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     OLD_COLUMNS,
     dump,
@@ -40,6 +43,7 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     rows_of,
     snapshot,
 )
+from ansible_collections.dsa110.contimg.tests.support.module_run import default_options
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only
 
 INDEX = "hdf5_file_index"
@@ -218,6 +222,45 @@ def test_equal_rows_merge_and_differing_ones_follow_the_rule(
     assert not rows_of(products)
 
 
+OLD, NEW = "/stage/state", "/data/state"
+MOVES = Moves([(OLD, NEW)])
+
+
+@pytest.mark.parametrize("rejected", ["fail", "quarantine"])
+@pytest.mark.parametrize("rule", ["fail", "keep"])
+@pytest.mark.parametrize("theirs", [{}, {"file_size_bytes": 1}], ids=["equal there", "another there"])
+def test_a_preview_plans_on_rows_whose_paths_a_run_has_rewritten_before(
+    tmp_path: pathlib.Path, hdf5: pathlib.Path, rejected: str, rule: str, theirs: dict[str, object]
+) -> None:
+    """A row of products becomes one that the HDF5 database has; a location does; one that is unfit is named by its new path."""
+    rows = [file_row(0), file_row(1, path=f"{OLD}/1.hdf5"), file_row(2, path=f"{OLD}/2.hdf5", group_id=None)]
+    columns = {**OLD_COLUMNS, "group_id": "TEXT"}
+    further = f"UPDATE storage_locations SET base_path = '{OLD}/in' WHERE base_path = '/data/incoming'"
+    products = make_products(tmp_path / "p.sqlite3", rows, columns=columns, further=further)
+    make_hdf5(hdf5, [new_row(1, path=f"{NEW}/1.hdf5", **theirs)])
+    with contextlib.closing(sqlite3.connect(str(hdf5))) as connection:
+        connection.execute(
+            "INSERT INTO storage_locations (name, path, description) VALUES ('hdf5_incoming', ?, 'Now')", (f"{NEW}/in",)
+        )
+        connection.commit()
+    options = options_for(products, hdf5, on_conflict=rule, rejected=rejected, backup_dir=str(tmp_path / "kept"))
+    before = snapshot(tmp_path)
+    preview = outcome(replace(options, moves=MOVES), check=True)
+    assert snapshot(tmp_path) == before
+    rewrite({str(path): paths_in(str(path), MOVES) for path in (products, hdf5)}, MOVES)
+    assert preview == outcome(options, check=False)
+    assert OLD not in str(preview)
+
+
+def test_a_preview_of_a_split_names_paths_that_could_not_be_rewritten(
+    tmp_path: pathlib.Path, hdf5: pathlib.Path
+) -> None:
+    products = make_products(tmp_path / "p.sqlite3", [file_row(1, path=f"{root}/1.hdf5") for root in (OLD, NEW)])
+    with pytest.raises(ContimgError, match=r"cannot take the new paths: SQLite reports 'UNIQUE") as caught:
+        split(options_for(products, hdf5, moves=MOVES), check=True)
+    assert caught.value.message.startswith(str(products))
+
+
 def test_conflicts_stop_the_split_by_name_before_any_change(
     tmp_path: pathlib.Path, products: pathlib.Path, hdf5: pathlib.Path
 ) -> None:
@@ -255,7 +298,7 @@ def test_an_index_that_both_sides_have_built_is_settled_by_a_decision(
 def test_a_large_merge_rebuilds_the_indexes_and_keeps_those_of_others(
     tmp_path: pathlib.Path, hdf5: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hdf5_apply, "_MANY_ROWS", 3)
+    monkeypatch.setattr(apply, "_MANY_ROWS", 3)
     make_hdf5(hdf5, [new_row(number) for number in range(100, 110)])
     connection = sqlite3.connect(str(hdf5))
     connection.execute(f"CREATE UNIQUE INDEX mine ON {INDEX}(filename) WHERE stored = 1")
@@ -441,7 +484,7 @@ def test_a_deployed_schema_that_needs_the_number_of_a_subband_rejects_rows_witho
 def test_a_row_that_comes_after_the_plan_is_not_lost_by_a_decision(
     odd: pathlib.Path, hdf5: pathlib.Path, decision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply_split = hdf5_apply.apply_split
+    apply_split = apply.apply_split
     late = file_row(77, group_id="later", timestamp_iso=None, timestamp_mjd=None)
 
     def rivalled(*arguments: Any) -> str:
@@ -521,7 +564,7 @@ REFUSALS: dict[str, tuple[Callable[[pathlib.Path, pathlib.Path], None], str]] = 
     "trigger of another table": (_trigger_elsewhere, "cannot leave it while these use it: trigger gone"),
     "foreign key": (_reference, "cannot leave it while these use it: table pointing"),
     "unknown table": (_other_table, "products.sqlite3: has a table hdf5_file_index without path, filename"),
-    "damaged": (_cut, "products.sqlite3: is damaged (SQLite says 'database disk image is malformed')"),
+    "damaged": (_cut, "products.sqlite3: is damaged (SQLite reports 'database disk image is malformed')"),
     "no database": (_garbage, "products.sqlite3: is not an SQLite database"),
     "dangling link": (_dangling, "hdf5.sqlite3: is a symbolic link to nothing"),
     "one and the same": (_same, "hdf5.sqlite3: is the products database itself"),
@@ -601,7 +644,7 @@ def _insert_late(products: pathlib.Path) -> None:
 def test_a_row_that_comes_after_the_plan_stops_the_split_and_is_not_lost(
     products: pathlib.Path, hdf5: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply_split = hdf5_apply.apply_split
+    apply_split = apply.apply_split
 
     def late(*arguments: Any) -> None:
         _insert_late(products)
@@ -635,7 +678,7 @@ def test_nobody_writes_to_products_between_the_first_row_and_the_removal(
         return rival
 
     for name in ("_write_rows", "_make_indexes", "require_sound", "_remove"):
-        monkeypatch.setattr(hdf5_apply, name, rivalled(getattr(hdf5_apply, name)))
+        monkeypatch.setattr(apply, name, rivalled(getattr(apply, name)))
     assert split(options_for(products, hdf5), check=False)["changed"]
     assert refused == ["_write_rows", "_make_indexes", "require_sound", "_remove"]
 
@@ -650,13 +693,13 @@ def test_nobody_writes_to_products_between_the_first_row_and_the_removal(
 def test_a_row_that_is_not_written_as_read_stops_the_split(
     products: pathlib.Path, hdf5: pathlib.Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_rows = hdf5_apply._write_rows
+    write_rows = apply._write_rows
 
     def damaged(connection: sqlite3.Connection, *arguments: Any) -> None:
         write_rows(connection, *arguments)
         connection.execute(damage)
 
-    monkeypatch.setattr(hdf5_apply, "_write_rows", damaged)
+    monkeypatch.setattr(apply, "_write_rows", damaged)
     before = rows_of(products)
     with pytest.raises(ContimgError, match=r"1 rows are missing or differ.*No row was removed"):
         split(options_for(products, hdf5), check=False)
@@ -733,14 +776,10 @@ def test_a_preview_reads_where_the_databases_stand_before_they_move(
     tmp_path: pathlib.Path, products: pathlib.Path
 ) -> None:
     values = {
+        **default_options("hdf5_db_split"),
         "products_db": str(tmp_path / "new" / "products.sqlite3"),
         "hdf5_db": str(tmp_path / "new" / "hdf5.sqlite3"),
         "preview_from": {"products_db": str(products), "hdf5_db": None},
-        "keep_source": False,
-        "on_conflict": "fail",
-        "backup_dir": None,
-        "vacuum": False,
-        "rejected": "fail",
     }
     previewed = split(hdf5_split.split_options(values, check=True), check=True)
     assert counts(previewed)[0] == 40
@@ -816,19 +855,19 @@ def test_what_is_predicted_is_done_and_no_row_is_nowhere(
     keep: bool,  # noqa: FBT001
     decision: str,
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        products = make_products(pathlib.Path(folder) / "p", ours)
-        hdf5, backups = pathlib.Path(folder) / "h", pathlib.Path(folder) / "backups"
+    with tempfile.TemporaryDirectory() as directory:
+        products = make_products(pathlib.Path(directory) / "p", ours)
+        hdf5, backups = pathlib.Path(directory) / "h", pathlib.Path(directory) / "backups"
         old = _by_path(make_hdf5(hdf5, theirs)) if theirs is not None else {}
         source = _by_path(products)
         changed = {"on_conflict": rule, "keep_source": keep, "rejected": decision, "backup_dir": str(backups)}
         options = options_for(products, hdf5, **changed)
-        before = snapshot(folder)
+        before = snapshot(directory)
         predicted = outcome(options, check=True)
-        assert snapshot(folder) == before
+        assert snapshot(directory) == before
         assert outcome(options, check=False) == predicted
         if "message" in predicted:
-            assert snapshot(folder) == before
+            assert snapshot(directory) == before
             return
         new = _by_path(hdf5) if hdf5.exists() else {}
         unfit = {path: source.pop(path) for path, row in list(source.items()) if not _has_time(row)}

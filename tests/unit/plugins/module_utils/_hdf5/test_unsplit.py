@@ -268,7 +268,7 @@ REFUSALS: dict[str, tuple[Callable[[pathlib.Path, pathlib.Path], None], str]] = 
     "a column that cannot be filled": (_mandatory, "whose must only its application can fill"),
     "the unified layout": (_unified, "products.sqlite3: is the newer unified layout"),
     "a row without a path": (_pathless, "hdf5.sqlite3: 1 rows of hdf5_file_index lack one of path"),
-    "damage": (_damaged, "SQLite says 'database disk image is malformed'"),
+    "damage": (_damaged, "SQLite reports 'database disk image is malformed'"),
     "no products database": (lambda products, _hdf5: products.unlink(), "the products database does not exist"),
 }
 

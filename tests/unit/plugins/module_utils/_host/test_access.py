@@ -18,7 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.access import
 
 @pytest.fixture(name="sides")
 def _sides() -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """Make two folders that anybody can reach, each with a database that anybody may write."""
+    """Make two directories that anybody can reach, each with a database that anybody may write."""
     with tempfile.TemporaryDirectory() as name:
         base = pathlib.Path(name)
         base.chmod(0o755)

@@ -104,7 +104,7 @@ def test_a_run_that_has_lost_the_host_changes_and_releases_nothing() -> None:
     with leased(second, "unit_hold"):
         pass
     assert release(second)
-    with pytest.raises(ContimgError, match="nobody has it, as after a reboot or the end of another run"):
+    with pytest.raises(ContimgError, match="no run has it, as after a reboot or the end of another run"):
         require_owned(second)
     assert not release(second)
 

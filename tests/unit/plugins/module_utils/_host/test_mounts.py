@@ -54,8 +54,8 @@ def test_what_is_mounted_below_a_path_is_part_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "folder", "within"),
+    ("path", "directory", "within"),
     [("/a", "/a", True), ("/a/b", "/a", True), ("/ab", "/a", False), ("/a", "/", True), ("/", "/a", False)],
 )
-def test_within_is_by_whole_names(path: str, folder: str, within: bool) -> None:  # noqa: FBT001
-    assert is_within(path, folder) is within
+def test_within_is_by_whole_names(path: str, directory: str, within: bool) -> None:  # noqa: FBT001
+    assert is_within(path, directory) is within

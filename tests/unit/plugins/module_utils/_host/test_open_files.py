@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -13,16 +12,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import Holder, find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import (
+    Holder,
+    Holders,
+    find_holders,
+    is_open_for_writing,
+    mapped_for_writing,
+    require_none,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.watch import (
     tree_changes,
     tree_moment,
-    watch_trees,
 )
+from ansible_collections.dsa110.contimg.tests.support.file_users import PRELUDE, make_file, running
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterator
 
 #: A mount namespace of one's own needs root, or a user namespace.
 OWN_MOUNTS = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
@@ -48,7 +54,7 @@ FDS = {
     "maps, shared and for writing, and closes": ("write", "mapped('r+', 3, 1)"),
     "maps, private, and closes": ("read", "mapped('r+', 3, 2)"),
     "maps to read, and closes": ("read", "mapped('r', 1, 1)"),
-    "holds the folder": ("read", "held = os.open(os.path.dirname(path), os.O_RDONLY)"),
+    "holds the directory": ("read", "held = os.open(os.path.dirname(path), os.O_RDONLY)"),
     "only names it": ("read", "held = os.open(path, os.O_PATH)"),
     "writes, deletes it": ("write", "held = open(path, 'r+'); os.unlink(path)"),
     "maps, closes, deletes it": ("write", "mapped('r+', 3, 1); os.unlink(path)"),
@@ -65,43 +71,10 @@ FDS = {
 }
 
 
-# Python's own mmap keeps a descriptor.
-PRELUDE = """
-import ctypes, os, sys, time
-path = sys.argv[1]
-
-def told():
-    print("ready", flush=True)
-
-def mapped(mode, protection, flags):
-    mmap = ctypes.CDLL(None).mmap
-    mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    with open(path, mode) as file:
-        mmap(None, 4096, protection, flags, file.fileno(), 0)
-"""
-
-
-@contextlib.contextmanager
-def running(action: str, path: pathlib.Path, *prefix: str) -> Iterator[int]:
-    """Run Python that has done something to a file, till the end of the block; yield the process."""
-    code = f"{PRELUDE}\n{action}\ntold()\ntime.sleep(60)\n"
-    process = subprocess.Popen([*prefix, sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        yield process.pid
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.fixture
 def file(tmp_path: pathlib.Path) -> pathlib.Path:
     """Return a database's stand-in in a tree."""
-    path = tmp_path / "state" / "logs" / "a file"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"x" * 8192)
-    return path
+    return make_file(tmp_path)
 
 
 def found_by(pid: int, *paths: pathlib.Path, writers_only: bool = False) -> list[Holder]:
@@ -120,6 +93,38 @@ def test_each_way_to_hold_a_file_is_found_and_judged(name: str, file: pathlib.Pa
         assert not found_by(pid, tree.parent / "absent")
 
 
+@pytest.mark.parametrize("name", FDS)
+def test_the_kernel_says_whether_anybody_can_write(name: str, file: pathlib.Path) -> None:
+    _mode, action = FDS[name]
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        assert not is_open_for_writing(descriptor)
+        with running(action, file):
+            assert is_open_for_writing(descriptor) is any(mode in action for mode in ("'r+'", "'a'"))
+        assert not is_open_for_writing(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_who_opens_the_file_just_then_ends_nobody(file: pathlib.Path) -> None:
+    program = "import sys\nfor _time in range(20000): open(sys.argv[1], 'r+b').close()"
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        with subprocess.Popen([sys.executable, "-c", program, str(file)]) as other:
+            while other.poll() is None:
+                is_open_for_writing(descriptor)
+        assert other.returncode == 0
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("name", [name for name in FDS if "maps" in name])
+def test_what_is_mapped_shared_and_for_writing_is_found_by_its_number(name: str, file: pathlib.Path) -> None:
+    number = file.stat().st_ino
+    with running(FDS[name][1], file) as pid:
+        assert (number in (mapped_for_writing([pid]) or ())) is ("3, 1)" in FDS[name][1])
+
+
 def test_a_holder_is_named_with_its_command_and_files(file: pathlib.Path) -> None:
     with running("held = open(path, 'r+')", file) as pid:
         (found,) = found_by(pid, file)
@@ -127,6 +132,32 @@ def test_a_holder_is_named_with_its_command_and_files(file: pathlib.Path) -> Non
     assert found.command.startswith(f"{sys.executable} -c")
     assert f"process {pid} (" in found.summary()
     assert found.as_dict()["files"] == [str(file)]
+
+
+def test_what_was_found_stops_a_run_where_that_is_asked_for(file: pathlib.Path) -> None:
+    with running("held = open(path, 'r+')", file) as pid:
+        found = find_holders([str(file)], writers_only=True)
+    with pytest.raises(ContimgError) as stopped:
+        require_none(found, [str(file)], ["holders", "incomplete"])
+    assert f"process {pid} (" in stopped.value.message
+    assert (
+        f"{file}: still writes to the state. Stop the process, or name its unit in contimg_units"
+        in stopped.value.message
+    )
+    assert [one["pid"] for one in stopped.value.result()["holders"]] == [pid]
+    require_none(found, [str(file)], [])
+    unseen = Holders((), complete=False)
+    require_none(unseen, [str(file)], ["holders"])
+    with pytest.raises(ContimgError, match=f"the quiet of {file} is unproved. Run as root, or accept"):
+        require_none(unseen, [str(file)], ["holders", "incomplete"])
+
+
+@pytest.mark.parametrize("owner", ["unit", "user_unit", "container"])
+def test_a_process_that_stops_a_run_is_named_with_its_unit_or_container(owner: str) -> None:
+    empty = {"unit": "", "user_unit": "", "container": ""}
+    holder = Holder(7, "mover", files=("/state/x",), mode="write", **{**empty, owner: "mover-1"})
+    with pytest.raises(ContimgError, match=r"mover-1.*: still writes to the state"):
+        require_none(Holders((holder,), complete=True), ["/state"], ["holders"])
 
 
 @pytest.mark.parametrize(
@@ -226,21 +257,3 @@ def test_changes_between_two_moments_are_named(file: pathlib.Path) -> None:
     assert changes.pop(str(tree)) == "changed"
     assert changes == {str(tree / "gone"): "vanished", str(tree / "new"): "appeared", str(file): "changed"}
     assert [one["path"] for one in tree_changes(tree_moment([str(file)]), {})] == [str(file)]
-
-
-def test_a_writer_that_comes_and_goes_is_caught(file: pathlib.Path) -> None:
-    tree = file.parents[1]
-    loop = "told()\nfor _ in range(600):\n  held = open(path, 'a'); held.write('x'); time.sleep(.05); held.close(); time.sleep(.05)"
-    with running(loop, file) as pid:
-        holders, changes = watch_trees([str(tree)], seconds=2, writers_only=True)
-    assert [one.mode for one in holders.holders if one.pid == pid] == ["write"]
-    assert [one["path"] for one in changes] == [str(file)]
-
-
-def test_one_look_compares_nothing_even_while_a_writer_is_at_work(file: pathlib.Path) -> None:
-    with running("told()\nheld = open(path, 'a', 1)\nwhile True: held.write('x\\n')", file) as pid:
-        before = tree_moment([str(file)])
-        holders, changes = watch_trees([str(file.parents[1])], seconds=0)
-    assert tree_changes(before, tree_moment([str(file)]))
-    assert pid in {one.pid for one in holders.holders}
-    assert changes == []

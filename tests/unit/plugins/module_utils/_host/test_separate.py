@@ -12,9 +12,10 @@ import pathlib
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import entry_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
@@ -34,16 +35,17 @@ except ContimgError as error:
 SYNC = """
 import json, os, sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import run as sync
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 
 if sys.argv[2] == "late":  # a mount that comes while the copy is made
-    real = sync.Applier.apply
+    real = sync.apply_steps
     def apply(*arguments):
         real(*arguments)
         assert os.system(f"mount --bind {sys.argv[3]}") == 0
-    sync.Applier.apply = apply
+    sync.apply_steps = apply
 try:
-    result = sync.synchronize(sync.options_from(json.loads(sys.argv[1])), check=sys.argv[2] == "check")
+    result = sync.synchronize(options_from(json.loads(sys.argv[1])), check=sys.argv[2] == "check")
     print("copied", result["stats"]["files"])
 except ContimgError as error:
     print(error.message)

@@ -18,7 +18,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.writable impo
     flags_obstacle,
     replacing_obstacle,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only, run_within
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
@@ -68,18 +69,18 @@ def test_what_is_not_a_directory_is_named(tmp_path: pathlib.Path) -> None:
 
 
 def test_attributes_of_inodes_count(tmp_path: pathlib.Path) -> None:
-    folder, file, link = tmp_path / "folder", tmp_path / "folder" / "file", tmp_path / "link"
-    folder.mkdir()
+    directory, file, link = tmp_path / "directory", tmp_path / "directory" / "file", tmp_path / "link"
+    directory.mkdir()
     file.touch()
     link.symlink_to(file)
     with attribute(file, "i"):
         assert replacing_obstacle(str(file)) == "is immutable (chattr +i)"
         assert replacing_obstacle(str(link)) == "is immutable (chattr +i)"
-        assert directory_obstacle(str(folder)) == ""
-    with attribute(folder, "a"):
-        assert directory_obstacle(str(folder)) == "is append-only (chattr +a)"
-        assert directory_obstacle(f"{folder}/x/y") == f"{folder} above it is append-only (chattr +a)"
-        assert replacing_obstacle(str(file)) == f"cannot be replaced: {folder} is append-only (chattr +a)"
+        assert directory_obstacle(str(directory)) == ""
+    with attribute(directory, "a"):
+        assert directory_obstacle(str(directory)) == "is append-only (chattr +a)"
+        assert directory_obstacle(f"{directory}/x/y") == f"{directory} above it is append-only (chattr +a)"
+        assert replacing_obstacle(str(file)) == f"cannot be replaced: {directory} is append-only (chattr +a)"
 
 
 def test_a_read_only_mount_and_a_mounted_file_are_named(tmp_path: pathlib.Path) -> None:
@@ -99,8 +100,8 @@ def test_a_read_only_mount_and_a_mounted_file_are_named(tmp_path: pathlib.Path) 
 
 
 def test_permissions_are_those_of_the_user_who_runs_it(tmp_path: pathlib.Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
+    directory = tmp_path / "directory"
+    directory.mkdir()
     for path in (tmp_path, *tmp_path.parents[:-2]):
         path.chmod(path.stat().st_mode | 0o555)
     pid = os.fork()
@@ -108,9 +109,9 @@ def test_permissions_are_those_of_the_user_who_runs_it(tmp_path: pathlib.Path) -
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
-        os._exit("may not be written by user nobody" not in directory_obstacle(str(folder)))
+        os._exit("may not be written by user nobody" not in directory_obstacle(str(directory)))
     assert os.waitpid(pid, 0)[1] == 0
-    assert directory_obstacle(str(folder)) == ""
+    assert directory_obstacle(str(directory)) == ""
 
 
 def test_a_copy_is_refused_before_it_touches_anything(tmp_path: pathlib.Path) -> None:

@@ -81,10 +81,10 @@ def test_environment_files_are_read_and_one_that_cannot_be_is_named(tmp_path: pa
         "STATE=/data/state\nDB=/data/state/x\nOTHER=/data/state-old\n# /stage/state\nTOKEN=planted\n"
     )
     (tmp_path / "link.env").symlink_to("c.env")
-    (tmp_path / "folder.env").mkdir()
-    files = [str(tmp_path / name) for name in ("c.env", "link.env", "none.env", "folder.env")]
+    (tmp_path / "directory.env").mkdir()
+    files = [str(tmp_path / name) for name in ("c.env", "link.env", "none.env", "directory.env")]
     values = {"src": "/stage/state", "dest": "/data/state", "env_files": files, "run_dir": str(tmp_path)}
-    found = account({"units": {}, "containers": {}}, {"phase": "done", "since": ""}, values)
+    found = account({"units": {}, "containers": {}}, {"phase": "done", "since": "", "facts": {"downtime": 5.5}}, values)
     assert found["environment"] == {files[0]: NEW, files[1]: NEW, files[2]: None}
     assert [line for line in found["lines"] if line.startswith(files[3])]
     assert "planted" not in repr(found)

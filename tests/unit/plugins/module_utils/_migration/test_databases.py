@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.databases import (
     Mapped,
+    Ours,
     action_for,
     locate,
     report,
@@ -42,6 +45,9 @@ MAP: list[dict[str, Any]] = [
 ]
 
 
+PLACES = ("ingest.sqlite3", "products.sqlite3", "hdf5.sqlite3")
+
+
 def write(path: Path, rows: range, *, table: str = "t") -> None:
     """Add rows to a database, which is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,11 +58,11 @@ def write(path: Path, rows: range, *, table: str = "t") -> None:
 
 
 def look(base: Path, **values: Any) -> dict[str, Any]:
-    """Return what ``state_databases_info`` reports of the two folders."""
+    """Return what ``state_databases_info`` reports of the two directories."""
     defaults: dict[str, Any] = {
-        "src": str(base / "src"), "dest": str(base / "dest"), "databases": MAP, "decisions": {}, "ours": [],
-        "left": {}, "split_backups": None,
-        "relations": True, "integrity": "quick", "users": [],
+        "src": str(base / "src"), "dest": str(base / "dest"), "databases": MAP, "decisions": {}, "facts": {},
+        "split_backups": None,
+        "relations": True, "integrity": "quick", "users": [], "fail_on": [],
     }  # fmt: skip
     return report({**defaults, **values})
 
@@ -72,12 +78,63 @@ def actions(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {one["name"]: (one["relation"], one["action"]) for one in found["databases"]}
 
 
+def test_an_undecided_database_fails_the_task_that_asks_for_it(base: Path) -> None:
+    asked = ["undecided", "lost_access"]
+    assert look(base, fail_on=asked)["undecided"] == []
+    write(base / "dest" / "ingest.sqlite3", range(5))
+    found = look(base)
+    assert found["undecided"] == ["ingest"]
+    with pytest.raises(ContimgError, match="dest: ingest there may hold what the source lacks") as caught:
+        look(base, fail_on=asked)
+    assert found["table"] in caught.value.message
+    assert caught.value.details == found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root asks as another user")
+def test_lost_access_fails_the_task_that_asks_for_it() -> None:
+    """In a directory that others may enter, unlike that of a test."""
+    with tempfile.TemporaryDirectory() as directory:
+        base = Path(directory)
+        base.chmod(0o755)
+        for place in ("src/ingest.sqlite3", "src/products.sqlite3", "dest/ingest.sqlite3", "dest/products.sqlite3"):
+            write(base / place, range(3))
+            (base / place).chmod(0o644)
+        assert look(base, fail_on=["lost_access"], users=["nobody"])["lost_access"] == []
+        (base / "dest" / "ingest.sqlite3").chmod(0o600)
+        lost = [{"user": "nobody", "path": f"{base}/dest/ingest.sqlite3", "lost": ["read"]}]
+        assert look(base, fail_on=["undecided"], users=["nobody"])["lost_access"] == lost
+        with pytest.raises(ContimgError) as caught:
+            look(base, fail_on=["lost_access"], users=["nobody"])
+        assert f"user nobody could no longer read {base}/dest/ingest.sqlite3" in caught.value.message
+
+
+def test_what_is_copied_is_compared_with_the_check_that_the_map_names(base: Path) -> None:
+    write(base / "dest" / "ingest.sqlite3", range(5))
+    mapped = [MAP[0], {**MAP[1], "integrity": "full"}, MAP[2]]
+    source, place = base / "src", base / "dest"
+    products = {
+        "path": str(source / "db" / "products.sqlite3"),
+        "compare_to": str(place / "products.sqlite3"),
+        "integrity": "full",
+    }
+    kept = look(base, databases=mapped, decisions={"ingest": "keep_dest"})
+    assert kept["comparisons"] == [products]
+    replaced = look(base, databases=mapped, decisions={"ingest": "take_source"}, integrity="none")["comparisons"]
+    ingest = {"path": str(source / "ingest.sqlite3"), "compare_to": str(place / "ingest.sqlite3"), "integrity": "quick"}
+    assert replaced == [ingest, products]
+
+
 def test_an_empty_destination_gets_every_database_at_its_place(base: Path) -> None:
     found = look(base)
     assert actions(found) == {
         "ingest": ("absent", "copy"), "products": ("absent", "copy"), "hdf5": ("absent", "absent"),
     }  # fmt: skip
     assert found["rename"] == {"db/products.sqlite3": "products.sqlite3"}
+    assert [(one["replaced"], one["path"] == str(base / "dest" / place)) for one, place in zip(found["copies"], PLACES)] == [
+        (True, True), (True, True), (False, True),
+    ]  # fmt: skip
+    assert found["read_paths"]["products"] == str(base / "src" / "db" / "products.sqlite3")
+    assert found["read_paths"]["hdf5"] == str(base / "dest" / "hdf5.sqlite3")
     assert (found["undecided"], found["sync_decisions"]) == ([], {})
 
 
@@ -125,17 +182,33 @@ def test_both_sides_are_shown(base: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("relation", "decision", "ours", "action"),
+    ("facts", "names", "left"),
     [
-        ("ahead", "keep_dest", False, "keep"),
-        ("ahead", "take_source", False, "replace"),
-        ("absent", "take_source", False, "copy"),
-        ("ahead", None, True, "replace"),
-        ("ours", "keep_dest", True, "replace"),
+        ({}, (), {}),
+        ({"placed": ["a"], "left": {"a": 1}}, ("a",), {"a": 1}),
+        ({"left": {"a": 1, "hdf5": 1}, "baseline": {"a": 2}}, (), {"a": 2, "hdf5": 1}),
+        ({"split_made": True}, ("hdf5",), {}),
+        ({"split_made": True, "placed": ["a"], "decisions": {"products": "take_source"}}, ("a", "hdf5"), {}),
+        ({"split_made": True, "decisions": {"products": "keep_dest"}}, (), {}),
     ],
 )
-def test_the_operator_decides(relation: str, decision: str | None, *, ours: bool, action: str) -> None:
-    assert action_for(relation, decision, ours=ours) == action
+def test_the_facts_of_a_record_say_what_an_earlier_run_has_left(
+    facts: dict[str, Any], names: tuple[str, ...], left: dict[str, Any]
+) -> None:
+    assert Ours.of(facts, "/backups") == Ours(names, left, "/backups")
+
+
+@pytest.mark.parametrize(
+    ("relation", "decision", "action"),
+    [
+        ("ahead", "keep_dest", "keep"),
+        ("ahead", "take_source", "replace"),
+        ("absent", "take_source", "copy"),
+        ("ahead", None, "undecided"),
+    ],
+)
+def test_the_operator_decides(relation: str, decision: str | None, action: str) -> None:
+    assert action_for(relation, decision) == action
 
 
 @pytest.mark.parametrize(
@@ -170,7 +243,7 @@ def left_of(*databases: Path) -> dict[str, Any]:
 def test_what_an_earlier_run_has_placed_is_its_own_only_as_long_as_nobody_writes_to_it(base: Path) -> None:
     placed = base / "dest" / "products.sqlite3"
     write(placed, range(2))
-    ours: dict[str, Any] = {"ours": ["products"], "left": left_of(placed)}
+    ours: dict[str, Any] = {"facts": {"placed": ["products"], "left": left_of(placed)}}
     assert actions(look(base, **ours))["products"] == ("ours", "replace")
     write(placed, range(0), table="made_again_by_the_application")
     assert actions(look(base, **ours))["products"] == ("ours", "replace")
@@ -188,7 +261,7 @@ def test_a_decision_says_nothing_about_what_this_move_puts_there_or_has_put_ther
     lacking = look(base, decisions=decisions)
     assert (actions(lacking)["products"], lacking["decided"]) == (("absent", "copy"), {})
     write(placed, range(2))
-    again = look(base, decisions=decisions, ours=["products"], left=left_of(placed))
+    again = look(base, decisions=decisions, facts={"placed": ["products"], "left": left_of(placed)})
     assert (actions(again)["products"], again["decided"]) == (("ours", "replace"), {})
 
 
@@ -206,7 +279,8 @@ def _split_made(base: Path) -> Path:
 @pytest.mark.parametrize("recorded", [True, False])
 def test_what_a_split_has_made_is_removed_only_as_it_was_made(base: Path, split_made: Path, *, recorded: bool) -> None:
     left = left_of(split_made) if recorded else {}
-    ours: dict[str, Any] = {"ours": ["hdf5"], "left": left, "split_backups": str(base / "backups")}
+    facts = {"split_made": True, "left": left}
+    ours: dict[str, Any] = {"facts": facts, "split_backups": str(base / "backups")}
     before = snapshot(base)
     found = look(base, **ours)
     assert (actions(found)["hdf5"], found["undecided"]) == (("ours", "remove"), [])
@@ -231,7 +305,7 @@ def test_of_an_interrupted_split_every_value_counts(base: Path, split_made: Path
             connection.execute("ALTER TABLE hdf5_file_index ADD COLUMN note")
         connection.execute(f"UPDATE hdf5_file_index SET {changed} WHERE rowid = 7")
         connection.commit()
-    found = look(base, ours=["hdf5"], split_backups=str(base / "backups"))
+    found = look(base, facts={"split_made": True}, split_backups=str(base / "backups"))
     assert actions(found)["hdf5"] == ("changed", "undecided")
 
 
@@ -239,7 +313,7 @@ def test_an_hdf5_database_of_others_is_left_to_the_split(base: Path, split_made:
     assert split_made.exists()
     assert actions(look(base))["hdf5"] == ("absent", "absent")
     split_made.write_bytes(b"")
-    assert actions(look(base, ours=["hdf5"]))["hdf5"] == ("absent", "absent")
+    assert actions(look(base, facts={"split_made": True}))["hdf5"] == ("absent", "absent")
 
 
 @pytest.mark.parametrize("side", ["src", "dest"])

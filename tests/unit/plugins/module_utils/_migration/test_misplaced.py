@@ -43,8 +43,8 @@ def looked(tmp_path: pathlib.Path, real: pathlib.Path, *, check: bool = False, m
 def test_what_holds_nothing_of_its_own_is_quarantined_and_the_rest_is_left(
     tmp_path: pathlib.Path, real: pathlib.Path
 ) -> None:
-    for folder in ("src", "run"):
-        (tmp_path / folder).mkdir()
+    for directory in ("src", "run"):
+        (tmp_path / directory).mkdir()
     copy = tmp_path / "src" / "products.sqlite3"
     shutil.copyfile(real, copy)
     content = dump(copy)
@@ -99,8 +99,8 @@ def test_a_link_to_the_real_one_is_none(tmp_path: pathlib.Path, real: pathlib.Pa
 
 
 def test_where_a_service_has_one_open_none_is_moved(tmp_path: pathlib.Path, real: pathlib.Path) -> None:
-    for folder in ("run", "src"):
-        (tmp_path / folder).mkdir()
+    for directory in ("run", "src"):
+        (tmp_path / directory).mkdir()
     (tmp_path / "run" / "${PIPELINE_DB}").touch()
     shutil.copyfile(real, tmp_path / "src" / "products.sqlite3")
     program = "import sys; held = open(sys.argv[1], 'rb'); print(flush=True); sys.stdin.read()"
@@ -152,7 +152,7 @@ def test_a_run_finishes_what_a_killed_one_has_begun(tmp_path: pathlib.Path, real
     assert os.listdir(tmp_path / "run") == []
 
 
-def test_a_folder_that_only_looks_like_one_of_a_killed_run_keeps_what_is_in_it(
+def test_a_directory_that_only_looks_like_one_of_a_killed_run_keeps_what_is_in_it(
     tmp_path: pathlib.Path, real: pathlib.Path
 ) -> None:
     theirs = tmp_path / "run" / ".contimg-aside-0123abcd"

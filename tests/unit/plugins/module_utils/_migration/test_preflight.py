@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight import look, pattern_obstacles
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.preflight import (
+    look,
+    pattern_obstacles,
+    unlisted_uses,
+)
+from ansible_collections.dsa110.contimg.tests.support.file_users import running
+from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_failing_docker
 
 if TYPE_CHECKING:
     import pathlib
@@ -36,6 +43,11 @@ def described(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
         "unit_files": [],
         "code_paths": [],
         "patterns": {},
+        "users": False,
+        "known": [],
+        "timer": "",
+        "require_proof": True,
+        "fail_on": [],
         **changed,
     }
 
@@ -88,3 +100,41 @@ def test_a_pattern_that_cannot_be_looked_for_is_named() -> None:
     assert pattern_obstacles({"a": ["x", "^y$"], "b": []}) == []
     found = pattern_obstacles({"a": ["x", "["], "b": ["(?P<n>x)", "(?P<n>y)"]})
     assert [one[:3] for one in found] == ["a: ", "b: "]
+
+
+def test_a_container_that_does_not_exist_is_an_obstacle_with_the_reason_of_an_engine(base: pathlib.Path) -> None:
+    write_failing_docker(base)
+    (obstacle,) = look(described(base, containers=["web"]))["obstacles"]
+    assert obstacle.startswith("contimg_containers: web: no engine of this host knows this container, and docker could")
+    assert obstacle.endswith("failed: the daemon is down.")
+
+
+def test_obstacles_users_and_findings_are_in_one_message(base: pathlib.Path) -> None:
+    values = described(base, patterns={"contimg_watch_patterns": ["("]}, users=True, fail_on=["obstacles"])
+    with running("held = open(path, 'r+')", base / "src" / "products.sqlite3") as pid:
+        with pytest.raises(ContimgError) as stopped:
+            look(values)
+        found = look({**values, "patterns": {}})
+    message = stopped.value.message
+    assert message.startswith("contimg_watch_patterns: ")
+    assert f"These use {base}/src or {base}/dest, and the move would neither stop nor repoint them:\n" in message
+    assert "Nothing was touched. The move would stop at this only when the services are down" in message
+    assert stopped.value.result()["obstacles"]
+    assert f"(pid {pid})" in found["unlisted"] or f"process {pid}" in found["unlisted"], found["unlisted"]
+    assert len(found["open"][f"{base}/src"]) == 1
+    assert found["open"][f"{base}/dest"] == []
+
+
+def test_an_expression_that_is_none_is_named_before_it_is_used(base: pathlib.Path) -> None:
+    found = look(described(base, patterns={"contimg_known_references": ["("]}, known=["("], users=True))
+    assert [one.partition(":")[0] for one in found["obstacles"]] == ["contimg_known_references"]
+    assert found["unlisted"] == ""
+
+
+def test_what_cannot_be_seen_is_reported_beside_what_was_seen() -> None:
+    assert unlisted_uses([], ["/a", "/b"], unseen=False) == ""
+    text = unlisted_uses(["cron: x"], ["/a", "/b"], unseen=True)
+    assert text.startswith(
+        "These use /a or /b, and the move would neither stop nor repoint them:\ncron: x\nStop them; or"
+    )
+    assert text.endswith("accept the missing proof with contimg_require_proof: false.")

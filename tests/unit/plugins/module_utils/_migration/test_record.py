@@ -135,6 +135,7 @@ def read_for(run_dir: Path, **other: Any) -> dict[str, Any]:
         "facts": {},
         "moments": [],
         "run_id": "",
+        "record": {},
         "move": {**MOVE, **other},
     }
     return run_record(values, check=False)
@@ -205,7 +206,14 @@ def test_facts_of_a_move_that_went_back_do_not_count_for_another_one(tmp_path: P
     found = read_for(tmp_path, dest="/data/other")
     assert (found["record"]["phase"], found["record"]["facts"]) == ("rolled_back", {})
     assert not found["changed"]
-    values = {"run_dir": str(tmp_path), "phase": "presynced", "facts": {}, "moments": [], "run_id": "run-9"}
+    values = {
+        "run_dir": str(tmp_path),
+        "phase": "presynced",
+        "facts": {},
+        "moments": [],
+        "run_id": "run-9",
+        "record": {},
+    }
     new = run_record({**values, "move": {**MOVE, "dest": "/data/other"}}, check=False)["record"]
     assert (new["move"]["id"], new["move"]["dest"]) == ("run-9", "/data/other")
     assert new["former"] == [{"presynced": 0, "held": 1, "rolled_back": 2}]
@@ -228,9 +236,26 @@ def test_a_moment_is_taken_here_where_the_facts_do_not_give_it(tmp_path: Path) -
         "facts": {"a": 1.5},
         "moments": ["a", "b"],
         "run_id": "",
+        "record": {},
         "move": MOVE,
     }
     before = time.time()
     result = run_record(values, check=False)
     assert before <= result["now"] <= time.time()
     assert result["record"]["facts"] == {"a": 1.5, "b": result["now"]}
+
+
+def test_a_preview_goes_on_from_the_record_that_it_has_predicted(tmp_path: Path) -> None:
+    """A run reads the file, whatever it is given, and so does a preview that only reads."""
+    values: dict[str, Any] = {"run_dir": str(tmp_path), "moments": [], "run_id": "run-1", "move": MOVE, "record": {}}
+    record = run_record({**values, "phase": "presynced", "facts": {"placed": ["a"]}}, check=True)["record"]
+    next_one = {**values, "phase": "held", "facts": {"proof": True}, "record": record}
+    predicted = run_record(next_one, check=True)
+    assert (predicted["record"]["phase"], predicted["changed"]) == ("held", True)
+    assert predicted["record"]["facts"] == {"placed": ["a"], "proof": True}
+    assert not list(tmp_path.iterdir())
+    assert run_record({**next_one, "phase": None}, check=True)["record"]["phase"] == ""
+    with pytest.raises(ContimgError, match="'untouched' cannot be taken to 'held'"):
+        run_record(next_one, check=False)
+    with pytest.raises(ContimgError, match="is not a record as this module returns it"):
+        run_record({**next_one, "record": {"phase": "presynced"}}, check=True)

@@ -202,8 +202,8 @@ def test_what_a_killed_run_has_left_of_an_archive_is_removed_and_nothing_that_lo
 def test_an_archive_that_lacks_a_file_never_gets_its_name(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
     fill, before = retire_archive._fill, moved.here()
 
-    def forgets(tar: Any, root: int, top: bytes, files: Any, folders: Any) -> None:
-        fill(tar, root, top, files[:-1], folders)
+    def forgets(tar: Any, root: int, top: bytes, files: Any, directories: Any) -> None:
+        fill(tar, root, top, files[:-1], directories)
 
     monkeypatch.setattr(retire_archive, "_fill", forgets)
     with pytest.raises(ContimgError, match=r"state\.tar\.gz: does not hold 1 files as they were"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_at, open_root
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import entry_at, open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_archive import write_archive
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_plan import OldFile
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_room import (

@@ -32,7 +32,6 @@ def look(state: Path, **values: Any) -> dict[str, Any]:
         "names": {"products": "products.sqlite3", "hdf5": "hdf5.sqlite3"},
         "exclude": ["*.pid"],
         "baseline": {},
-        "integrity": "none",
         "workers": None,
     }
     return report({**defaults, **values})
@@ -136,9 +135,3 @@ def test_a_state_directory_that_is_gone_is_named_with_all_that_it_held(state: Pa
 def test_without_a_baseline_nothing_is_compared(state: Path) -> None:
     found = look(state)
     assert (found["growth"], found["differs_from_baseline"]) == ({}, False)
-
-
-def test_the_check_of_sqlite_is_made_where_it_is_asked(state: Path) -> None:
-    assert look(state, integrity="full")["unreadable"] == {}
-    damage(state / "products.sqlite3")
-    assert "products" in look(state, integrity="full")["unreadable"]

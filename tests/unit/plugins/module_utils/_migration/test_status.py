@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tests of the holds that a host has, whoever has placed them; the integration target asks real units."""
+"""Tests of the holds that a host has, whatever run has placed them; the integration target asks real units."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import run_record
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.status import foreign_holds, holds_of_host, look
-from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers as container_hold
-from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_containers
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_file_module
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import FoundContainer
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
     Found,
@@ -21,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file
     forget,
     write_memory,
 )
+from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_failing_docker
 
 if TYPE_CHECKING:
     import pathlib
@@ -35,13 +37,13 @@ HELD = HoldState(
 
 @pytest.fixture(autouse=True)
 def _runtime(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hold_memory, "_RUNTIME", str(tmp_path / "system"))
+    monkeypatch.setattr(hold_file_module, "_RUNTIME", str(tmp_path / "system"))
 
 
 def asked(run_dir: pathlib.Path, **more: Any) -> dict[str, Any]:
     """Return the module's parameters."""
     lists: dict[str, Any] = {"units": [], "containers": [], "own_holds": [], "fail_on": [], "env_files": []}
-    usual = {**lists, "before": None, "src": None, "dest": None}
+    usual = {**lists, "before": None, "src": None, "dest": None, "move": None}
     return {"run_dir": str(run_dir), **usual, **more}
 
 
@@ -49,7 +51,7 @@ def held_in(run_dir: pathlib.Path) -> str:
     """Hold units with a run directory and return the hold file."""
     hold_file = str(run_dir / "hold.json")
     write_memory(hold_file, HELD)
-    hold_memory.place_drop_in("a.service", hold_file, HELD)
+    hold_file_module.place_drop_in("a.service", hold_file, HELD)
     return hold_file
 
 
@@ -60,22 +62,22 @@ def test_a_hold_is_known_by_its_file_in_any_run_directory_and_by_its_drop_ins(tm
     assert (hold.hold_file, hold.since, hold.run_id) == (hold_file, HELD.stopped_at, HELD.run_id)
     assert (hold.units, hold.ran) == (("a.service", "b.service", "c.service"), ("a.service",))
 
-    hold_memory.remove_drop_in("a.service")  # as a reboot does
+    hold_file_module.remove_drop_in("a.service")  # as a reboot does
     assert holds_of_host() == [hold]
 
-    hold_memory.place_drop_in("a.service", hold_file, HELD)
+    hold_file_module.place_drop_in("a.service", hold_file, HELD)
     forget(hold_file)  # removed by mistake
     (kept,) = holds_of_host()
     assert (kept.units, kept.since, kept.run_id) == (("a.service",), hold.since, hold.run_id)
 
-    hold_memory.remove_drop_in("a.service")
+    hold_file_module.remove_drop_in("a.service")
     assert holds_of_host() == []
 
 
 def test_a_hold_of_containers_is_known(tmp_path: pathlib.Path) -> None:
     hold_file = str(tmp_path / "run" / "containers.json")
     found = {"web": FoundContainer("podman", was_running=True), "old": FoundContainer("podman", was_running=False)}
-    container_hold.write_memory(hold_file, container_hold.HeldContainers(found, 5.0, "rollback-x"))
+    hold_containers.write_memory(hold_file, hold_containers.HeldContainers(found, 5.0, "rollback-x"))
     (hold,) = holds_of_host()
     assert (hold.containers, hold.ran, hold.since, hold.run_id) == (("web", "old"), ("web",), 5.0, "rollback-x")
     shutil.rmtree(tmp_path / "run")
@@ -123,3 +125,39 @@ def test_a_container_that_ran_and_is_gone_is_named(tmp_path: pathlib.Path, monke
         ContimgError, match=r"what ran before this run does not run now: web is not-found.*phase 'untouched'"
     ):
         look({**values, "before": {"containers": ["web"]}, "fail_on": ["down"]})
+
+
+def test_why_an_engine_could_not_be_asked_is_said_of_a_container_that_is_not_found(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_failing_docker(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    state = look(asked(tmp_path / "run", containers=["web"]))["containers"]["web"]["state"]
+    assert state.startswith("not-found, and docker could not be asked: ")
+    assert state.endswith("failed: the daemon is down")
+
+
+def test_the_record_is_returned_for_its_own_move_and_refused_for_another(tmp_path: pathlib.Path) -> None:
+    move = {"src": "/stage/state", "dest": "/data/state", "databases": [], "exclude": []}
+    untouched = look(asked(tmp_path / "run", move=move))
+    assert (untouched["record"]["phase"], untouched["record_file"]) == ("", f"{tmp_path}/run/record.json")
+    begun = {
+        "run_dir": str(tmp_path / "run"),
+        "phase": "presynced",
+        "move": move,
+        "facts": {},
+        "record": {},
+        "moments": [],
+    }
+    run_record({**begun, "run_id": "migrate-1"}, check=False)
+    found = look(asked(tmp_path / "run", move=move))
+    read = run_record({**begun, "phase": None, "run_id": ""}, check=False)
+    assert {name: found[name] for name in ("record", "record_file")} == {
+        name: read[name] for name in ("record", "record_file")
+    }
+    assert isinstance(found["now"], float)
+    with pytest.raises(
+        ContimgError, match=r"record.json: belongs to the move migrate-1, .*Nothing was touched"
+    ) as caught:
+        look(asked(tmp_path / "run", move={**move, "dest": "/other/state"}))
+    assert caught.value.result()["ran"] == {"units": [], "containers": []}

@@ -14,6 +14,7 @@ import time
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users import (
     _Unread,
     cron_entries,
+    look,
     mounts_using,
     users_of,
 )
@@ -70,3 +71,26 @@ def test_a_bind_mount_of_our_own_is_told(tmp_path: pathlib.Path) -> None:
 def test_a_path_that_nobody_uses_has_no_users(tmp_path: pathlib.Path) -> None:
     found = users_of([str(tmp_path)])
     assert (found["cron"], found["mounts"]) == ([], [])
+
+
+def test_a_process_that_has_a_file_open_is_a_user_until_the_move_is_done(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "a").write_text("a")
+    values = {
+        "paths": [f"{tmp_path}/state", f"{tmp_path}/new"], "leaving": [f"{tmp_path}/state"], "units": [], "hold_file": None,
+        "containers": [], "timer": "", "repointed": [], "known": [], "moved": False,
+    }  # fmt: skip
+    with subprocess.Popen(
+        ["sh", "-c", "exec 3<a; echo; read _"], cwd=tmp_path / "state", stdin=-1, stdout=-1
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        before = look(values)
+        known = look({**values, "known": ["sh -c.*"]})
+        after = look({**values, "moved": True})
+        process.communicate(b"\n")
+    line = f"process {process.pid} (sh -c exec 3<a; echo; read _)"
+    assert next(one for one in before["users"] if one.startswith(line)).endswith(f"reads {tmp_path}/state/a")
+    assert before["open"] == {f"{tmp_path}/state": ["sh -c exec 3<a; echo; read _"], f"{tmp_path}/new": []}
+    assert not [one for one in known["users"] + after["users"] if one.startswith(line)]
+    assert after["open"] == {}

@@ -67,7 +67,7 @@ def test_git_applies_any_change(
         assert (tmp_path / "x").read_bytes() == after if after else not (tmp_path / "x").read_bytes()
 
 
-def test_the_root_is_the_checkout_or_the_common_folder(tmp_path: pathlib.Path) -> None:
+def test_the_root_is_the_checkout_or_the_common_directory(tmp_path: pathlib.Path) -> None:
     for name in ("one/scripts", "one/src", "two"):
         (tmp_path / name).mkdir(parents=True)
     os.mkdir(tmp_path / "one/.git")

@@ -129,7 +129,7 @@ STAYS = {
     "an annotation": f'def f(x: "{OLD}"): pass',
     "not normal": f'x = "{OLD}/../ms"',
     "two slashes": f'x = "{OLD}//a"',
-    "a folder of what is renamed": f'x = "{OLD}/db"',
+    "a directory of what is renamed": f'x = "{OLD}/db"',
     "renamed by its parts": f'x = Path("{OLD}") / "db" / "products.sqlite3"',
     "renamed by a later line": f'x = Path("{OLD}")\ny = x / "db"',
     "os is another name": f'def f(os): pass\nx = "{OLD}"',

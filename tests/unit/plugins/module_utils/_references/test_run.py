@@ -50,7 +50,7 @@ NAME = f"{OLD}/{{MS.name}}"
 
 @pytest.fixture
 def tree(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Return a folder with files as pipelines have them."""
+    """Return a directory with files as pipelines have them."""
     for name, text in FILES.items():
         path = tmp_path / "checkout" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +71,7 @@ def call(tree: pathlib.Path, state: str = "audited", *, check: bool = False, **o
         "backup_dir": str(beside / "run" / "backups"),
         "restore_from": None,
         "exclude": [],
+        "known": [],
         **other,
     }
     return run(parameters, check=check)
@@ -107,6 +108,24 @@ def test_every_use_is_listed_with_its_kind(tree: pathlib.Path) -> None:
     assert (totals["files"], totals["references"], totals["live"], totals["rewritten"]) == (12, 17, 12, 0)
     assert totals["matches"] == {OLD: 16, r"\bhdf5_file_index\b": 1}
     assert not result["changed"]
+
+
+def test_a_line_for_each_live_use_leaves_out_known_files_and_other_patterns(tree: pathlib.Path) -> None:
+    result = call(tree, known=[".*/scripts/.*", ".*[.]json"])
+    assert [line.replace(f"{tree}/", "") for line in result["live_lines"]] == [
+        f"ops/a.service:2 (unit): ExecStart=/bin/x {OLD}",
+        f"ops/compose.yml:1 (yaml): volumes: ['{OLD}:/state']",
+        f"ops/contimg.env:1 (env): STATE={OLD}",
+        f"ops/rows.sql:2 (text): INSERT '{OLD}'",
+    ]
+    assert [os.path.basename(path) for path in result["live_files"]] == [
+        "a.service",
+        "compose.yml",
+        "contimg.env",
+        "rows.sql",
+    ]
+    assert result["totals"]["live"] == 4
+    assert f"{tree}/scripts/index.py" not in call(tree)["live_files"]
 
 
 def test_auditing_and_previews_change_nothing(tree: pathlib.Path) -> None:
@@ -184,7 +203,7 @@ def test_going_back_keeps_what_somebody_else_has_changed(tree: pathlib.Path) -> 
 def test_backups_are_kept_before_the_first_file_changes(tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(tree)
     (tree.parent / "run").mkdir()
-    (tree.parent / "run" / "backups").write_text("no folder")
+    (tree.parent / "run" / "backups").write_text("no directory")
     with pytest.raises(ContimgError):
         call(tree, "rewritten")
     assert contents(tree) == before

@@ -22,7 +22,7 @@ def with_x(_name: str, buffer: bytearray, count: int) -> bool:
 
 
 def written(root: pathlib.Path, files: dict[str, bytes]) -> None:
-    """Make files with their folders."""
+    """Make files with their directories."""
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)
@@ -41,7 +41,7 @@ def test_text_files_that_are_wanted_are_read(tmp_path: pathlib.Path) -> None:
     )
     written(tmp_path, {".git/x": b"x", "b/.git/x": b"x", "b/.github/x": b"x", "large": b"x\0" * 800_000})
     os.symlink("a", tmp_path / "link")
-    os.symlink("/etc", tmp_path / "folder")
+    os.symlink("/etc", tmp_path / "directory")
     os.mkfifo(tmp_path / "fifo")
     names = [os.path.relpath(path, tmp_path) for path in read(tmp_path)]
     assert names == ["a", "b/.github/x", "b/c", "f", "g"]

@@ -5,29 +5,21 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_memory
+from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file as hold_file_module
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file import (
     Found,
     HoldState,
-    forget,
-    held_units,
-    place_drop_in,
-    read_memory,
-    remove_drop_in,
-    write_memory,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import (
     _PROPERTIES,
     plan_hold,
     run_hold,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd.order import in_order, starting_groups
 
 if TYPE_CHECKING:
     import pathlib
@@ -198,82 +190,11 @@ def test_the_template_of_a_pattern_is_held_with_its_instances() -> None:
     assert not again.changed
 
 
-def test_units_are_put_in_the_order_that_they_ask_for() -> None:
-    after = {"c": ["b"], "b": ["a"], "x": ["y"], "y": ["x"]}
-    assert in_order(["c", "x", "b", "y", "a"], after) == ["a", "b", "c", "y", "x"]
-    assert in_order([], after) == []
-
-
-def test_sockets_listen_before_their_service_runs_and_timers_come_last() -> None:
-    names = ["a.timer", "b.path", "a.service", "m.mount", "a.socket", "c.service"]
-    assert starting_groups(names, {"a.service": ["c.service", "a.socket"]}) == [
-        ["a.socket"],
-        ["c.service", "a.service", "m.mount"],
-        ["a.timer", "b.path"],
-    ]
-
-
 @pytest.fixture
 def runtime(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """Return a folder that stands for /run/systemd/system."""
-    monkeypatch.setattr(hold_memory, "_RUNTIME", str(tmp_path / "system"))
+    """Return a directory that stands for /run/systemd/system."""
+    monkeypatch.setattr(hold_file_module, "_RUNTIME", str(tmp_path / "system"))
     return tmp_path / "system"
-
-
-def test_the_memory_survives_the_loss_of_either_place(runtime: pathlib.Path) -> None:
-    hold_file = str(runtime.parent / "private" / "hold.json")
-    units = {
-        "a.service": Found(was_active=True, was_enabled=True, is_trigger=False),
-        "a.socket": Found(was_active=False, was_enabled=False, is_trigger=True, was_failing=True),
-    }
-    memory = HoldState(units, 12.5)
-    assert read_memory(hold_file) == HoldState()
-    write_memory(hold_file, memory)
-    for name in units:
-        place_drop_in(name, hold_file, memory)
-    assert read_memory(hold_file) == HoldState(units, 12.5, on_file=True)
-    assert held_units(hold_file) == set(units)
-    assert held_units(hold_file + ".other") == set()
-    forget(hold_file)
-    assert read_memory(hold_file) == memory
-    for name in units:
-        remove_drop_in(name)
-        remove_drop_in(name)
-    assert read_memory(hold_file) == HoldState()
-    assert os.listdir(runtime) == []
-
-
-def test_a_held_template_has_nothing_to_remember(runtime: pathlib.Path) -> None:
-    hold_file = str(runtime.parent / "hold.json")
-    units = {"wk@1.service": Found(was_active=True, was_enabled=False, is_trigger=False)}
-    for name in ("wk@.service", "wk@1.service"):
-        place_drop_in(name, hold_file, HoldState(units, 2.0))
-    assert read_memory(hold_file) == HoldState(units, 2.0)
-    assert held_units(hold_file) == {"wk@.service", "wk@1.service"}
-
-
-def test_a_drop_in_holds_by_the_file_and_by_itself(runtime: pathlib.Path) -> None:
-    memory = HoldState({"a.service": Found(was_active=True, was_enabled=True, is_trigger=False)}, 1.0)
-    (runtime / "a.service.d").mkdir(parents=True)
-    (runtime / "a.service.d" / "other.conf").touch()
-    place_drop_in("a.service", "/var/100%/hold.json", memory)
-    path = runtime / "a.service.d" / "90-contimg-hold.conf"
-    assert path.read_text().splitlines()[2:] == [
-        "[Unit]",
-        "AssertPathExists=!/var/100%%/hold.json",
-        f"AssertPathExists=!{path}",
-    ]
-    assert path.stat().st_mode & 0o7777 == 0o644
-    remove_drop_in("a.service")
-    assert os.listdir(runtime / "a.service.d") == ["other.conf"]
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"units": {"a": 1}, "stopped_at": 1}', '{"units": []}'])
-def test_a_file_that_is_no_hold_file_is_refused(runtime: pathlib.Path, content: str) -> None:
-    path = runtime.parent / "hold.json"
-    path.write_text(content)
-    with pytest.raises(ContimgError, match=r"hold.json: is no hold file. Nothing was touched"):
-        read_memory(str(path))
 
 
 def test_systemd_is_not_asked_for_nothing(runtime: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._services.log_tail import (
-    FileTail,
-    JournalTail,
-    compiled,
-    matching,
-)
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.watch import (
     Seen,
     not_open,
@@ -24,17 +18,16 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services.watch imp
     watch,
     watch_options,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import client as systemd
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import client
 from ansible_collections.dsa110.contimg.tests.support.health_server import health_server
-from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
+from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_failing_docker
+from ansible_collections.dsa110.contimg.tests.support.module_run import default_options
+from ansible_collections.dsa110.contimg.tests.support.trees import make_odd
 
 if TYPE_CHECKING:
     import pathlib
 
-NOTHING: dict[str, Any] = {
-    "names": [], "containers": [], "since": None, "duration": 0, "patterns": [], "log_files": [], "log_offsets": {},
-    "expect_open": {}, "health_url": {}, "health_status": {}, "triggered": False,
-}  # fmt: skip
+NOTHING: dict[str, Any] = {**default_options("unit_watch"), "names": [], "duration": 0, "patterns": []}
 
 
 @pytest.mark.parametrize(
@@ -125,80 +118,15 @@ def test_what_a_trigger_has_started_is_followed_and_its_last_lines_are_named(
         assert watch(options, check=False)["units"]["a.service"]["active"] == state.split(maxsplit=1)[0]
 
 
+def test_a_file_that_is_expected_open_may_be_named_by_its_place() -> None:
+    expected = {"a.service": ["products", "/other"]}
+    options = watch_options({**NOTHING, "expect_open": expected, "places": {"products": "/data/p.sqlite3"}})
+    assert options.expect_open == {"a.service": ["/data/p.sqlite3", "/other"]}
+
+
 def test_files_that_were_never_open_are_named() -> None:
     expected = {"a": ["/x", "/y"], "b": ["/x"]}
     assert not_open(expected, {"a": ["/x"]}) == ["a does not have /y open", "b does not have /x open"]
-
-
-def test_each_line_of_a_log_is_read_once_also_when_it_is_rotated_or_cut(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "a.log"
-    path.write_bytes(b"old\nolder")
-    tail, from_offset = FileTail(str(path), None), FileTail(str(path), 4)
-    assert tail.lines() == []
-    assert from_offset.lines() == ["older"]
-    with path.open("ab") as file:
-        file.write(b" still\nnew\nhal")
-    assert tail.lines() == [" still", "new", "hal"]
-    assert from_offset.lines() == ["older still", "new", "hal"]
-    with path.open("ab") as file:
-        file.write(b"f\n")
-    assert tail.lines() == ["half"]
-    assert tail.lines() == []
-    path.rename(tmp_path / "a.log.1")
-    assert tail.lines() == []
-    path.write_bytes(b"rotated\n")
-    assert tail.lines() == ["rotated"]
-    path.write_bytes(b"cut\n")
-    assert tail.lines() == ["cut"]
-
-
-def test_a_log_that_does_not_exist_yet_is_read_from_its_start(tmp_path: pathlib.Path) -> None:
-    tail = FileTail(str(tmp_path / "a.log"), None)
-    (tmp_path / "a.log").write_bytes(b"first \xff\n")
-    assert tail.lines() == ["first \\xff"]
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ContimgError, match="could not read the log"):
-        FileTail(str(tmp_path / "file" / "a.log"), None)
-
-
-@pytest.mark.parametrize("kind", ODD_KINDS)
-def test_a_log_that_is_not_a_regular_file_is_not_read_and_that_is_reported(tmp_path: pathlib.Path, kind: str) -> None:
-    path = tmp_path / "a.log"
-    make_odd(kind, path)
-    tail = FileTail(str(path), 0)
-    assert tail.lines() == []
-    what = "is a symbolic link, which is not followed" if path.is_symlink() else "is not a regular file"
-    assert tail.unread == f"{path}: {what}; it is not watched."
-    path.rmdir() if kind == "directory" else path.unlink()
-    path.write_text("now it is\n")
-    assert tail.lines() == ["now it is"]
-    assert tail.unread == ""
-
-
-def test_matches_carry_their_source_and_no_secret(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "a.log"
-    path.write_bytes(b"fine\nno such table: x, token=planted\n" + b"no such table\n" * 100)
-    found = matching([FileTail(str(path), 0)], compiled(["no such table", "readonly"]))
-    assert found[0] == {"source": str(path), "line": "no such table: x, token=********"}
-    assert len(found) == 50
-    assert matching([FileTail(str(path), 0)], compiled([])) == []
-
-
-def test_a_journal_is_read_on_from_its_cursor(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "journalctl"
-    script.write_text(f"#!/bin/sh\necho \"$3\" >>{tmp_path}/asked\nprintf 'line\\n-- cursor: c1\\n'\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    tail = JournalTail("a.service", 2.5)
-    assert [tail.lines(), tail.lines()] == [["line"], ["line"]]
-    assert (tmp_path / "asked").read_text().splitlines() == ["--since=@2.500000", "--after-cursor=c1"]
-
-
-def test_a_pattern_that_is_none_is_named() -> None:
-    with pytest.raises(ContimgError, match=r"'\(' is not a regular expression"):
-        watch_options({**NOTHING, "patterns": ["fine", "("]})
-    with pytest.raises(ContimgError, match="cannot be looked for at once"):
-        watch_options({**NOTHING, "patterns": ["(?P<x>a)", "(?P<x>b)"]})
 
 
 def test_an_answer_that_is_no_success_is_named_unless_it_is_known() -> None:
@@ -226,7 +154,7 @@ def test_a_log_alone_can_be_followed(tmp_path: pathlib.Path) -> None:
     assert error.value.details["matches"] == [{"source": str(path), "line": "no such table"}]
     assert watch(from_start, check=True)["matches"]
     assert watch(watch_options(NOTHING), check=False) == {"units": {}, "containers": {}, "matches": []}
-    assert systemd.show([], ("Id",)) == {}
+    assert client.show([], ("Id",)) == {}
 
 
 def test_a_log_that_is_not_watched_is_a_warning(tmp_path: pathlib.Path) -> None:
@@ -234,3 +162,13 @@ def test_a_log_that_is_not_watched_is_a_warning(tmp_path: pathlib.Path) -> None:
     options = {**NOTHING, "log_files": [str(tmp_path / "a.log")], "patterns": ["no such table"]}
     warnings = watch(watch_options(options), check=False)["warnings"]
     assert warnings == [f"{tmp_path}/a.log: is a symbolic link, which is not followed; it is not watched."]
+
+
+def test_why_an_engine_could_not_be_asked_is_said_of_a_container_that_is_not_there(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_failing_docker(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = watch_options({**NOTHING, "containers": ["web"]})
+    with pytest.raises(ContimgError, match=r"not there, and docker could not be asked: .* failed: the daemon is down"):
+        watch(options, check=False)

@@ -24,12 +24,12 @@ FULL = """
 import os, subprocess, sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup import back_up_database, plan_backup
-path, folder = sys.argv[1:]
-subprocess.run(["mount", "-o", "remount,size=1m", folder], check=True)
+path, directory = sys.argv[1:]
+subprocess.run(["mount", "-o", "remount,size=1m", directory], check=True)
 try:
-    back_up_database(plan_backup(path, folder))
+    back_up_database(plan_backup(path, directory))
 except ContimgError as error:
-    print(error.message, os.listdir(folder))
+    print(error.message, os.listdir(directory))
 """
 
 
@@ -88,4 +88,4 @@ def test_a_disk_that_is_full_is_that_of_the_copy(tmp_path: Path) -> None:
         writer.commit()
     said = run_within([(None, kept)], FULL, path, kept)
     where = rf"{re.escape(str(kept))}/a\.sqlite3\.[0-9a-f]+"
-    assert re.match(where + r": could not write the backup: SQLite says '.*is full'.*Make room.* \[\]$", said), said
+    assert re.match(where + r": could not write the backup: SQLite reports '.*is full'.*Make room.* \[\]$", said), said

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import checksum as sqlite_content
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import checksum as checksum_module
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, reference_checksum, with_connection
 
@@ -177,7 +177,7 @@ def test_a_collation_that_nobody_knows_is_read(tmp_path: pathlib.Path) -> None:
     with_connection(path, "UPDATE w SET b = 3 WHERE a = 'B'")
     assert content_checksum(str(path)) != before
     found = describe(str(path), integrity="full")
-    assert found["integrity"] == "not made: SQLite says 'no such collation sequence: OURS'"
+    assert found["integrity"] == "not made: SQLite reports 'no such collation sequence: OURS'"
     assert found["checksum"] == content_checksum(str(path))
 
 
@@ -223,7 +223,7 @@ def test_memory_does_not_grow_with_the_database(tmp_path: pathlib.Path, workers:
     )
     path = make(tmp_path / "a.db", script, before="PRAGMA journal_mode = off; PRAGMA synchronous = off;")
     assert path.stat().st_size > 96 << 20
-    root = next(folder for folder in sys.path if folder.endswith(".build/collections"))
+    root = next(directory for directory in sys.path if directory.endswith(".build/collections"))
     environment = {**os.environ, "PYTHONPATH": root}
     command = [sys.executable, "-c", _MEMORY, str(path), str(workers)]
     ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
@@ -243,6 +243,6 @@ def test_a_page_that_cannot_be_read_is_no_damage(
 ) -> None:
     """The fault suite of the modules lets SQLite itself say this; here is what is said about it."""
     make(tmp_path / "a.db")
-    monkeypatch.setitem(sqlite_content._INTEGRITY, "quick", f"SELECT '{finding}'")
+    monkeypatch.setitem(checksum_module._INTEGRITY, "quick", f"SELECT '{finding}'")
     with pytest.raises(ContimgError, match=words):
         describe(str(tmp_path / "a.db"), integrity="quick")

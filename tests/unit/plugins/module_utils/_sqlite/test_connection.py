@@ -122,11 +122,11 @@ def test_a_large_database_is_given_more_time(tmp_path: pathlib.Path, monkeypatch
 
 
 def test_a_chain_of_links_leads_to_the_database(tmp_path: pathlib.Path) -> None:
-    folder = tmp_path / "state"
-    folder.mkdir()
-    path = make(folder / "a.db")
-    (folder / "second").symlink_to("a.db")
-    (tmp_path / "first").symlink_to(folder / "second")
+    directory = tmp_path / "state"
+    directory.mkdir()
+    path = make(directory / "a.db")
+    (directory / "second").symlink_to("a.db")
+    (tmp_path / "first").symlink_to(directory / "second")
     assert real_path(str(tmp_path / "first")) == str(path)
     (tmp_path / "loop").symlink_to("loop")
     assert real_path(str(tmp_path / "loop")) == str(tmp_path / "loop")

@@ -44,9 +44,9 @@ def test_a_truncation_at_any_page_is_an_error(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_file_that_one_may_not_read_is_an_error() -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        os.chmod(folder, 0o755)
-        path = sqlite_damage.sound(pathlib.Path(folder))
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        os.chmod(directory, 0o755)
+        path = sqlite_damage.sound(pathlib.Path(directory))
         path.chmod(0)
 
         def unprivileged(_index: int) -> str:

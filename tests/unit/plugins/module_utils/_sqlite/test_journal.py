@@ -120,51 +120,51 @@ def test_a_finished_transaction_leaves_a_journal_that_counts_for_nothing(tmp_pat
     assert writable(str(tmp_path / "a.db")).path == str(tmp_path / "a.db")
 
 
-def lost(folder: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
+def lost(directory: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
     super_journal.unlink()
-    return folder
+    return directory
 
 
-def moved(folder: pathlib.Path, _super_journal: pathlib.Path) -> pathlib.Path:
+def moved(directory: pathlib.Path, _super_journal: pathlib.Path) -> pathlib.Path:
     """As a host sees what a container calls by another path."""
-    shutil.move(folder, folder.with_name("elsewhere"))
-    return folder.with_name("elsewhere")
+    shutil.move(directory, directory.with_name("elsewhere"))
+    return directory.with_name("elsewhere")
 
 
-def copied(folder: pathlib.Path, _super_journal: pathlib.Path) -> pathlib.Path:
+def copied(directory: pathlib.Path, _super_journal: pathlib.Path) -> pathlib.Path:
     """The name leads to a super-journal, and not to that of the copy."""
-    shutil.copytree(folder, folder.with_name("copy"))
-    return folder.with_name("copy")
+    shutil.copytree(directory, directory.with_name("copy"))
+    return directory.with_name("copy")
 
 
-def a_link(folder: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
-    super_journal.rename(folder / "real")
+def a_link(directory: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
+    super_journal.rename(directory / "real")
     super_journal.symlink_to("real")
-    return folder
+    return directory
 
 
-def a_fifo(folder: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
+def a_fifo(directory: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
     super_journal.unlink()
     os.mkfifo(super_journal)
-    return folder
+    return directory
 
 
-def another_file(folder: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
+def another_file(directory: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
     super_journal.write_bytes(b"/nothing/of/the/kind\0")
-    return folder
+    return directory
 
 
-def of_others(folder: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
-    super_journal.write_bytes(os.fsencode(folder / "c.db-journal") + b"\0")
-    return folder
+def of_others(directory: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
+    super_journal.write_bytes(os.fsencode(directory / "c.db-journal") + b"\0")
+    return directory
 
 
-def with_a_fifo(folder: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
+def with_a_fifo(directory: pathlib.Path, super_journal: pathlib.Path) -> pathlib.Path:
     """SQLite would wait for it, for it opens each journal that a super-journal names."""
-    os.mkfifo(folder / "c.db-journal")
+    os.mkfifo(directory / "c.db-journal")
     with super_journal.open("ab") as file:
-        file.write(os.fsencode(folder / "c.db-journal") + b"\0")
-    return folder
+        file.write(os.fsencode(directory / "c.db-journal") + b"\0")
+    return directory
 
 
 REFUSED: dict[Callable[[pathlib.Path, pathlib.Path], pathlib.Path], str] = {
@@ -186,13 +186,13 @@ def test_what_cannot_be_judged_is_refused_and_nothing_is_changed(
     changed: Callable[[pathlib.Path, pathlib.Path], pathlib.Path],
     opening: Callable[[pathlib.Path], object],
 ) -> None:
-    folder = changed(tmp_path / "state", interrupt_pair(tmp_path / "state", "delete"))
+    directory = changed(tmp_path / "state", interrupt_pair(tmp_path / "state", "delete"))
     before = snapshot(tmp_path)
     for name in ("a.db", "b.db"):
         with pytest.raises(ContimgError) as caught:
-            opening(folder / name)
+            opening(directory / name)
         assert REFUSED[changed] in caught.value.message
-        assert str(folder / name) == caught.value.path
+        assert str(directory / name) == caught.value.path
         assert "start its service" in caught.value.hint
         assert caught.value.details["super_journal"].startswith(str(tmp_path / "state" / "a.db-mj"))
     assert snapshot(tmp_path) == before

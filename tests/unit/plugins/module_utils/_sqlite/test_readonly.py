@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading without a trace: in every case the folder is watched with inotify, and compared by stat and content."""
+"""Reading without a trace: in every case the directory is watched with inotify, and compared by stat and content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import locks as sqlite_locks
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import locks
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import (
     is_database,
@@ -38,12 +38,12 @@ _WATCHED = 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800
 
 
 @contextlib.contextmanager
-def watched(folder: pathlib.Path) -> Iterator[list[tuple[int, bytes]]]:
-    """Gather what inotify reports of a folder."""
+def watched(directory: pathlib.Path) -> Iterator[list[tuple[int, bytes]]]:
+    """Gather what inotify reports of a directory."""
     events: list[tuple[int, bytes]] = []
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.inotify_init1(os.O_NONBLOCK)
-    assert libc.inotify_add_watch(descriptor, os.fsencode(folder), _WATCHED) >= 0
+    assert libc.inotify_add_watch(descriptor, os.fsencode(directory), _WATCHED) >= 0
     try:
         yield events
         with contextlib.suppress(BlockingIOError):
@@ -56,10 +56,10 @@ def watched(folder: pathlib.Path) -> Iterator[list[tuple[int, bytes]]]:
         os.close(descriptor)
 
 
-def state(folder: pathlib.Path) -> dict[str, tuple[object, ...]]:
+def state(directory: pathlib.Path) -> dict[str, tuple[object, ...]]:
     """Return all that reading must leave as it is; access times are the kernel's own."""
     found: dict[str, tuple[object, ...]] = {}
-    for path in (folder, *folder.iterdir()):
+    for path in (directory, *directory.iterdir()):
         status = path.stat()
         content = path.read_bytes() if path.is_file() else b""
         times = (status.st_mtime_ns, status.st_ctime_ns)
@@ -67,23 +67,23 @@ def state(folder: pathlib.Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def quiet(folder: pathlib.Path) -> pathlib.Path:
-    return make(folder / "a.db")
+def quiet(directory: pathlib.Path) -> pathlib.Path:
+    return make(directory / "a.db")
 
 
-def quiet_wal(folder: pathlib.Path) -> pathlib.Path:
-    return make(folder / "a.db", before="PRAGMA journal_mode = wal;")
+def quiet_wal(directory: pathlib.Path) -> pathlib.Path:
+    return make(directory / "a.db", before="PRAGMA journal_mode = wal;")
 
 
-def empty_wal(folder: pathlib.Path) -> pathlib.Path:
-    path = quiet_wal(folder)
-    (folder / "a.db-wal").touch()
+def empty_wal(directory: pathlib.Path) -> pathlib.Path:
+    path = quiet_wal(directory)
+    (directory / "a.db-wal").touch()
     return path
 
 
-def killed_writer(folder: pathlib.Path, settings: str, work: str) -> pathlib.Path:
+def killed_writer(directory: pathlib.Path, settings: str, work: str) -> pathlib.Path:
     """Let a writer die in the middle of its work."""
-    path = quiet(folder)
+    path = quiet(directory)
     script = (
         "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
         "c.executescript(sys.argv[2]); c.executescript(sys.argv[3]); os._exit(0)"
@@ -92,30 +92,30 @@ def killed_writer(folder: pathlib.Path, settings: str, work: str) -> pathlib.Pat
     return path
 
 
-def hot_wal(folder: pathlib.Path) -> pathlib.Path:
-    path = killed_writer(folder, "PRAGMA journal_mode = wal", "INSERT INTO no_key VALUES(5, 5)")
+def hot_wal(directory: pathlib.Path) -> pathlib.Path:
+    path = killed_writer(directory, "PRAGMA journal_mode = wal", "INSERT INTO no_key VALUES(5, 5)")
     assert os.stat(f"{path}-wal").st_size > 0
     return path
 
 
-def hot_wal_without_shm(folder: pathlib.Path) -> pathlib.Path:
-    path = hot_wal(folder)
+def hot_wal_without_shm(directory: pathlib.Path) -> pathlib.Path:
+    path = hot_wal(directory)
     os.unlink(f"{path}-shm")
     return path
 
 
-def hot_journal(folder: pathlib.Path) -> pathlib.Path:
+def hot_journal(directory: pathlib.Path) -> pathlib.Path:
     work = "PRAGMA cache_size = 1; BEGIN; UPDATE plain SET t = zeroblob(20000); DELETE FROM no_key"
-    path = killed_writer(folder, "PRAGMA cache_spill = 1", work)
+    path = killed_writer(directory, "PRAGMA cache_spill = 1", work)
     assert os.stat(f"{path}-journal").st_size > 0
     return path
 
 
-def read_only_files(folder: pathlib.Path) -> pathlib.Path:
-    path = hot_wal(folder)
-    for name in folder.iterdir():
+def read_only_files(directory: pathlib.Path) -> pathlib.Path:
+    path = hot_wal(directory)
+    for name in directory.iterdir():
         name.chmod(0o400)
-    folder.chmod(0o500)
+    directory.chmod(0o500)
     return path
 
 
@@ -139,13 +139,13 @@ def read_all(path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_reading_leaves_no_trace(tmp_path: pathlib.Path, case: Callable[[pathlib.Path], pathlib.Path]) -> None:
-    folder = tmp_path / "state"
-    folder.mkdir()
-    path = case(folder)
-    before = state(folder)
-    with watched(folder) as events:
+    directory = tmp_path / "state"
+    directory.mkdir()
+    path = case(directory)
+    before = state(directory)
+    with watched(directory) as events:
         read_all(path)
-    assert (events, state(folder)) == ([], before)
+    assert (events, state(directory)) == ([], before)
 
 
 @pytest.fixture
@@ -163,18 +163,18 @@ def test_reading_beside_a_live_writer_leaves_no_trace(
     mode: str,
     pending: bool,  # noqa: FBT001
 ) -> None:
-    folder = tmp_path / "state"
+    directory = tmp_path / "state"
     writer(f"PRAGMA journal_mode = {mode}")
     writer("INSERT INTO no_key VALUES(6, 6)")
     committed = writer("SELECT a, b FROM no_key")
     if pending:
         writer("BEGIN IMMEDIATE")
         writer("DELETE FROM no_key")
-    before = state(folder)
-    with watched(folder) as events:
-        read_all(folder / "a.db")
-    assert (events, state(folder)) == ([], before)
-    with open_readonly(str(folder / "a.db")) as connection:
+    before = state(directory)
+    with watched(directory) as events:
+        read_all(directory / "a.db")
+    assert (events, state(directory)) == ([], before)
+    with open_readonly(str(directory / "a.db")) as connection:
         connection.text_factory = str
         assert str(connection.execute("SELECT a, b FROM no_key").fetchall()) == committed
     assert writer("COMMIT" if pending else "DELETE FROM no_key") == "[]"
@@ -200,7 +200,7 @@ def test_a_read_only_mount_is_read(tmp_path: pathlib.Path) -> None:
 def test_a_locked_database_is_an_error_after_a_while(
     tmp_path: pathlib.Path, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_locks, "ATTEMPTS", 3)
+    monkeypatch.setattr(locks, "ATTEMPTS", 3)
     writer("BEGIN EXCLUSIVE")
     with pytest.raises(ContimgError, match="is locked by a writer"):
         content_checksum(str(tmp_path / "state" / "a.db"))

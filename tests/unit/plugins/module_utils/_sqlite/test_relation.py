@@ -33,9 +33,9 @@ SCHEMA = (
 )
 
 
-def pair(folder: pathlib.Path, here: str, there: str = "") -> tuple[str, str]:
+def pair(directory: pathlib.Path, here: str, there: str = "") -> tuple[str, str]:
     """Make two databases of the same schema and rows, and change them."""
-    one, two = make(folder / "here.db", SCHEMA), folder / "there.db"
+    one, two = make(directory / "here.db", SCHEMA), directory / "there.db"
     shutil.copy(one, two)
     with_connection(one, here)
     with_connection(two, there)
@@ -187,8 +187,8 @@ def test_sqldiff_and_sha3sum_judge_the_same(
     numbers = "INTEGER" in identity
     name, _bracket, options = identity.partition(")")
     create = f"CREATE TABLE t({name}, a {first}, b {second}){options.replace('--', '')}"
-    with tempfile.TemporaryDirectory() as folder:
-        one, two = pathlib.Path(folder, "one.db"), pathlib.Path(folder, "two.db")
+    with tempfile.TemporaryDirectory() as directory:
+        one, two = pathlib.Path(directory, "one.db"), pathlib.Path(directory, "two.db")
         filled(one, create, rows, numbers)
         shutil.copy(one, two)
         edited(one, here, numbers)

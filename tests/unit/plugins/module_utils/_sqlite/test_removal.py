@@ -15,9 +15,9 @@ from typing import Any, Callable, Iterator
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs import backup as sync_backup
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs import backup as backup_module
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import removal as database_removal
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import removal as removal_module
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.removal import (
     put_back,
@@ -100,7 +100,7 @@ def test_one_that_a_process_has_open_stays_with_all_that_is_written_later(databa
 
 def _first(monkeypatch: pytest.MonkeyPatch, name: str, before: Callable[[], Any]) -> None:
     """Let something happen just before a step of the removal, the first time."""
-    step: Any = getattr(database_removal, name)
+    step: Any = getattr(removal_module, name)
     todo = [before]
 
     def done(*values: Any, **named: Any) -> Any:
@@ -108,7 +108,7 @@ def _first(monkeypatch: pytest.MonkeyPatch, name: str, before: Callable[[], Any]
             todo.pop()()
         return step(*values, **named)
 
-    monkeypatch.setattr(database_removal, name, done)
+    monkeypatch.setattr(removal_module, name, done)
 
 
 def test_who_opens_it_at_the_last_moment_keeps_it(database: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_a_place_that_becomes_a_link_is_not_followed_either(
 
 
 def test_without_its_copy_nothing_is_removed(database: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync_backup, "hash_file", lambda *_values, **named: str(named))
+    monkeypatch.setattr(backup_module, "hash_file", lambda *_values, **named: str(named))
     before = snapshot(database.parent)
     with pytest.raises(ContimgError, match="the backup differs from the original"):
         removed(database)
@@ -263,7 +263,7 @@ def test_a_run_goes_on_where_a_killed_one_has_moved_it_aside(database: pathlib.P
 
 
 def test_a_view_of_some_processes_proves_nothing(database: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_removal, "users_of", lambda _path: ([], False))
+    monkeypatch.setattr(removal_module, "users_of", lambda _path: ([], False))
     with pytest.raises(ContimgError, match=r"may be open: .*contimg_require_proof"):
         require_unused(str(database), require_proof=True)
     require_unused(str(database), require_proof=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.inode_flags import flags_of, letters_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import (
     run_on_btrfs,
     run_on_old_ext4,
@@ -29,7 +34,9 @@ if TYPE_CHECKING:
 RUN = """
 import json, os, sys, time
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.inode_flags import flags_of, letters_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 values = json.loads(sys.argv[1])
 def copied(**more):
     try:
@@ -100,6 +107,161 @@ def test_attributes_and_acls_are_refused_or_given_up(base: Path) -> None:
     assert tolerant == {"changed": [True, False], "there": ["file"]}
 
 
+def shown_flags(path: Path) -> str:
+    shown = subprocess.run(["lsattr", "-d", str(path)], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return shown.split()[0].replace("-", "").replace("e", "")  # extents are the file system's own
+
+
+def test_inode_flags_are_refused_or_given_up(base: Path) -> None:
+    subprocess.run(["chattr", "+Ad", str(base / "src" / "file")], check=True)
+    strict, tolerant = copied(base, run_on_ramfs, "flags")
+    assert strict["lost"] == ["flags"]
+    assert "has: flags (file: chattr +dA). Nothing was copied. Accept" in str(strict["msg"])
+    assert str(strict["msg"]).endswith("allow_loss: [flags], or choose another destination.")
+    assert tolerant == {"changed": [True, False], "there": ["file"]}
+
+
+@pytest.mark.parametrize("letter", "ia")
+def test_an_inode_flag_that_no_copy_has_is_refused_or_given_up(base: Path, letter: str) -> None:
+    file = base / "src" / "file"
+    subprocess.run(["chattr", f"+{letter}", str(file)], check=True)
+    try:
+        values = sync_values(base)
+        hint = "Nothing was copied. Accept the loss with allow_loss: [flags], or clear it with chattr."
+        message = f"has: flags (file: chattr +{letter}, which no copy has). {hint}"
+        for check in (True, False):
+            with pytest.raises(ContimgError, match=re.escape(message)):
+                synchronize(options_from(values), check=check)
+        assert synchronized({**values, "allow_loss": ["flags"]}) == "done"
+        assert shown_flags(base / "dest" / "file") == ""
+    finally:
+        subprocess.run(["chattr", f"-{letter}", str(file)], check=True)
+
+
+def test_inode_flags_are_copied_where_the_destination_holds_them(base: Path) -> None:
+    kept = {base / "src": "A", base / "src" / "file": "SdA", base / "src" / "sub": "S"}
+    (base / "src" / "sub").mkdir()
+    for path, letters in kept.items():
+        subprocess.run(["chattr", f"+{letters}", str(path)], check=True)
+    values = sync_values(base)
+    assert synchronized(values) == "done"
+    assert [shown_flags(base / "dest" / path.relative_to(base / "src")) for path in kept] == list(kept.values())
+
+
+def test_an_inode_flag_that_a_copy_lacks_is_added(base: Path) -> None:
+    values = sync_values(base)
+    assert synchronized(values) == "done"
+    subprocess.run(["chattr", "+d", str(base / "src" / "file")], check=True)
+    assert synchronized(values) == "done"
+    assert shown_flags(base / "dest" / "file") == "d"
+    assert not synchronize(options_from(values), check=True)["changed"]
+
+
+@pytest.mark.parametrize("change", [b"", b"another"])
+@pytest.mark.parametrize("accepted", [[], ["flags"]])
+def test_a_flag_is_found_by_a_later_pass(base: Path, change: bytes, accepted: list[str]) -> None:
+    file, values = base / "src" / "file", sync_values(base)
+    if not accepted:
+        assert synchronized(values) == "done"
+    subprocess.run(["chattr", "+i", str(file)], check=True)
+    try:
+        if accepted:
+            assert synchronized({**values, "allow_loss": accepted}) == "done"
+        if change:
+            (base / "src" / "other").write_bytes(change)
+        for check in (True, False):
+            with pytest.raises(ContimgError, match=re.escape("flags (file: chattr +i, which no copy has)")):
+                synchronize(options_from(values), check=check)
+        assert synchronized({**values, "allow_loss": ["flags"]}) == "done"
+        assert not synchronize(options_from({**values, "allow_loss": ["flags"]}), check=True)["changed"]
+    finally:
+        subprocess.run(["chattr", "-i", str(file)], check=True)
+
+
+def test_the_flag_of_a_file_that_is_kept_is_not_asked_for(base: Path) -> None:
+    (base / "dest").mkdir()
+    (base / "dest" / "file").write_bytes(b"another")
+    subprocess.run(["chattr", "+i", str(base / "src" / "file")], check=True)
+    try:
+        assert synchronized(sync_values(base, decisions={"file": "keep"})) == "done"
+    finally:
+        subprocess.run(["chattr", "-i", str(base / "src" / "file")], check=True)
+
+
+def test_one_flag_that_cannot_be_held_takes_no_other_with_it(base: Path) -> None:
+    subprocess.run(["chattr", "+Sd", str(base / "src" / "file")], check=True)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as dest:  # which holds d alone
+        values = sync_values(base, dest=f"{dest}/dest")
+        with pytest.raises(ContimgError, match=re.escape("flags (file: chattr +Sd)")):
+            synchronize(options_from(values), check=False)
+        assert synchronized({**values, "allow_loss": ["flags"]}) == "done"
+        with open(f"{dest}/dest/file", "rb") as file:
+            assert letters_of(flags_of(file.fileno())) == "d"
+
+
+NO_COPY_ON_WRITE = """
+import sqlite3, subprocess
+src = os.path.join(sys.argv[3], "src")
+os.mkdir(src)
+for name in ("file", "rows.sqlite3"):
+    path = os.path.join(src, name)
+    open(path, "w").close()
+    subprocess.run(["chattr", "+C", path], check=True)
+    with open(path, "w") as file:
+        file.write("content" if name == "file" else "")
+connection = sqlite3.connect(path)
+connection.executescript("PRAGMA journal_mode=WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1);")
+os.mkdir(os.path.join(src, "compressed"))
+subprocess.run(["btrfs", "property", "set", os.path.join(src, "compressed"), "compression", "zstd"], check=True)
+time.sleep(0.1)
+def is_so(name):
+    return "C" in subprocess.check_output(["lsattr", os.path.join(values["dest"], name)], text=True).split()[0]
+"""
+REPLACED = """
+for name in ("file", "rows.sqlite3"):
+    shutil.copy2(os.path.join(src, name), os.path.join(src, "plain"))
+    os.rename(os.path.join(src, "plain"), os.path.join(src, name))
+time.sleep(0.1)
+copied()
+for name in ("file", "rows.sqlite3"):
+    path = os.path.join(src, "new")
+    open(path, "w").close()
+    subprocess.run(["chattr", "+C", path], check=True)
+    shutil.copyfile(os.path.join(src, name), path)
+    shutil.copystat(os.path.join(src, name), path)
+    os.rename(path, os.path.join(src, name))
+path = os.path.join(src, "compressed", "file")
+open(path, "w").close()
+subprocess.run(["chattr", "-c", path], check=True)
+subprocess.run(["chattr", "+C", path], check=True)
+with open(path, "w") as file:
+    file.write("content")
+time.sleep(0.1)
+"""
+SHOWN = """
+print(json.dumps([is_so(name) for name in ("file", "rows.sqlite3", *sys.argv[4:])]))
+"""
+
+
+def test_files_that_are_not_copied_on_write_stay_so(base: Path) -> None:
+    values = sync_values(base, src=str(base / "old" / "src"), dest=str(base / "old" / "dest"))
+    program = RUN.replace("def copied", f"{NO_COPY_ON_WRITE}def copied", 1) + SHOWN
+    *_said, shown = run_on_btrfs(base / "old", program, json.dumps(values), "", base / "old").splitlines()
+    assert json.loads(shown) == [True, True]
+
+
+def test_files_that_become_so_are_copied_anew(base: Path) -> None:
+    values = sync_values(base, src=str(base / "old" / "src"), dest=str(base / "old" / "dest"))
+    program = RUN.replace("def copied", f"import shutil\n{NO_COPY_ON_WRITE}def copied", 1)
+    program = program.replace(
+        "allowed = ", f"{REPLACED}print(json.dumps([copied()]))\n{SHOWN}sys.exit()\nallowed = ", 1
+    )
+    said = run_on_btrfs(base / "old", program, json.dumps(values), "", base / "old", "compressed/file")
+    again, shown = map(json.loads, said.splitlines()[-2:])
+    assert again[0]["changed"] == [True, False]
+    assert shown == [True, True, True]
+
+
 @pytest.mark.parametrize("seconds", [-11_676_096_000, 2**31, 13_569_465_600])
 def test_a_time_that_would_be_clamped_is_refused_or_given_up(base: Path, seconds: int) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as src:  # which keeps it
@@ -148,10 +310,11 @@ def test_an_attribute_of_one_file_system_is_refused_on_another(base: Path, withi
 PREVIEW = """
 import json, sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import run as sync
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 sync.require_unmounted = lambda *_arguments, **_named: None  # the mount stands for such a file system
 try:
-    print(json.dumps(sync.synchronize(sync.options_from(json.loads(sys.argv[1])), check=True)["changed"]))
+    print(json.dumps(sync.synchronize(options_from(json.loads(sys.argv[1])), check=True)["changed"]))
 except ContimgError as error:
     print(json.dumps(error.message))
 """

@@ -18,7 +18,8 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 from ansible_collections.dsa110.contimg.tests.support.mounts import run_on_ramfs
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
@@ -49,22 +50,22 @@ def owners(top: Path) -> set[tuple[int, int]]:
 
 @pytest.fixture(name="base")
 def _base(tmp_path: Path) -> Path:
-    folder = tmp_path / "src" / "sub"
-    folder.mkdir(parents=True)
-    (folder / "file").write_text("one\n")
-    os.link(folder / "file", folder / "name")
-    (folder / "link").symlink_to("file")
-    os.mkfifo(folder / "fifo")
+    directory = tmp_path / "src" / "sub"
+    directory.mkdir(parents=True)
+    (directory / "file").write_text("one\n")
+    os.link(directory / "file", directory / "name")
+    (directory / "link").symlink_to("file")
+    os.mkfifo(directory / "fifo")
     (tmp_path / "src" / "alone").write_text("alone\n")
     (tmp_path / "src" / "renamed").write_text("renamed\n")
-    with contextlib.closing(sqlite3.connect(folder / "a.sqlite3")) as connection:
+    with contextlib.closing(sqlite3.connect(directory / "a.sqlite3")) as connection:
         connection.execute("CREATE TABLE t (a)")
     return tmp_path
 
 
 @ROOT_ALONE
 def test_an_owner_that_is_asked_for_later_is_given_to_all_that_was_copied(base: Path) -> None:
-    values = {"rename": {"renamed": "new/folder/renamed"}}
+    values = {"rename": {"renamed": "new/directory/renamed"}}
     converge(base, **values)
     for asked in ({"owner": "12"}, {"owner": "12", "group": "34"}, {"owner": "56", "group": "34"}, {}):
         run = converge(base, **values, **asked)
@@ -107,7 +108,7 @@ def test_a_glob_that_matches_the_new_name_of_a_file_copies_it_once(base: Path, n
         assert (told["matches"], told["missing"], told["unknown"]) == (True, [], [])
 
 
-def test_what_an_excluded_folder_holds_besides_a_new_name_is_left_alone(base: Path) -> None:
+def test_what_an_excluded_directory_holds_besides_a_new_name_is_left_alone(base: Path) -> None:
     out = base / "dest" / "out"
     (out / "other").mkdir(parents=True)
     (out / "other" / "file").write_text("theirs\n")
@@ -196,7 +197,8 @@ def test_a_manifest_that_is_gone_is_in_the_diff(base: Path) -> None:
 LATER = """
 import json, sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 values = json.loads(sys.argv[1])
 def run(check, *allowed):
     try:

@@ -12,7 +12,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 from ansible_collections.dsa110.contimg.tests.support.trees import TREES, build, differences
 
@@ -28,8 +29,8 @@ def run(base: pathlib.Path, *, check: bool = False) -> dict[str, Any]:
 def test_a_copy_of_any_tree_has_no_difference_and_is_as_previewed(
     first: list[dict[str, Any]], then: list[dict[str, Any]]
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        base = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as directory:
+        base = pathlib.Path(directory)
         for entries in (first, then):
             build(base / "src", entries)
             preview, done = run(base, check=True), run(base)

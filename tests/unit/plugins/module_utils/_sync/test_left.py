@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import name_for, new_run, proven_name
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.journal import Journal
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, found_differences
 
@@ -37,14 +38,14 @@ def _base(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def fill(root: pathlib.Path, word: str) -> None:
-    """Make a file, a folder with content and a database of each name."""
+    """Make a file, a directory with content and a database of each name."""
     for number, name in enumerate(THEIRS):
-        for kind in ("file", "folder", "database"):
+        for kind in ("file", "directory", "database"):
             path = root / f"{kind}s {number}" / name
             path.parent.mkdir(parents=True)
             if kind == "file":
                 path.write_text(word)
-            elif kind == "folder":
+            elif kind == "directory":
                 path.mkdir()
                 (path / name).write_text(word)
             else:
@@ -75,16 +76,16 @@ def test_their_names_are_in_conflict_where_they_differ(base: pathlib.Path) -> No
     assert len(caught.value.details["conflicts"]) == 3 * len(THEIRS)
 
 
-def left_by_a_killed_run(base: pathlib.Path) -> tuple[Ledger, pathlib.Path]:
-    """Copy, and note another run; return the ledger and a name of that run."""
+def left_by_a_killed_run(base: pathlib.Path) -> pathlib.Path:
+    """Copy, and note another run; return a name of that run."""
     copy(base)
-    ledger, run = Ledger(f"{base}/dest.sha256.ledger"), new_run()
-    ledger.begin(run)
-    return ledger, base / "dest" / "logs" / os.fsdecode(name_for(run))
+    run = new_run()
+    Journal(Ledger.read(f"{base}/dest.sha256.ledger")).begin(run)
+    return base / "dest" / "logs" / os.fsdecode(name_for(run))
 
 
 def test_a_preview_names_what_a_killed_run_has_left_and_the_run_removes_it(base: pathlib.Path) -> None:
-    _ledger, path = left_by_a_killed_run(base)
+    path = left_by_a_killed_run(base)
     path.write_text("half")
     path.with_name(path.name + "-wal").symlink_to("/etc/passwd")
     preview = copy(base, check=True, delete=False)
@@ -97,7 +98,7 @@ def test_a_preview_names_what_a_killed_run_has_left_and_the_run_removes_it(base:
 
 
 def test_what_a_run_has_left_is_no_conflict_with_a_file_of_its_name(base: pathlib.Path) -> None:
-    _ledger, path = left_by_a_killed_run(base)
+    path = left_by_a_killed_run(base)
     path.write_text("half")
     (base / "src" / "logs" / path.name).write_text("whole")
     copy(base)
@@ -105,16 +106,16 @@ def test_what_a_run_has_left_is_no_conflict_with_a_file_of_its_name(base: pathli
     assert copy(base)["changed"] is False
 
 
-def test_a_folder_of_such_a_name_is_never_taken_for_ours(base: pathlib.Path) -> None:
-    _ledger, path = left_by_a_killed_run(base)
+def test_a_directory_of_such_a_name_is_never_taken_for_ours(base: pathlib.Path) -> None:
+    path = left_by_a_killed_run(base)
     path.mkdir()
     (path / "precious").write_text("word")
     copy(base, delete=False)
     assert (path / "precious").read_text() == "word"
 
 
-def test_what_was_left_in_an_excluded_folder_is_removed_once_it_is_looked_into(base: pathlib.Path) -> None:
-    _ledger, path = left_by_a_killed_run(base)
+def test_what_was_left_in_an_excluded_directory_is_removed_once_it_is_looked_into(base: pathlib.Path) -> None:
+    path = left_by_a_killed_run(base)
     path.write_text("half")
     copy(base, exclude=["logs/"], delete=False)
     assert path.exists()

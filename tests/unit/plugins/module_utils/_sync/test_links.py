@@ -23,7 +23,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import 
     links_into,
     require_direct,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
+from ansible_collections.dsa110.contimg.tests.support.module_run import default_options
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
 if TYPE_CHECKING:
@@ -78,9 +80,9 @@ CASES = [
     ("logs/absolute", "SRC/logs/a/x", "old", "DEST/logs/a/x"),
     ("logs/dangling", "SRC//logs/./gone", "old", "DEST/logs/gone"),
     ("logs/alias", "BASE/alias/logs/a/x", "old", "DEST/logs/a/x"),
-    ("folder-of-old", "SRC/logs/", "old", "DEST/logs"),
+    ("directory-of-old", "SRC/logs/", "old", "DEST/logs"),
     ("outside", "BASE/old/beside/file", "outside", "BASE/old/beside/file"),
-    ("folder", "BASE/old/beside", "outside", "BASE/old/beside"),
+    ("directory", "BASE/old/beside", "outside", "BASE/old/beside"),
     ("nowhere", "/nonexistent/lock", "outside", "/nonexistent/lock"),
     ("above", "../beside/file", "changed", "BASE/old/beside/file"),
     ("far", "../../alias/logs/a/x", "old", "DEST/logs/a/x"),
@@ -270,9 +272,8 @@ def test_links_of_a_new_tree_that_the_old_name_leads_to_are_its_own(base: pathli
 
 
 def splits(path: str, other: str, *, check: bool) -> object:
-    places = {"products_db": path, "hdf5_db": other, "preview_from": None}
-    more = {"keep_source": False, "on_conflict": "fail", "backup_dir": None, "vacuum": False, "rejected": "fail"}
-    return split(split_options({**places, **more}, check=check), check=check)
+    values = {**default_options("hdf5_db_split"), "products_db": path, "hdf5_db": other}
+    return split(split_options(values, check=check), check=check)
 
 
 def splits_into(path: str, other: str, *, check: bool) -> object:
@@ -295,7 +296,10 @@ def opens(path: str, _other: str, *, check: bool) -> object:
 
 def rewrites(path: str, _other: str, *, check: bool) -> object:
     one = {"path": path, "preview_from": None}
-    return run({"databases": [one], "repoint": [{"from": "/a", "to": "/b"}], "state": "rewritten"}, check=check)
+    plain = {"paths": [], "known": [], "copies_pending": True}
+    return run(
+        {**plain, "databases": [one], "repoint": [{"from": "/a", "to": "/b"}], "state": "rewritten"}, check=check
+    )
 
 
 @pytest.mark.parametrize("check", [True, False])

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import MetadataPolicy
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import new_run
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import open_root
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.content import DataCopier
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.context import CopyContext
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.journal import Journal
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.progress import Progress
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import Placing
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import CopyContext, stage, unpacked
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import stage, unpacked
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.steps import Action
 
 if TYPE_CHECKING:
@@ -23,21 +25,21 @@ if TYPE_CHECKING:
 
 def test_what_another_process_removes_or_replaces_is_not_noted(tmp_path: Path) -> None:
     names = [b"kept", b"removed", b"replaced"]
-    for folder in ("src", "dest"):
-        (tmp_path / folder).mkdir()
+    for directory in ("src", "dest"):
+        (tmp_path / directory).mkdir()
     for name in names:
         (tmp_path / "src" / name.decode()).write_bytes(name)
-    progress, ledger = Progress(None, limit=0), Ledger(str(tmp_path / "ledger"))
+    progress, ledger = Progress(None, limit=0), Ledger(path=str(tmp_path / "ledger"))
     actions = [Action("copy", name, "new", name) for name in names]
     with open_root(str(tmp_path / "src")) as source, open_root(str(tmp_path / "dest")) as target:
         with DataCopier(progress.add) as data:
             context = CopyContext(
                 source=source,
                 target=target,
-                ledger=ledger,
+                journal=Journal(ledger),
                 data=data,
                 progress=progress,
-                wishes=MetadataPolicy(),
+                policy=MetadataPolicy(),
                 live=False,
                 verify=True,
                 workers=1,
@@ -46,12 +48,10 @@ def test_what_another_process_removes_or_replaces_is_not_noted(tmp_path: Path) -
                 run=new_run(),
             )
             written = unpacked(stage(context, actions), actions)
-            with Placing(context, written) as placing:
-                placing.note_intent()
+            with Placing(context, written) as placing, placing.noted():
                 for one in written:
                     placing.rename(one)
                 (tmp_path / "dest" / "removed").unlink()
                 (tmp_path / "dest" / "replaced").unlink()
                 (tmp_path / "dest" / "replaced").write_bytes(b"another")
-                placing.note_done()
     assert ledger.paths() == {b"kept"}

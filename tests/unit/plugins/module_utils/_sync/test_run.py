@@ -17,7 +17,8 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
 if TYPE_CHECKING:
@@ -220,15 +221,15 @@ def test_a_run_that_was_killed_is_finished_by_the_next(base: Path, name: str, or
 
 
 def deep(top: Path) -> int:
-    """Return the descriptor of a folder whose path is longer than the system takes at once; it is made if need be."""
-    folder = os.open(top, os.O_RDONLY)
+    """Return the descriptor of a directory whose path is longer than the system takes at once; it is made if need be."""
+    directory = os.open(top, os.O_RDONLY)
     for _level in range(20):
         with contextlib.suppress(FileExistsError):
-            os.mkdir("d" * 250, dir_fd=folder)
-        below = os.open("d" * 250, os.O_RDONLY, dir_fd=folder)
-        os.close(folder)
-        folder = below
-    return folder
+            os.mkdir("d" * 250, dir_fd=directory)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = below
+    return directory
 
 
 def test_a_path_may_be_longer_than_the_system_takes_at_once(base: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync import schedule as sync_copies
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import schedule
 from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy
 from ansible_collections.dsa110.contimg.tests.support.traced import environment
 from ansible_collections.dsa110.contimg.tests.support.traced_copy import command_of
@@ -84,7 +84,7 @@ def test_a_batch_whose_answer_comes_after_a_failure_leaves_nothing_either(
         yield 0, answers[0]
         raise ContimgError("failed")
 
-    monkeypatch.setattr(sync_copies, "forked", failing)
+    monkeypatch.setattr(schedule, "forked", failing)
     with pytest.raises(ContimgError, match="failed"):
         copy(base)
     assert debris(base) == []
@@ -125,7 +125,7 @@ def test_progress_is_told_in_all_phases(base: Path) -> None:
 def peak_memory(base: Path, files: int) -> int:
     """Return the bytes that a first copy of so many files needs beside the interpreter's."""
     for number in range(files):
-        path = base / "src" / f"folder {number // 100}" / f"{number}.log"
+        path = base / "src" / f"directory {number // 100}" / f"{number}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     gc.collect()

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import entry_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree import entry_of
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import options_from, synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
 from ansible_collections.dsa110.contimg.tests.support.moved_state import Moved
 from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
 
@@ -32,8 +33,8 @@ FARTHEST = (2**62) * _SECOND + 1
 
 @pytest.fixture(name="base")
 def _base() -> Iterator[pathlib.Path]:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield pathlib.Path(folder)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield pathlib.Path(directory)
 
 
 def set_time(path: pathlib.Path, time_ns: int) -> None:

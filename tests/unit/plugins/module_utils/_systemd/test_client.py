@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import client as systemd
+from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import client
 
 if TYPE_CHECKING:
     import pathlib
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def says(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """Return a folder first on PATH; a script there answers as systemd would."""
+    """Return a directory first on PATH; a script there answers as systemd would."""
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     return tmp_path
 
 
-def answer(folder: pathlib.Path, command: str, script: str) -> None:
+def answer(directory: pathlib.Path, command: str, script: str) -> None:
     """Let a command of the host be a script."""
-    (folder / command).write_text(f"#!/bin/sh\n{script}\n")
-    (folder / command).chmod(0o755)
+    (directory / command).write_text(f"#!/bin/sh\n{script}\n")
+    (directory / command).chmod(0o755)
 
 
 def test_properties_of_several_units_come_from_one_question(says: pathlib.Path) -> None:
@@ -37,7 +37,7 @@ def test_properties_of_several_units_come_from_one_question(says: pathlib.Path) 
         f"""echo "$*" >>{says}/asked
 printf 'Type=simple\\nExecStart={{ a }}\\nExecStart={{ b }}\\n\\nType=\\nExecStart=\\n'""",
     )
-    assert systemd.show(["a.service", "b.service"], ("Type", "ExecStart", "Unknown")) == {
+    assert client.show(["a.service", "b.service"], ("Type", "ExecStart", "Unknown")) == {
         "a.service": {"Type": "simple", "ExecStart": "{ a }\n{ b }", "Unknown": ""},
         "b.service": {"Type": "", "ExecStart": "", "Unknown": ""},
     }
@@ -54,7 +54,7 @@ def test_a_value_with_an_empty_line_does_not_mix_up_units(says: pathlib.Path) ->
 first=1
 for unit; do [ $first ] || echo; first=; printf 'Environment=A=1\n\n%s\nId=%s\n' "$unit" "$unit"; done""",
     )
-    shown = systemd.show(["a.service", "b.service"], ("Environment", "Id"))
+    shown = client.show(["a.service", "b.service"], ("Environment", "Id"))
     assert shown == {name: {"Environment": f"A=1\n\n{name}", "Id": name} for name in ("a.service", "b.service")}
 
 
@@ -68,7 +68,7 @@ first=1
 for unit; do [ $first ] || echo; first=; echo "Id=$unit"; done""",
     )
     names = [f"{number}.service" for number in range(120)]
-    assert {name: facts["Id"] for name, facts in systemd.show(names, ("Id",)).items()} == dict(zip(names, names))
+    assert {name: facts["Id"] for name, facts in client.show(names, ("Id",)).items()} == dict(zip(names, names))
     assert (says / "asked").read_text().split() == ["50", "50", "20"]
 
 
@@ -76,14 +76,14 @@ def test_former_names_of_properties_are_known(says: pathlib.Path) -> None:
     answer(
         says, "systemctl", "echo 'EnvironmentFile=/a (ignore_errors=no)'; echo 'EnvironmentFile=/b (ignore_errors=yes)'"
     )
-    shown = systemd.show(["a.service"], ("EnvironmentFiles",))
+    shown = client.show(["a.service"], ("EnvironmentFiles",))
     assert shown["a.service"]["EnvironmentFiles"] == "/a (ignore_errors=no)\n/b (ignore_errors=yes)"
 
 
 def test_a_failure_says_what_systemd_said(says: pathlib.Path) -> None:
     answer(says, "systemctl", "echo 'Failed to connect to bus' >&2; exit 1")
     with pytest.raises(ContimgError, match="'systemctl daemon-reload' failed: Failed to connect to bus"):
-        systemd.systemctl("daemon-reload")
+        client.systemctl("daemon-reload")
 
 
 def test_a_command_that_is_missing_or_does_not_end_is_named(
@@ -91,10 +91,10 @@ def test_a_command_that_is_missing_or_does_not_end_is_named(
 ) -> None:
     answer(says, "journalctl", "exec sleep 60")
     with pytest.raises(ContimgError, match=r"'journalctl -x' has not ended in 0.2 seconds"):
-        systemd.run(["journalctl", "-x"], timeout=0.2)
+        client.run(["journalctl", "-x"], timeout=0.2)
     monkeypatch.setenv("PATH", str(says))
     with pytest.raises(ContimgError, match=r"'systemctl' does not exist.*no systemd"):
-        systemd.systemctl("--version")
+        client.systemctl("--version")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_command_that_is_missing_or_does_not_end_is_named(
 )
 def test_the_version_is_read(says: pathlib.Path, said: str, number: int) -> None:
     answer(says, "systemctl", f"echo '{said}'")
-    assert systemd.version() == number
+    assert client.version() == number
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_version_is_read(says: pathlib.Path, said: str, number: int) -> None
 )
 def test_the_next_elapse_of_a_calendar_expression_is_read(says: pathlib.Path, said: str, moment: float | None) -> None:
     answer(says, "systemd-analyze", f"cat <<'END'\n{said}\nEND")
-    assert systemd.next_elapse("daily", 1.0) == moment
+    assert client.next_elapse("daily", 1.0) == moment
 
 
 def test_the_journal_goes_on_where_it_ended(says: pathlib.Path) -> None:
@@ -127,19 +127,19 @@ def test_the_journal_goes_on_where_it_ended(says: pathlib.Path) -> None:
         f"""echo "$*" >>{says}/asked
 case "$*" in *--since*) printf 'one\\ntwo\\n-- cursor: s=1;i=2\\n' ;; esac""",
     )
-    lines, start = systemd.journal_from("a.service", "--since=@12.5")
+    lines, start = client.journal_from("a.service", "--since=@12.5")
     assert (lines, start) == (["one", "two"], "--after-cursor=s=1;i=2")
-    assert systemd.journal_from("a.service", start) == ([], start)
-    assert systemd.journal("a.service", since=12.5) == ["one", "two"]
+    assert client.journal_from("a.service", start) == ([], start)
+    assert client.journal("a.service", since=12.5) == ["one", "two"]
     assert (says / "asked").read_text().splitlines()[1].startswith("-u a.service --after-cursor=s=1;i=2")
 
 
 def test_a_journal_without_a_message_has_no_cursor(says: pathlib.Path) -> None:
     answer(says, "journalctl", 'case "$*" in *--show-cursor*) exit 1 ;; esac')
-    assert systemd.journal_from("a.service", "--since=@12.5") == ([], "--since=@12.5")
+    assert client.journal_from("a.service", "--since=@12.5") == ([], "--since=@12.5")
 
 
 def test_a_journal_that_cannot_be_read_is_an_error(says: pathlib.Path) -> None:
     answer(says, "journalctl", "echo 'No journal files' >&2; exit 1")
     with pytest.raises(ContimgError, match="the journal cannot be read: No journal files"):
-        systemd.journal("a.service", since=0)
+        client.journal("a.service", since=0)

@@ -201,11 +201,12 @@ def test_the_logs_are_told_as_they_will_be_in_a_unit_file_that_is_repointed(
     )
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     moves = [(f"{OLD}/logs", "/var/log/x"), (OLD, "/data/state")]
-    (preview,) = describe_units(["a.service"], [], repointed={str(tmp_path / name): moves}).values()
+    (preview,) = describe_units(["a.service"], [], repointed={str(tmp_path / name): moves}, leaving=moves).values()
     assert preview["standard_output"] == "append:/var/log/x/a.log"
     assert preview["standard_error"] == f"append:{OLD}/logs/b.log"  # the drop-in is not repointed
+    assert preview["left_logs"] == {"StandardError": "append:/var/log/x/b.log"}
     repoint_file(str(fragment), moves, backup_dir=None, check=False)
-    (run,) = describe_units(["a.service"], [], repointed={str(tmp_path / name): moves}).values()
+    (run,) = describe_units(["a.service"], [], repointed={str(tmp_path / name): moves}, leaving=moves).values()
     assert run == preview
 
 

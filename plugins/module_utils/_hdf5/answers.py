@@ -1,0 +1,57 @@
+# Copyright (c) 2026, The dsa110.contimg developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the HDF5 database answers what mosaicking asks as the products database did before the split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.groups import groups_report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+__all__ = ["answers_of", "differ", "require_same_answers"]
+
+
+def answers_of(path: str) -> dict[str, Any]:
+    """Return the groups of a database's index, as ``hdf5_groups_info`` returns them by default.
+
+    :raises ContimgError: see :func:`groups_report`.
+    """
+    return groups_report(path=path, start=None, end=None, tolerance=60, check_files=False)
+
+
+def differ(before: Mapping[str, Any], after: Mapping[str, Any], *, rejected: int, exact: bool) -> bool:
+    """Return whether files or groups are missing after a split.
+
+    :param rejected: rows that the HDF5 database cannot take; they may be missing.
+    :param exact: whether the groups have to be the same. An HDF5 database that existed before may have files of its own.
+    """
+    sides = [(before, after), (before["unfiltered"], after["unfiltered"])]
+    if any(now["files"] < then["files"] - rejected for then, now in sides):
+        return True
+    return exact and any(now["groups_digest"] != then["groups_digest"] for then, now in sides)
+
+
+def require_same_answers(
+    before: Mapping[str, Any], *, products: str, hdf5: str, rejected: int, exact: bool, backup: str
+) -> None:
+    """Compare the groups of an HDF5 database with those of the products database before the split.
+
+    :param before: what :func:`answers_of` returned for products.
+    :raises ContimgError: when it answers otherwise.
+    """
+    after = answers_of(hdf5)
+    if not differ(before, after, rejected=rejected, exact=exact):
+        return
+    then, now = before["unfiltered"], after["unfiltered"]
+    raise ContimgError(
+        f"answers otherwise than {products} did before the split: {now['files']} files in {now['groups_total']} groups,"
+        f" {then['files']} in {then['groups_total']} before",
+        path=hdf5,
+        hint=f"Every row was proved; the database as it was is {backup or 'not kept'}.",
+    )
