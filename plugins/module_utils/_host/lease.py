@@ -319,9 +319,10 @@ def _flock(lock: int, wait: float) -> bool:
 def _note(lock: int, step: str) -> None:
     """Write into the lock the moment, and which step is at work, empty for none.
 
-    It is a hint for a run that waits, and a sign of life; it may fail. Written over the former one, it needs no room.
+    It is a hint for a run that waits, and a sign of life; it may fail. Written over the former one, it needs no room. The moment is
+    not rounded: one that is rounded up lies in the future of whoever reads it at once, and is then none.
     """
-    text = f"{os.getpid()} {host_clock():.3f} {step}\n".encode()
+    text = f"{os.getpid()} {host_clock()!r} {step}\n".encode()
     with contextlib.suppress(OSError):
         os.pwrite(lock, text, 0)
         os.ftruncate(lock, len(text))

@@ -16,7 +16,13 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._host import lease
 from ansible_collections.dsa110.contimg.plugins.module_utils._host import place as host_place
-from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased, release, require_owned, take
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import (
+    between_steps,
+    leased,
+    release,
+    require_owned,
+    take,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import volatile_place
 
 if TYPE_CHECKING:
@@ -222,3 +228,12 @@ def test_a_place_that_others_could_write_to_is_refused() -> None:
     with pytest.raises(ContimgError, match="is writable by others"):
         taken()
     assert host_place.volatile_place() == volatile_place()
+
+
+@pytest.mark.parametrize("now", [1234.0004, 1234.0006])
+def test_taking_the_lease_is_a_sign_of_life_in_the_same_moment(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    monkeypatch.setattr(lease, "host_clock", lambda: now)
+    taken()
+    with between_steps() as ender:
+        assert ender is not None
+        assert ender.last_sign == now
