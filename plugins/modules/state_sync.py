@@ -55,6 +55,12 @@ options:
     description: Whether the source may change meanwhile. Nothing is claimed about such a copy, and no manifest is written.
     type: bool
     default: false
+  passes:
+    description:
+      - How often a live copy is made at most, each time of what has changed meanwhile.
+      - It ends sooner where a pass took less than five seconds, or copied no fewer bytes than the one before it.
+    type: int
+    default: 1
   verify:
     description: Whether each file is read back from the device of the destination and compared with what was read from the source.
     type: str
@@ -147,7 +153,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stats:
-  description: Counts of V(files) and V(bytes) in the source, and of files V(copied), V(skipped), V(verified), V(removed), V(kept).
+  description:
+    - Counts of V(files) and V(bytes) in the source, of files V(copied), V(skipped), V(verified), V(removed) and V(kept), and the size of those
+      copied, V(copied_bytes).
+    - Of several O(passes), the first. So are the values below, but for RV(passes).
   returned: success
   type: dict
 actions:
@@ -189,6 +198,11 @@ source_digest:
   description: Hash of every name and status of the source, to the ctime.
   returned: success
   type: str
+passes:
+  description: Each pass that was done, with the files V(copied), their V(bytes) and its V(duration) in seconds. Empty in check mode.
+  returned: success
+  type: list
+  elements: dict
 duration:
   description: Seconds.
   returned: success
@@ -209,7 +223,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.metadata import LOSSES
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
-from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync.passes import synchronize_in_passes
 
 
 def main() -> None:
@@ -222,6 +236,7 @@ def main() -> None:
             "rename": {"type": "dict", "default": {}},
             "delete": {"type": "bool", "default": False},
             "live": {"type": "bool", "default": False},
+            "passes": {"type": "int", "default": 1},
             "verify": {"type": "str", "choices": ["checksum", "none"], "default": "checksum"},
             "manifest": {"type": "path"},
             "on_conflict": {"type": "str", "choices": ["fail", "keep", "replace"], "default": "fail"},
@@ -244,7 +259,7 @@ def main() -> None:
         with error_context("copy", module.params["dest"]), leased(
             module.params["run_id"], "state_sync", check=module.check_mode
         ):
-            result = synchronize(options_from(module.params), check=module.check_mode)
+            result = synchronize_in_passes(options_from(module.params), check=module.check_mode)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

@@ -25,6 +25,7 @@ def sync_values(base: pathlib.Path, **changed: Any) -> dict[str, Any]:
         "dest": str(base / "dest"),
         "exclude": [],
         "rename": {},
+        "passes": 1,
         "verify": "checksum",
         "on_conflict": "fail",
         "decisions": {},

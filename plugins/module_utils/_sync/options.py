@@ -31,6 +31,7 @@ class Options:
     exclude: tuple[str, ...]
     decisions: Decisions
     live: bool
+    passes: int
     verify: bool
     manifest: str
     backup_dir: str | None
@@ -56,6 +57,12 @@ def _require_places(rename: Mapping[str, str]) -> None:
             )
 
 
+def _require_passes(passes: int, *, live: bool) -> None:
+    if passes < 1 or (passes > 1 and not live):
+        why = "which is less than one" if passes < 1 else "and only a live copy has more than one"
+        raise ContimgError(f"passes is {passes}, {why}", hint="Nothing was touched. Correct it and run again.")
+
+
 def options_from(values: dict[str, Any]) -> Options:
     """Return the options for a module's parameters.
 
@@ -63,6 +70,7 @@ def options_from(values: dict[str, Any]) -> Options:
     """
     require_globs(values["exclude"])
     _require_places(values["rename"])
+    _require_passes(values["passes"], live=values["live"])
     for path, decision in values["decisions"].items():
         if decision not in ("keep", "replace"):
             raise ContimgError(
@@ -81,6 +89,7 @@ def options_from(values: dict[str, Any]) -> Options:
         exclude=tuple(values["exclude"]),
         decisions=decisions,
         live=values["live"],
+        passes=values["passes"],
         verify=values["verify"] == "checksum",
         manifest=values["manifest"] or values["dest"].rstrip("/") + ".sha256",
         backup_dir=values["backup_dir"],

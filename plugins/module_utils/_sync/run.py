@@ -101,7 +101,7 @@ def _synchronize(options: Options, *, check: bool) -> dict[str, Any]:
             verified = prepared.work.files + len(prepared.work.unproved) if options.verify else 0
         progress.tell("done")
         seconds = time.monotonic() - started
-        prepared.report["stats"]["verified"] = verified
+        prepared.report["stats"].update(verified=verified, copied_bytes=prepared.size)
         rate = round(prepared.size / max(seconds, 0.001))
         return {**prepared.report, "duration": round(seconds, 3), "throughput": rate}
 
