@@ -136,10 +136,18 @@ def stop(asked: Asked, *, forget: bool = False) -> dict[str, Any] | None:
     :param forget: whether its findings are removed.
     :raises ContimgError: when it does not answer.
     """
-    findings = _answer(asked, "stop") or read(asked)
-    with error_context("remove what is left of the write monitor", asked.directory):
-        if findings is not None and _clear(asked) and forget:
-            os.unlink(asked.findings)
+    for _attempt in range(_ATTEMPTS):
+        findings = _answer(asked, "stop") or read(asked)
+        with error_context("remove what is left of the write monitor", asked.directory):
+            if findings is None or (not findings["running"] and _clear(asked)):
+                break
+        time.sleep(_PAUSE)  # it has not received the request, or is about to end
+    else:
+        raise _silent(asked)
+    if findings is not None and forget:
+        with error_context("remove what the write monitor has found", asked.findings):
+            with contextlib.suppress(FileNotFoundError):  # of a run that has ended: the monitor has removed it itself
+                os.unlink(asked.findings)
             sync_directory(asked.directory)
     return findings
 

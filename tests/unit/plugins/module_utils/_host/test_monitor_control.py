@@ -10,19 +10,22 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
+import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._host import monitor_control
+from ansible_collections.dsa110.contimg.plugins.module_utils._host import monitor_control, monitor_daemon
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased, release, take
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_control import read, start, stop
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_daemon import Asked
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, owner_of, read_text
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.write_monitor import WriteMonitor
 from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
 
 if TYPE_CHECKING:
@@ -60,17 +63,36 @@ def has_ended(pid: int) -> bool:
     return read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1] in ([], ["Z"])
 
 
+@contextlib.contextmanager
+def writer_to(path: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Let another process write to a file; it is there to the end of the block."""
+    command = ["sh", "-c", 'echo x >>"$0"; echo; read -r _', path]
+    variables, pipe = {**os.environ, **environment}, subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=variables, start_new_session=True) as writer:
+        try:
+            assert writer.stdout
+            assert writer.stdout.readline() == b"\n"
+            yield writer
+        finally:
+            writer.kill()
+
+
 def write(asked: Asked, name: str = "file", **environment: str) -> None:
-    """Let another process write to the tree."""
-    path = os.path.join(asked.paths[0], name)
-    program = ["sh", "-c", 'echo x >>"$0"; sleep .1', path]
-    subprocess.run(program, check=True, env={**os.environ, **environment}, start_new_session=True)
+    """Let another process write to the tree. A monitor at work looks at it before it ends."""
+    with writer_to(os.path.join(asked.paths[0], name), **environment):
+        read(asked)
 
 
 def files_of(findings: dict[str, Any] | None) -> set[str]:
     """Return the names of all files that were written."""
     assert findings is not None
     return {os.path.basename(name) for one in findings["writers"] for name in one["files"]}
+
+
+def events_of(findings: dict[str, Any] | None) -> int:
+    """Return how many events of writers were noted."""
+    assert findings is not None
+    return sum(one["events"] for one in findings["writers"])
 
 
 def test_from_the_start_to_the_stop_writers_are_found_and_nothing_is_left_then(asked: Asked) -> None:
@@ -99,11 +121,11 @@ def test_from_the_start_to_the_stop_writers_are_found_and_nothing_is_left_then(a
 def test_a_writer_that_opens_writes_and_closes_now_and_then_is_found_by_name(asked: Asked) -> None:
     start(asked)
     loop = ["sh", "-c", 'while sleep .2; do echo x >>"$0"; done', f"{asked.paths[0]}/log"]
-    with subprocess.Popen(loop, start_new_session=True) as process:
-        time.sleep(1.5)
+    with subprocess.Popen(loop, start_new_session=True) as process, contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(process.kill)
+        wait_for(lambda: events_of(read(asked)) >= 6)
         command = command_of(process.pid)
-        process.kill()
-    found = stop(asked)
+        found = stop(asked)
     assert found is not None
     (one,) = found["writers"]
     assert (one["pid"], one["command"], one["gone"]) == (process.pid, command, False)
@@ -196,14 +218,17 @@ def test_after_a_reboot_it_is_not_taken_for_a_complete_one(asked: Asked, monkeyp
     assert (found["complete"], found["reason"]) == (False, "the host was rebooted meanwhile")
 
 
-def test_it_ends_by_itself_at_its_limit(asked: Asked) -> None:
-    limited = Asked(asked.paths, asked.directory, "", 1.0)
-    start(limited)
+def test_it_ends_by_itself_at_its_limit(asked: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    later = tmp_path / "ten minutes later"
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + 600.0 * later.exists())
+    monkeypatch.setattr(monitor_daemon, "time", clock)
+    start(asked)
     pid = process_of(asked)
     write(asked)
+    later.touch()
     wait_for(lambda: has_ended(pid))
     assert os.listdir(asked.directory) == ["write-monitor.json"]
-    found = read(limited)
+    found = read(asked)
     assert found is not None
     assert (found["complete"], found["reason"]) == (False, "it ended at its limit of time")
     assert files_of(found) == {"file"}
@@ -233,6 +258,60 @@ def test_one_that_does_not_answer_is_named(asked: Asked, monkeypatch: pytest.Mon
     os.kill(pid, signal.SIGCONT)
     monkeypatch.undo()
     assert stop(asked)
+
+
+class Late(socket.socket):
+    """A client that stands still between its call and its request until it is no longer waited for."""
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send it."""
+        assert self.recv(1, socket.MSG_PEEK) == b""
+        super().sendall(data, flags)
+
+
+@pytest.mark.parametrize("request_of", [read, stop])
+def test_a_request_that_comes_too_late_is_made_again(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, request_of: Callable[[Asked], dict[str, Any] | None]
+) -> None:
+    monkeypatch.setattr(monitor_daemon, "_CLIENT_SECONDS", 0.1)
+    start(asked)
+    pid = process_of(asked)
+    clients = iter([Late])
+    kinds = (socket.AF_UNIX, socket.SOCK_STREAM)
+    monkeypatch.setattr(monitor_control, "_socket", lambda: next(clients, socket.socket)(*kinds))
+    found = request_of(asked)
+    assert next(clients, None) is None
+    assert found is not None
+    assert (found["complete"], found["running"]) == (True, request_of is read)
+    if request_of is stop:
+        wait_for(lambda: has_ended(pid))
+        assert os.listdir(asked.directory) == ["write-monitor.json"]
+
+
+def test_the_findings_of_one_that_is_about_to_end_are_removed_when_it_has_ended(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    unlink, sleep, here, may_end = os.unlink, time.sleep, os.getpid(), tmp_path / "may end"
+
+    def late(path: Any, **options: Any) -> None:
+        while os.getpid() != here and not may_end.exists():
+            sleep(0.01)
+        unlink(path, **options)
+
+    def waiting(seconds: float) -> None:
+        may_end.touch()
+        sleep(seconds)
+
+    monkeypatch.setattr(os, "unlink", late)
+    start(asked)
+    os.kill(process_of(asked), signal.SIGTERM)
+    wait_for(lambda: '"ended": "signal"' in read_text(asked.findings))
+    monkeypatch.setattr(time, "sleep", waiting)
+    found = stop(asked, forget=True)
+    assert found is not None
+    assert found["ended"] == "signal"
+    assert may_end.exists()
+    assert os.listdir(asked.directory) == []
 
 
 def test_what_could_not_be_taken_in_while_it_did_not_run_is_admitted(asked: Asked) -> None:
@@ -394,12 +473,23 @@ def test_what_another_run_or_a_later_monitor_has_found_is_not_complete(asked: As
     assert found["reason"].endswith("it belongs to no run; it began too late")
 
 
-def test_in_check_mode_it_monitors_within_its_own_call_and_leaves_nothing(asked: Asked) -> None:
-    loop = ["sh", "-c", 'while sleep .2; do echo x >>"$0"; done', f"{asked.paths[0]}/log"]
-    with subprocess.Popen(loop, start_new_session=True) as process:
+def test_in_check_mode_it_monitors_within_its_own_call_and_leaves_nothing(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers: list[int] = []
+    with contextlib.ExitStack() as until_then:
+
+        class Begun(WriteMonitor):
+            """One under which something is written at once."""
+
+            def begin(self) -> None:
+                super().begin()
+                writers.append(until_then.enter_context(writer_to(f"{asked.paths[0]}/log")).pid)
+
+        monkeypatch.setattr(monitor_control, "WriteMonitor", Begun)
         found = module(asked, "started", check=True, duration=2)
-        process.kill()
-    assert [one["pid"] for one in found["writers"]] == [process.pid]
+    assert [one["pid"] for one in found["writers"]] == writers
+    assert len(writers) == 1
     assert (found["complete"], found["changed"]) == (True, True)
     assert 1.9 < found["until"] - found["since"] < 10
     assert not os.path.exists(asked.directory)
