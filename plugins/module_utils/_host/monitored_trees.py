@@ -31,6 +31,7 @@ __all__ = ["MonitoredTrees"]
 
 _MOST_PLACES = 1 << 14
 _MOST_LINKED = 100_000
+_MOST_NAMED = 10
 _GONE = (errno.ESTALE, errno.ENOENT)
 
 
@@ -68,6 +69,8 @@ class MonitoredTrees:
         self._mounts: set[tuple[int, str]] = set()
         self._places: dict[tuple[int, bytes], bytes | None] = {}
         self._linked: dict[bytes, bytes] = {}
+        self._are_links_known = False
+        self._early: set[bytes] = set()
         self._add(self._points())
 
     @property
@@ -119,7 +122,17 @@ class MonitoredTrees:
                 return False
             with contextlib.suppress(OSError):  # it is gone, or its file system has no handles, which is reported
                 self._linked[handle_of(file)] = file
+        self._are_links_known = True
         return True
+
+    def missed(self) -> list[str]:
+        """Return which files were written by a name elsewhere before that was known for one of theirs, as reasons."""
+        files = sorted(self._linked[file] for file in self._early if file in self._linked)
+        why = "was written by another name before all names of files were known"
+        reasons = [f"{printable(file)} {why}" for file in files[:_MOST_NAMED]]
+        if self._linked and len(self._early) >= _MOST_LINKED:
+            reasons.append("more files were written before all names of files were known than can be kept")
+        return reasons
 
     def path_of(self, event: Event) -> bytes | None:
         """Return the path below the trees that an event is about, ``None`` for what is elsewhere or gone."""
@@ -130,7 +143,14 @@ class MonitoredTrees:
         place = self._place(event.fsid, event.directory)
         if place is not None and event.name not in (b"", b"."):
             place = os.path.join(place, event.name)
-        return self._within(place) or self._linked.get(event.file)
+        return self._within(place) or self._linked_as(event.file)
+
+    def _linked_as(self, file: bytes) -> bytes | None:
+        """Return the name below the trees of a file that has been written by another one."""
+        are_known, found = self._are_links_known, self._linked.get(file)
+        if found is None and not are_known and len(self._early) < _MOST_LINKED:
+            self._early.add(file)
+        return found
 
     def _place(self, fsid: int, handle: bytes) -> bytes | None:
         """Return the path of a directory. It is asked for once, until a directory is moved."""

@@ -203,7 +203,7 @@ class WriteMonitor:
             self._reasons["the open files of some processes could not be read"] = None
 
     def _all_reasons(self) -> list[str]:
-        reasons = [*self._reasons, *self._trees.reasons]
+        reasons = [*self._reasons, *self._trees.reasons, *self._trees.missed()]
         reasons += [f"{printable(path)}: {why}" for path, why in self._trees.unmarked.items()]
         if self._links is not None and not self._links_known:
             reasons.append(

@@ -31,7 +31,7 @@ from ansible_collections.dsa110.contimg.tests.support.mounts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="fanotify of whole file systems needs root")
 
@@ -40,6 +40,9 @@ PRELUDE = """
 import ctypes, mmap, os, sys, time
 tree, elsewhere = sys.argv[1:]
 file = os.path.join(tree, "logs", "file")
+def pause():
+    print("pause", flush=True)
+    sys.stdin.readline()
 """
 WAIT = """
 print("ready", flush=True)
@@ -83,7 +86,7 @@ WAYS: dict[str, tuple[str, str, str, str]] = {
         "os.makedirs(elsewhere + '/a/b'); open(elsewhere + '/a/b/f', 'w').close()",
         """
 open(elsewhere + '/a/b/f', 'a').write('x')
-time.sleep(.5)
+pause()
 os.rename(elsewhere + '/a', tree + '/a')
 open(tree + '/a/b/f', 'a').write('x')
 """,
@@ -119,6 +122,28 @@ open(tree + '/a/b/f', 'a').write('x')
 }
 
 
+class Turns:
+    """How often a monitor of this process has taken in what was reported."""
+
+    def __init__(self) -> None:
+        self._turned, self._count = threading.Condition(), 0
+
+    def next(self) -> None:
+        """Count one."""
+        with self._turned:
+            self._count += 1
+            self._turned.notify_all()
+
+    def wait(self) -> None:
+        """Wait until all was taken in that has happened before: the turn that is under way may have missed it."""
+        with self._turned:
+            end = self._count + 2
+            assert self._turned.wait_for(lambda: self._count >= end, timeout=60)
+
+
+TURNS = Turns()
+
+
 class Stranger:
     """A process of a session of its own that writes when it is asked."""
 
@@ -134,11 +159,17 @@ class Stranger:
         return self.process.stdout.readline()
 
     def write(self) -> None:
-        """Do it."""
+        """Do it. Where it pauses, the monitor takes in what it has done until then."""
+        self._go_on()
+        while (line := self._line()) == "pause\n":
+            TURNS.wait()
+            self._go_on()
+        assert line == "done\n"
+
+    def _go_on(self) -> None:
         assert self.process.stdin
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        assert self._line() == "done\n"
 
     def end(self) -> None:
         """End the process."""
@@ -160,12 +191,14 @@ def seen(tree: pathlib.Path, act: Callable[[], object], *, run_id: str = "", is_
     monitor = WriteMonitor([str(tree)], run_id=run_id)
     monitor.begin()
     try:
-        end = time.monotonic() + 0.1  # for what has happened before, and all files with several names
-        thread = threading.Timer(0.1, act)
+        if monitor._links is not None:
+            monitor._links.join()  # all files with several names are known
+        thread = threading.Thread(target=act)
         thread.start()
-        while thread.is_alive() or time.monotonic() < end:
+        while thread.is_alive():
             if is_taking:
                 monitor.take()
+                TURNS.next()
             time.sleep(0.005)
     finally:
         monitor.end()
@@ -397,6 +430,34 @@ os.mkdir(elsewhere + '/logs'); open(elsewhere + '/logs/file', 'w').write('x')
 
 
 @needs_root
+@pytest.mark.parametrize("written", [True, False])
+def test_who_writes_by_a_name_elsewhere_before_all_names_are_known_is_not_missed_in_silence(
+    tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch, *, written: bool
+) -> None:
+    """Which process it was is not known any more."""
+    look, may_look = monitored_trees._linked_below, threading.Event()
+
+    def late(path: bytes) -> Iterator[bytes]:
+        assert may_look.wait(60)
+        yield from look(path)
+
+    monkeypatch.setattr(monitored_trees, "_linked_below", late)
+    (tree / "b\n").hardlink_to(tree.with_name("elsewhere") / "other")
+    act = f"open(elsewhere + '/{'other' if written else 'third'}', 'a').write('x')"
+    stranger = Stranger("", act, tree, tree.with_name("elsewhere"))
+    monitor = WriteMonitor([str(tree)], run_id="")
+    monitor.begin()
+    stranger.write()
+    monitor.take()
+    may_look.set()
+    monitor.end()
+    stranger.end()
+    report = monitor.report()
+    wrong = f"{tree}/b\\x0a was written by another name before all names of files were known"
+    assert (report["complete"], report["reason"]) == ((False, wrong) if written else (True, ""))
+
+
+@needs_root
 def test_what_this_process_does_is_its_own(tree: pathlib.Path) -> None:
     report = seen(tree, lambda: (tree / "logs" / "file").write_bytes(b"own"))
     assert report["writers"] == []
@@ -438,7 +499,7 @@ def test_a_directory_that_does_not_exist_is_monitored_from_its_making_on(tmp_pat
 
 @needs_root
 def test_a_directory_that_is_removed_and_made_again_stays_monitored(tree: pathlib.Path) -> None:
-    act = "import shutil; shutil.rmtree(tree); time.sleep(.2); os.makedirs(tree + '/logs'); open(file, 'w').write('x')"
+    act = "import shutil; shutil.rmtree(tree); pause(); os.makedirs(tree + '/logs'); open(file, 'w').write('x')"
     stranger = Stranger("", act, tree, tree)
     report = seen(tree, stranger.write)
     stranger.end()
