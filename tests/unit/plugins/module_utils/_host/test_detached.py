@@ -10,17 +10,20 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
+
+from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
 
 PROGRAM = """
 import fcntl, json, os, pathlib, sys, time
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.detached import detached
 
-told, lock, kept = pathlib.Path(sys.argv[1]), open(sys.argv[2], "w"), os.open("/", os.O_RDONLY)
+told, go_on = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[3])
+lock, kept = open(sys.argv[2], "w"), os.open("/", os.O_RDONLY)
 fcntl.flock(lock, fcntl.LOCK_EX)
 
 def work():
-    time.sleep(.3)  # its parents have ended then
+    while not go_on.exists():  # its parents have ended then
+        time.sleep(.01)
     links = {}
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -39,11 +42,10 @@ print("the starter goes on")
 
 
 def test_a_process_goes_on_alone_and_holds_nothing_but_what_it_was_given(tmp_path: pathlib.Path) -> None:
-    told, lock = tmp_path / "told", tmp_path / "lock"
+    told, lock, go_on = tmp_path / "told", tmp_path / "lock", tmp_path / "go on"
     path = next(path for path in sys.path if path.endswith(".build/collections"))
-    started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(told), str(lock)],
+        [sys.executable, "-c", PROGRAM, str(told), str(lock), str(go_on)],
         check=True,
         capture_output=True,  # returns when nobody has its output open any more
         text=True,
@@ -53,9 +55,8 @@ def test_a_process_goes_on_alone_and_holds_nothing_but_what_it_was_given(tmp_pat
     assert (done.stdout, done.stderr) == ("the starter goes on\n", "")
     # The lock of the starter ended with it.
     subprocess.run(["flock", "-n", str(lock), "true"], check=True)
-    while not told.exists():
-        assert time.monotonic() < started + 30
-        time.sleep(0.05)
+    go_on.touch()
+    wait_for(told.exists)
     facts = json.loads(told.read_text())
     assert facts["sid"] not in (os.getsid(0), facts["pid"])
     assert (facts["cwd"], facts["comm"]) == ("/", "contimg-test\n")

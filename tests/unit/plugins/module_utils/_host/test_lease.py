@@ -148,7 +148,7 @@ def test_nobody_takes_the_host_over_while_a_step_works(step: list[subprocess.Pop
         taken(check=True)
     process.kill()
     process.wait()
-    assert taken(take_over=first, wait=5.0)
+    assert taken(take_over=first, wait=30.0)
 
 
 def test_what_a_killed_step_has_forked_is_waited_for_too(step: list[subprocess.Popen[str]]) -> None:
@@ -160,7 +160,7 @@ def test_what_a_killed_step_has_forked_is_waited_for_too(step: list[subprocess.P
         taken(take_over=first)
     assert process.stdin is not None
     process.stdin.close()  # the worker ends
-    assert taken(take_over=first, wait=5.0)
+    assert taken(take_over=first, wait=30.0)
 
 
 def test_a_contender_waits_for_a_step_that_ends_soon(step: list[subprocess.Popen[str]]) -> None:
@@ -170,7 +170,7 @@ def test_a_contender_waits_for_a_step_that_ends_soon(step: list[subprocess.Popen
     with subprocess.Popen(["sleep", "0.5"]) as delay:
         delay.wait()
         process.stdin.close()
-    assert taken(take_over=first, wait=5.0) != first
+    assert taken(take_over=first, wait=30.0) != first
 
 
 def test_of_many_contenders_one_gets_the_host() -> None:

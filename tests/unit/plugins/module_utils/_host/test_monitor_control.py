@@ -27,6 +27,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_daemo
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, owner_of, read_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.write_monitor import WriteMonitor
 from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
+from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,14 +49,6 @@ def asked(tmp_path: pathlib.Path) -> Iterator[Asked]:
 def process_of(asked: Asked) -> int:
     """Return the process that has the lock."""
     return int(pathlib.Path(asked.lock).read_text())
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def has_ended(pid: int) -> bool:

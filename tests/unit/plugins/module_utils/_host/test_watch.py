@@ -5,20 +5,26 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._host import watch as watch_module
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import Holders, find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.watch import (
     TreeWatch,
     tree_changes,
     tree_moment,
     watch_trees,
 )
-from ansible_collections.dsa110.contimg.tests.support.file_users import make_file, running
+from ansible_collections.dsa110.contimg.tests.support.file_users import PRELUDE, make_file, running
+from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Sequence
 
 
 @pytest.fixture
@@ -27,20 +33,64 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
     return make_file(tmp_path)
 
 
-def test_a_writer_that_comes_and_goes_is_caught(file: pathlib.Path) -> None:
-    tree = file.parents[1]
-    loop = "told()\nfor _ in range(600):\n  held = open(path, 'a'); held.write('x'); time.sleep(.05); held.close(); time.sleep(.05)"
-    with running(loop, file) as pid:
-        holders, changes = watch_trees([str(tree)], seconds=2, writers_only=True)
-    assert [one.mode for one in holders.holders if one.pid == pid] == ["write"]
+#: It has the file open, or not, as it is asked, line by line.
+COMES_AND_GOES = """
+held = None
+for line in sys.stdin:
+    if held:
+        held.close()
+    held = open(path, "a") if line == "come\\n" else None
+    if held:
+        held.write("x")
+    told()
+"""
+
+
+class Clock:
+    """A clock that goes on only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        """Return what it shows."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Go on."""
+        self.now += seconds
+
+
+def test_a_writer_that_comes_and_goes_is_caught(file: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the file open at the second look alone."""
+    looks: list[list[str]] = []
+    command = [sys.executable, "-c", PRELUDE + COMES_AND_GOES, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as writer:
+
+        def look(paths: Sequence[str], *, writers_only: bool) -> Holders:
+            assert writer.stdin
+            assert writer.stdout
+            writer.stdin.write("come\n" if len(looks) == 1 else "go\n")
+            assert writer.stdout.readline() == "ready\n"
+            found = find_holders(paths, writers_only=writers_only)
+            looks.append([one.mode for one in found.holders if one.pid == writer.pid])
+            return found
+
+        monkeypatch.setattr(watch_module, "find_holders", look)
+        monkeypatch.setattr(watch_module, "time", Clock())
+        holders, changes = watch_trees([str(file.parents[1])], seconds=2, writers_only=True)
+        writer.communicate()
+    assert looks == [[], ["write"], [], [], []]
+    assert [one.mode for one in holders.holders if one.pid == writer.pid] == ["write"]
     assert [one["path"] for one in changes] == [str(file)]
 
 
 def test_one_look_compares_nothing_even_while_a_writer_is_at_work(file: pathlib.Path) -> None:
-    with running("told()\nheld = open(path, 'a', 1)\nwhile True: held.write('x\\n')", file) as pid:
+    writes = "held = open(path, 'a', 1)\ntold()\nwhile True: held.write('x\\n'); time.sleep(.001)"
+    with running(writes, file) as pid:
         before = tree_moment([str(file)])
         holders, changes = watch_trees([str(file.parents[1])], seconds=0)
-    assert tree_changes(before, tree_moment([str(file)]))
+        wait_for(lambda: tree_changes(before, tree_moment([str(file)])))
     assert pid in {one.pid for one in holders.holders}
     assert changes == []
 

@@ -9,7 +9,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +16,7 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._host import writers
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.fanotify import ENDED
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased, take
-from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import owner_of, read_text
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, owner_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.writers import (
     MARKER,
     Processes,
@@ -26,6 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.writers impor
     unlisted,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import known_names
+from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,8 +121,7 @@ def test_a_process_that_has_become_another_program_is_looked_at_again(processes:
         assert processes.who(process.pid, None).command.startswith("sh -c")
         process.stdin.write("\n")
         process.stdin.flush()
-        while read_text(f"/proc/{process.pid}/comm") != "sleep\n":
-            time.sleep(0.01)
+        wait_for(lambda: command_of(process.pid) == "sleep 60")  # a new program has its name before its arguments
         assert processes.who(process.pid, None).command == "sleep 60"
         process.kill()
 

@@ -180,6 +180,23 @@ def _host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return host
 
 
+class Clock:
+    """The clock of the host, which a test puts ahead."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+@pytest.fixture(name="clock")
+def _clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (host_lease, hold_limit):
+        monkeypatch.setattr(module, "host_clock", clock)
+    return clock
+
+
 @contextlib.contextmanager
 def at_work(run_id: str) -> Iterator[subprocess.Popen[str]]:
     """Let a step of a run work in a process of its own, until the end or its death."""
@@ -221,17 +238,17 @@ def test_what_ran_runs_again_and_the_record_and_the_run_know(
     assert take("migrate", {}, take_over="", wait=0.0, check=False).run_id  # by anybody, at once
 
 
-def test_a_controller_that_comes_back_before_the_limit_goes_on(host: Host) -> None:
-    run_id = host.hold("held", seconds=5.0)
+def test_a_controller_that_comes_back_before_the_limit_goes_on(host: Host, clock: Clock) -> None:
+    run_id = host.hold("held", seconds=5000.0)
     watcher = hold_limit._Watcher(str(host.run_dir))
     assert watcher.look()
-    time.sleep(4.0)
+    clock.ahead = 4000.0
     with leased(run_id, "state_sync"):
         pass
-    time.sleep(2.0)
-    assert watcher.look()  # 6 seconds after the hold, 2 after the step
+    clock.ahead = 6000.0
+    assert watcher.look()  # 6000 seconds after the hold, 2000 after the step
     assert host.running() == set()
-    time.sleep(3.5)
+    clock.ahead = 9500.0
     assert watcher.look() is None
     assert host.running() == set(UNITS)
 
@@ -314,13 +331,13 @@ def test_what_does_not_start_is_tried_again_and_named(host: Host, capsys: pytest
     assert host.running() == set(UNITS)
 
 
-def test_a_new_run_that_has_taken_the_host_is_not_disturbed_by_what_did_not_start(host: Host) -> None:
-    host.hold("held", seconds=4.0)
+def test_a_new_run_that_has_taken_the_host_is_not_disturbed_by_what_did_not_start(host: Host, clock: Clock) -> None:
+    host.hold("held", seconds=4000.0)
     program = host.systemd / "systemctl"
     working = program.read_text()
     program.write_text(working.replace('put "$unit" active', "status=1"))
     watcher = hold_limit._Watcher(str(host.run_dir))
-    time.sleep(4.1)
+    clock.ahead = 4100.0
     assert watcher.look()
     program.write_text(working)
     take("migrate", ALICE, take_over="", wait=0.0, check=False)

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import subprocess
 import sys
-import time
+from typing import TYPE_CHECKING
 
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users import (
     _Unread,
     cron_entries,
@@ -18,6 +18,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users im
     mounts_using,
     users_of,
 )
+from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
+
+if TYPE_CHECKING:
+    import pathlib
 
 OLD = "/stage/dsa110-contimg/state"
 #: A mount namespace of one's own needs root, or a user namespace.
@@ -46,8 +50,7 @@ def test_a_mount_in_another_namespace_is_told_with_its_process(tmp_path: pathlib
     with subprocess.Popen([*OWN_MOUNTS, "sh", "-c", bind], stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
-        while pathlib.Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
-            time.sleep(0.01)
+        wait_for(lambda: command_of(process.pid) == "sleep 60")  # a new program has its name before its arguments
         found = [one for one in mounts_using([str(tmp_path / "state")], unread=_Unread()) if one["pid"] == process.pid]
         elsewhere = list(mounts_using([str(tmp_path / "other")], unread=_Unread()))
         process.kill()
