@@ -103,10 +103,10 @@ def test_bytes_that_are_not_text_survive() -> None:
 
 @pytest.mark.parametrize("unit", ["/", "\\", "\\/", "/.", "%2F", "%", "/a/b-", "a-b-", "/a/b\\", "/a/b%", "@a-b"])
 def test_long_text_takes_no_long_time(unit: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     replaced(unit * 20000, [("/a/b", "/c")])
     PathText("/a/b").may_be_in(bytearray((unit * 20000).encode()), 20000 * len(unit))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_place_in_a_longer_text_is_found_between_bounds() -> None:

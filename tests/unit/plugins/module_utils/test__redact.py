@@ -324,9 +324,9 @@ def test_the_lines_below_a_secret_block_stay() -> None:
     ],
 )
 def test_long_text_takes_no_long_time(unit: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     redacted(unit * 20000)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_lines_are_judged_one_by_one() -> None:

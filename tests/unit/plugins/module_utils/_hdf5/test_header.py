@@ -52,20 +52,29 @@ def _fifo(file: Any, name: str) -> None:
     file.create_dataset(name, shape=(1,), dtype="f8", external=[(fifo, 0, 8)])
 
 
-BAD: dict[str, tuple[Callable[[Any, str], None], str]] = {
-    "one value of 1 GiB": (_huge_value, "needs more than 256 MiB of memory"),
-    "a FIFO": (_fifo, "takes longer than 1 seconds"),
+#: With the seconds that reading it may take.
+BAD: dict[str, tuple[Callable[[Any, str], None], float, str]] = {
+    "one value of 1 GiB": (_huge_value, 60.0, "needs more than 256 MiB of memory"),
+    "a FIFO": (_fifo, 1.0, "takes longer than 1 seconds"),
 }
 
 
-@pytest.mark.parametrize(("value", "problem"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("value", "seconds", "problem"), BAD.values(), ids=BAD)
 def test_a_file_that_costs_too_much_costs_its_own_coordinates(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, value: Callable[[Any, str], None], problem: str
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value: Callable[[Any, str], None],
+    seconds: float,
+    problem: str,
 ) -> None:
-    monkeypatch.setattr(hdf5_header, "_SECONDS", 1.0)
     paths = [make_file(tmp_path / "1"), make_file(tmp_path / "2", phase_center_app_ra=value), make_file(tmp_path / "3")]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, time.monotonic()
-    first, bad, last = read_headers(H5PY, paths)
+    answers, found = iter(read_headers(H5PY, paths)), []
+    for limit in (60.0, seconds, 60.0):
+        monkeypatch.setattr(hdf5_header, "_SECONDS", limit)
+        found.append(next(answers))
+    assert next(answers, None) is None
+    first, bad, last = found
     assert (first, last) == (GOOD, GOOD)
     assert (bad.ra_deg, bad.dec_deg) == (None, None)
     assert problem in bad.problem

@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 SMALL_FILES = 600
 LARGE_BYTES = 9_000_001
 SHORT_FILES = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, 2 * ({LARGE_BYTES // 2},))\n"
+# Each state that the file of the progress has had is kept beside it.
+KEPT = """
+from ansible_collections.dsa110.contimg.plugins.module_utils._sync import progress
+replace_file = progress.replace_file
+def replaced(path, content, **options):
+    with open(path + ".all", "ab") as file:
+        file.write(content + b"\\n")
+    replace_file(path, content, **options)
+progress.replace_file = replaced
+"""
 
 
 @pytest.fixture(name="base")
@@ -104,14 +114,11 @@ def test_processes_of_a_killed_run_leave_and_the_next_run_finishes(base: Path) -
 
 def test_progress_is_told_in_all_phases(base: Path) -> None:
     path = base / "progress.json"
-    run = started(base, bandwidth_limit=15_000_000, progress_file=str(path))
-    seen: dict[str, dict[str, float]] = {}
-    while run.poll() is None:
-        if path.exists():
-            state = json.loads(path.read_text())
-            seen.setdefault(state["phase"], state)
-        time.sleep(0.02)
+    run = started(base, prelude=KEPT, bandwidth_limit=15_000_000, progress_file=str(path))
     run.communicate(timeout=60)
+    seen: dict[str, dict[str, float]] = {}
+    for line in path.with_name("progress.json.all").read_text().splitlines():
+        seen.setdefault(json.loads(line)["phase"], json.loads(line))
     last = json.loads(path.read_text())
     small = sum(range(SMALL_FILES))
     assert last["phase"] == "done"
