@@ -48,6 +48,20 @@ def result_of(shown: str, task: str) -> dict[str, Any]:
     return result
 
 
+def _begun(running: subprocess.Popen[str], said: list[str]) -> Iterator[str]:
+    """Yield each task of a controller, which stands still at its beginning until the next one is asked for.
+
+    :param said: takes all lines that it says.
+    """
+    assert running.stdout is not None
+    for line in running.stdout:
+        said.append(line)
+        if line.startswith("TASK ["):
+            os.waitid(os.P_PID, running.pid, os.WSTOPPED)
+            yield line.rpartition("]")[0]
+            os.kill(running.pid, signal.SIGCONT)
+
+
 class Host:
     """A sample host: its directories, its inventory, and how to run a playbook of the collection on it."""
 
@@ -58,6 +72,7 @@ class Host:
         self.env_file = root / "data" / "contimg.env"
         self.run_dir = root / "run"
         self.inside: list[str] = []  # a command in which the playbooks run, for example a namespace
+        self.before_modules = ""  # what a shell does before each module, in a fleet
         self.variables: dict[str, Any] = {
             "contimg_state_src": str(self.src),
             "contimg_state_dest": str(self.dest),
@@ -106,42 +121,44 @@ class Host:
         :param known: the tasks that were begun in former runs; those of this one are added.
         :return: the task in which it died, nothing where it came to its end.
         """
-        running = subprocess.Popen(
-            self._command(name), text=True, env=self._environment(), stdout=subprocess.PIPE, start_new_session=True
-        )
-        assert running.stdout is not None
-        new, said = 0, []
-        for line in running.stdout:
-            said.append(line)
-            task = line.rpartition("]")[0]
-            if line.startswith("TASK [") and task not in known:
+        new, said = 0, list[str]()
+        with self._stopping(name) as running:
+            for task in _begun(running, said):
+                new += task not in known
                 known.add(task)
-                new += 1
                 if new == every:
                     os.killpg(running.pid, signal.SIGKILL)
                     running.wait()
                     return task
-        assert running.wait() == 0, "".join(said)
+            assert running.wait() == 0, "".join(said)
         return ""
 
     @contextlib.contextmanager
     def stopped_in(self, name: str, task: str) -> Iterator[subprocess.Popen[str]]:
         """Run a playbook, and stop its controller when it begins a task. It goes on at the end."""
-        running = subprocess.Popen(
-            self._command(name), text=True, env=self._environment(), stdout=subprocess.PIPE, start_new_session=True
-        )
-        assert running.stdout is not None
-        try:
-            said = []
-            for line in running.stdout:
-                said.append(line)
-                if line.startswith("TASK [") and task in line:
-                    os.kill(running.pid, signal.SIGSTOP)
-                    break
-            else:
+        said: list[str] = []
+        with self._stopping(name) as running:
+            if not any(task in begun for begun in _begun(running, said)):
                 pytest.fail("".join(said))
             yield running
+
+    @contextlib.contextmanager
+    def _stopping(self, name: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a playbook whose controller stops itself at the beginning of each task; from the end of the block on of none."""
+        stops = self.root / "stops"
+        stops.touch()
+        callback = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests" / "support" / "callbacks"), "STOPS": str(stops)}
+        running = subprocess.Popen(
+            self._command(name),
+            text=True,
+            env={**self._environment(), **callback},
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            yield running
         finally:
+            stops.unlink()
             if running.poll() is None:
                 os.kill(running.pid, signal.SIGCONT)
 
@@ -172,7 +189,9 @@ class Host:
     def of_fleet(self) -> dict[str, Any]:
         """Return the variables of this host beside others: its modules run within what is its own of the machine."""
         interpreter = self.root / "python"
-        interpreter.write_text(f'#!/bin/sh\nexec {shlex.join([*self.on_host(), sys.executable])} "$@"\n')
+        interpreter.write_text(
+            f'#!/bin/sh\n{self.before_modules}\nexec {shlex.join([*self.on_host(), sys.executable])} "$@"\n'
+        )
         interpreter.chmod(0o755)
         return {**self.variables, **LOCAL, "ansible_python_interpreter": str(interpreter)}
 

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import subprocess
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +16,6 @@ from .conftest import Host, environment_of
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterator
 
 
 class Fleet:
@@ -46,25 +43,23 @@ class Fleet:
         return {name: host.record()["phase"] for name, host in self.hosts.items() if (host.run_dir).exists()}
 
 
-@contextlib.contextmanager
-def fails_when_proved(host: Host) -> Iterator[None]:
-    """Let a host lose its products database when its copy has been proved, while its services are held."""
-    ended = threading.Event()
-
-    def lose() -> None:
-        while not ended.wait(0.02):
-            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-                if host.record()["phase"] == "proved":
-                    (host.dest / "products.sqlite3").unlink()
-                    return
-
-    watching = threading.Thread(target=lose)
-    watching.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watching.join()
+#: A host loses its products database when its copy has been proved, while its services are held.
+LOSES = """
+if [ ! -e {host.root}/lost ] && grep -q '"phase": "proved"' {host.run_dir}/record.json; then
+    touch {host.root}/lost
+    rm {host.dest}/products.sqlite3
+fi 2>/dev/null
+"""
+#: A host whose copy has been proved is held until its peer has gone back and has ended, or for minutes.
+IS_HELD = """
+if [ ! -e {host.root}/held ] && grep -q '"phase": "proved"' {host.run_dir}/record.json; then
+    touch {host.root}/held
+    for _second in $(seq 240); do
+        [ -e {peer.root}/volatile/lease.json ] || ! grep -q '"phase": "rolled_back"' {peer.run_dir}/record.json || break
+        sleep 1
+    done
+fi 2>/dev/null
+"""
 
 
 def shown(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
@@ -85,17 +80,18 @@ def test_a_host_that_fails_goes_back_at_once_whatever_its_peers_do(
     """Its peer is held for long. An operator's own strategy changes nothing: it would keep the services down."""
     monkeypatch.setenv("ANSIBLE_STRATEGY", "linear")
     fleet = Fleet(tmp_path, ["fails", "peer"])
-    fleet.hosts["peer"].variables["contimg_watch_still_seconds"] = 45
-    with fails_when_proved(fleet.hosts["fails"]):
-        moved = fleet.play("migrate", "-e", json.dumps({"contimg_serial": 2}))
+    fails, peer = fleet.hosts["fails"], fleet.hosts["peer"]
+    fails.before_modules = LOSES.format(host=fails)
+    peer.before_modules = IS_HELD.format(host=peer, peer=fails)
+    moved = fleet.play("migrate", "-e", json.dumps({"contimg_serial": 2}))
     assert moved.returncode == 2, moved.stdout
     assert fleet.phases() == {"fails": "rolled_back", "peer": "done"}, moved.stdout
-    assert reached(fleet.hosts["fails"], "rolled_back") < reached(fleet.hosts["peer"], "started")
+    assert reached(fails, "rolled_back") < reached(peer, "started")
     failed = 'fails (Failed at "Move the HDF5 index from the products database to the HDF5 database")'
     assert shown(moved) == [
         [
             "moved (1): peer",
-            f"  next: dsa110.contimg.verify audits the move; dsa110.contimg.rollback goes back to {fleet.hosts['peer'].src}",
+            f"  next: dsa110.contimg.verify audits the move; dsa110.contimg.rollback goes back to {peer.src}",
             f"rolled back (1): {failed}",
             "  next: dsa110.contimg.migrate moves the host again",
         ]

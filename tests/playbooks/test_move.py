@@ -185,7 +185,7 @@ def test_a_process_that_the_move_would_not_stop_is_named_before_anything_is_touc
 @contextlib.contextmanager
 def writing_to(path: pathlib.Path) -> Iterator[str]:
     """Let a process write to a file again and again, and hold nothing open in between; yield its command."""
-    command = ["sh", "-c", 'while sleep .3; do echo x >>"$0"; done', str(path)]
+    command = ["sh", "-c", 'while sleep .1; do echo x >>"$0"; done', str(path)]
     with subprocess.Popen(command, start_new_session=True) as writer:
         try:
             yield " ".join(command)
@@ -196,7 +196,7 @@ def writing_to(path: pathlib.Path) -> Iterator[str]:
 def test_a_writer_that_holds_nothing_open_is_named_before_anything_is_stopped(host: Host) -> None:
     with writing_to(host.src / "notes.txt") as command:
         for options in (["--check"], []):
-            stopped = " ".join(host.play("migrate", *options, contimg_observe_seconds=3).stdout.split())
+            stopped = " ".join(host.play("migrate", *options, contimg_observe_seconds=6).stdout.split())
             assert "these write to the state, and the move would not stop them" in stopped
             assert f"{host.src}/notes.txt" in stopped
             assert "Stop the units with what triggers them" not in stopped

@@ -96,7 +96,7 @@ _PATIENCE = 120.0  # seconds
 _ALONE = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 _ALONE += ["--pid", "--fork", "--kill-child", "--mount-proc"]
 _servers: dict[tuple[str, str, bool], subprocess.Popen[str]] = {}
-_LINGER = 1.0  # seconds
+_LINGER = 60.0  # seconds
 _INHERITED_TMPDIR = os.environ.get("TMPDIR")
 
 
@@ -209,14 +209,24 @@ def _own_temporary(work: Work) -> dict[str, str]:
 
 
 def _number_here(server: int, number: int) -> int:
-    """Return the number by which this process knows one that the server knows by another, in a namespace of its own."""
+    """Return the number by which this process knows one that the server knows by another, in a namespace of its own.
+
+    The list of children may lack one while another one ends.
+    """
     (interpreter,) = _children(server)
-    for process in _children(interpreter):
-        with open(f"/proc/{process}/status", encoding="ascii", errors="replace") as file:
-            known = next(line.split()[1:] for line in file if line.startswith("NSpid:"))
-        if int(known[-1]) == number:
-            return process
+    for _attempt in range(1000):
+        for process in _children(interpreter):
+            if _numbers_of(process)[-1:] == [number]:
+                return process
+        time.sleep(0.01)
     raise AssertionError(number)
+
+
+def _numbers_of(process: int) -> list[int]:
+    """Return the numbers of a process, from this namespace to its own; nothing when it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{process}/status", encoding="ascii", errors="replace") as file:
+        return [int(number) for line in file if line.startswith("NSpid:") for number in line.split()[1:]]
+    return []
 
 
 def _children(process: int) -> list[int]:
@@ -251,20 +261,32 @@ def traced(work: Work, *options: str, prelude: str = "") -> Iterator[Running]:
                 os.killpg(process, signal.SIGKILL)
             raise
     code = int(server.stdout.readline())
-    if not work.alone:  # there the interpreter is the first process, and does not wait for others
-        _await_group(process)
+    _await_group(process)
     running.outcome = Outcome(code, _said(server.stderr.fileno()), "(INJECTED)" in running.told())
 
 
 def _await_group(group: int) -> None:
     """Wait for programs that a killed piece of work has started. Its workers end by themselves."""
     patience = time.monotonic() + _LINGER
-    while time.monotonic() < patience:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
+    while _is_at_work(group) and time.monotonic() < patience:
         time.sleep(0.005)
+
+
+def _is_at_work(group: int) -> bool:
+    """Return whether any process of a group lives; of one that has ended the number is left until its parent has asked for it."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    stats = (_fields_of(process) for process in os.listdir("/proc") if process.isdigit())
+    return any(fields[2:3] == [str(group)] and fields[0] not in ("Z", "X") for fields in stats)
+
+
+def _fields_of(process: str) -> list[str]:
+    """Return what ``/proc`` says of a process behind its name: state, parent, group; nothing when it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()
+    return []
 
 
 def _said(pipe: int) -> str:
