@@ -37,6 +37,13 @@ options:
     type: str
     choices: [fail, newest, keep]
     default: fail
+  compare_groups:
+    description:
+      - Whether the groups of the index (M(dsa110.contimg.hdf5_groups_info)) are compared, those of the HDF5 database before with those of the
+        products database after. Fewer files fail the task. So do other groups, where products had no rows of its own and none in conflict.
+      - A run that has nothing to copy compares them, too, since an earlier one may have been interrupted before it did.
+    type: bool
+    default: false
   backup_dir:
     description: Where a verified copy of the products database is kept before the change (mode 0600).
     type: path
@@ -86,12 +93,13 @@ def main() -> None:
             "products_db": {"type": "path", "required": True},
             "hdf5_db": {"type": "path", "required": True},
             "on_conflict": {"type": "str", "choices": ["fail", "newest", "keep"], "default": "fail"},
+            "compare_groups": {"type": "bool", "default": False},
             "backup_dir": {"type": "path"},
             "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
-    names = ("products_db", "hdf5_db", "on_conflict", "backup_dir")
+    names = ("products_db", "hdf5_db", "on_conflict", "backup_dir", "compare_groups")
     try:
         with error_context("copy the index back into the products database", module.params["products_db"]), leased(
             module.params["run_id"], "hdf5_db_unsplit", check=module.check_mode

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, The dsa110.contimg developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the HDF5 database answers what mosaicking asks as the products database did before the split."""
+"""Whether an index answers what mosaicking asks as the one did that it comes from, after a split and after its way back."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.groups import groups_report
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def answers_of(path: str) -> dict[str, Any]:
 
 
 def differ(before: Mapping[str, Any], after: Mapping[str, Any], *, rejected: int, exact: bool) -> bool:
-    """Return whether files or groups are missing after a split.
+    """Return whether files or groups are missing after the index was moved or copied.
 
     :param rejected: rows that the HDF5 database cannot take; they may be missing.
-    :param exact: whether the groups have to be the same. An HDF5 database that existed before may have files of its own.
+    :param exact: whether the groups have to be the same. A database that had an index before may have files of its own.
     """
     sides = [(before, after), (before["unfiltered"], after["unfiltered"])]
     if any(now["files"] < then["files"] - rejected for then, now in sides):
@@ -38,20 +38,21 @@ def differ(before: Mapping[str, Any], after: Mapping[str, Any], *, rejected: int
 
 
 def require_same_answers(
-    before: Mapping[str, Any], *, products: str, hdf5: str, rejected: int, exact: bool, backup: str
+    before: Mapping[str, Any], *, source: str, target: str, rejected: int, exact: bool, state: str
 ) -> None:
-    """Compare the groups of an HDF5 database with those of the products database before the split.
+    """Compare the groups of a database with those of the one that its rows come from, before they were written.
 
-    :param before: what :func:`answers_of` returned for products.
-    :raises ContimgError: when it answers otherwise.
+    :param before: what :func:`answers_of` returned for ``source``.
+    :param state: the state that the databases are in and the way back, as whole sentences.
+    :raises ContimgError: when ``target`` answers otherwise.
     """
-    after = answers_of(hdf5)
+    after = answers_of(target)
     if not differ(before, after, rejected=rejected, exact=exact):
         return
     then, now = before["unfiltered"], after["unfiltered"]
     raise ContimgError(
-        f"answers otherwise than {products} did before the split: {now['files']} files in {now['groups_total']} groups,"
+        f"answers otherwise than {printable(source)} did: {now['files']} files in {now['groups_total']} groups,"
         f" {then['files']} in {then['groups_total']} before",
-        path=hdf5,
-        hint=f"Every row was proved; the database as it was is {backup or 'not kept'}.",
+        path=target,
+        hint=f"Every row was proved. {state} hdf5_groups_info on each shows which groups differ.",
     )

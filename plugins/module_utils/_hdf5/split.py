@@ -136,11 +136,11 @@ def _compared(options: SplitOptions, plan: SplitPlan, backup: str) -> str:
     exported = apply_split(options, plan)
     require_same_answers(
         before,
-        products=options.products,
-        hdf5=options.hdf5,
+        source=options.products,
+        target=options.hdf5,
         rejected=index.rejected,
         exact=exact,
-        backup=backup,
+        state=f"The products database as it was is {backup or 'not kept'}.",
     )
     return exported
 

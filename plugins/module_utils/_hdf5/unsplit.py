@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.answers import answers_of, require_same_answers
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.derive import decided
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import (
     attached,
@@ -60,7 +61,8 @@ _CREATE = re.compile(r"CREATE (TABLE|INDEX) ")
 def unsplit(options: UnsplitOptions, *, check: bool) -> dict[str, Any]:
     """Plan the way back, do it outside check mode, and return the module's result.
 
-    :raises ContimgError: when rows are in conflict or have no place (nothing has changed then), or a database cannot be used.
+    :raises ContimgError: when rows are in conflict or have no place (nothing has changed then), or a database cannot be used; when
+        the products database then answers otherwise than the HDF5 database, and ``compare_groups`` is set.
     """
     refuse_places(options.products, options.hdf5)
     if not exists(options.hdf5):
@@ -69,12 +71,8 @@ def unsplit(options: UnsplitOptions, *, check: bool) -> dict[str, Any]:
         )
     plan = make_unsplit_plan(options)
     _refuse(options, plan)
-    changed, backup = plan.writes(), ""
-    if changed and not check:
-        _require_space(options, plan)
-        if options.backup_dir is not None:
-            backup = back_up_database(plan_backup(options.products, options.backup_dir))
-        _apply(options, plan)
+    changed = plan.writes()
+    backup = "" if check else _carry_out(options, plan)
     places = {"products": options.products, "hdf5": options.hdf5}
     before, after = (
         "".join(f"{' '.join(line.split())}\n" for line in schema)
@@ -88,6 +86,37 @@ def unsplit(options: UnsplitOptions, *, check: bool) -> dict[str, Any]:
         "checksums": {name: content_checksum(path) for name, path in places.items()},
         "diff": {"before": before, "after": after} if changed else {},
     }
+
+
+def _carry_out(options: UnsplitOptions, plan: UnsplitPlan) -> str:
+    """Do what a plan says, and compare the groups if that is wanted. Returns the copy of products, empty where none was made."""
+    if not (options.compare_groups and plan.rows):
+        return _written(options, plan)
+    # Also where nothing is to be written: a run that was killed after its commit has not compared them.
+    before = answers_of(options.hdf5)
+    backup = _written(options, plan)
+    kept = backup or ("not kept" if plan.writes() else "the same")
+    back = " To go back, put that copy in its place while the services are stopped." if backup else ""
+    require_same_answers(
+        before,
+        source=options.hdf5,
+        target=options.products,
+        rejected=0,
+        exact=not plan.index.own + plan.index.conflicts,
+        state=f"The HDF5 database is unchanged; the products database as it was is {kept}.{back}",
+    )
+    return backup
+
+
+def _written(options: UnsplitOptions, plan: UnsplitPlan) -> str:
+    """Write what a plan says. Returns the copy of the products database, empty where none was made."""
+    backup = ""
+    if plan.writes():
+        _require_space(options, plan)
+        if options.backup_dir is not None:
+            backup = back_up_database(plan_backup(options.products, options.backup_dir))
+        _apply(options, plan)
+    return backup
 
 
 def _refuse(options: UnsplitOptions, plan: UnsplitPlan) -> None:

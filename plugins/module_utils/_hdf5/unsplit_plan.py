@@ -49,6 +49,7 @@ class UnsplitOptions:
     hdf5: str
     on_conflict: str
     backup_dir: str | None
+    compare_groups: bool = False
 
 
 @dataclass

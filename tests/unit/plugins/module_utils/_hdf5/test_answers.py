@@ -57,7 +57,7 @@ def test_a_split_answers_as_before_and_a_lost_row_is_named(tmp_path: pathlib.Pat
     make_products(products, [file_row(number) for number in range(20)])
     before = answers_of(str(products))
     split(options_for(products, hdf5, compare_groups=True), check=False)
-    sides: dict[str, Any] = {"products": str(products), "hdf5": str(hdf5), "rejected": 0, "exact": True, "backup": ""}
+    sides: dict[str, Any] = {"source": str(products), "target": str(hdf5), "rejected": 0, "exact": True, "state": "So."}
     require_same_answers(before, **sides)
     with contextlib.closing(sqlite3.connect(hdf5)) as database:
         database.execute("DELETE FROM hdf5_file_index WHERE rowid = 1")

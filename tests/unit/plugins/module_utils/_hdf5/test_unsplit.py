@@ -373,6 +373,80 @@ def test_a_name_is_never_that_of_a_table_of_the_other_database(products: pathlib
         split(options_for(products, hdf5), check=False)
 
 
+#: Statements with which the products database comes to answer otherwise, and whether that is wrong beside rows of its own, too.
+OTHERWISE = {
+    "files are lost": (f"DELETE FROM {INDEX} WHERE rowid <= 2", True),
+    "files are not stored": (f"UPDATE {INDEX} SET stored = 0 WHERE rowid <= 2", True),
+    "a file is in another group": (f"UPDATE {INDEX} SET group_id = 'other' WHERE rowid = 1", False),
+}
+
+
+def write_otherwise(monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
+    """Let a way back also run a statement on the products database that it has proved."""
+    write = hdf5_unsplit._apply
+
+    def wrong(options: UnsplitOptions, plan: Any) -> None:
+        write(options, plan)
+        execute(pathlib.Path(options.products), statement)
+
+    monkeypatch.setattr(hdf5_unsplit, "_apply", wrong)
+
+
+@pytest.mark.parametrize(("statement", "always"), OTHERWISE.values(), ids=OTHERWISE)
+@pytest.mark.parametrize("own", [False, True])
+def test_other_answers_are_an_error(
+    products: pathlib.Path,
+    hdf5: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    *,
+    always: bool,
+    own: bool,
+) -> None:
+    if own:
+        back(products)
+        insert_rows_into(products, file_row(99, stored=1))
+        execute(products, f"DELETE FROM {INDEX} WHERE rowid = 5")
+    kept = dump(hdf5)
+    write_otherwise(monkeypatch, statement)
+    assert back(products, check=True, compare_groups=True)["changed"]
+    if own and not always:
+        assert counts(back(products, compare_groups=True)) == (1, 39, 0, 1)
+    else:
+        with pytest.raises(ContimgError, match=f"^{products}: answers otherwise than {hdf5} did: .* 40 in .* before"):
+            back(products, compare_groups=True)
+    assert dump(hdf5) == kept
+
+
+def test_an_error_of_other_answers_names_the_copy(products: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, backups = dump(products), products.with_name("backups")
+    write_otherwise(monkeypatch, OTHERWISE["files are lost"][0])
+    with pytest.raises(ContimgError) as caught:
+        back(products, compare_groups=True, backup_dir=str(backups))
+    (backup,) = backups.iterdir()
+    assert dump(backup) == before
+    assert caught.value.hint == (
+        "Every row was proved. The HDF5 database is unchanged; the products database as it was is"
+        f" {backup}. To go back, put that copy in its place while the services are stopped."
+        " hdf5_groups_info on each shows which groups differ."
+    )
+    execute(products, f"DROP TABLE {INDEX}")
+    with pytest.raises(ContimgError, match=r"as it was is not kept\. hdf5_groups_info"):
+        back(products, compare_groups=True)
+
+
+def test_answers_are_compared_where_a_run_has_nothing_to_write(products: pathlib.Path, hdf5: pathlib.Path) -> None:
+    assert back(products, compare_groups=True)["changed"]
+    assert not back(products, compare_groups=True)["changed"]
+    execute(products, f"UPDATE {INDEX} SET stored = 0 WHERE rowid = 1")
+    assert not back(products, on_conflict="keep")["changed"]
+    with pytest.raises(ContimgError, match="the products database as it was is the same"):
+        back(products, on_conflict="keep", compare_groups=True)
+    execute(products, f"DROP TABLE {INDEX}")
+    execute(hdf5, f"DELETE FROM {INDEX}")
+    assert not back(products, compare_groups=True)["changed"]
+
+
 @pytest.mark.parametrize("name", UNSPLIT_CASES)
 def test_killed_at_a_sample_of_calls_the_next_run_finishes(tmp_path: pathlib.Path, name: str) -> None:
     case = UnsplitCase(name, tmp_path)
