@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 from typing import TYPE_CHECKING
@@ -75,6 +76,27 @@ def test_the_split_alone(host: Host) -> None:
 
     again = host.play("split_hdf5")
     assert "changed=0" in again.stdout, again.stdout
+
+
+def test_an_obstacle_and_a_writer_stop_the_split_before_a_row_moves(host: Host) -> None:
+    move_by_hand(host)
+    before = fingerprint(host.root / "data")
+    stopped = host.play("split_hdf5", contimg_containers=["no-such-container"])
+    assert stopped.returncode == 2, stopped.stdout
+    said = " ".join(stopped.stdout.split())
+    assert "contimg_containers: no-such-container: no engine of this host knows this container" in said
+    assert "Nothing was touched. The run would stop at this only when the services are down" in said
+
+    with (host.dest / "products.sqlite3").open("r+b"):
+        stopped = host.play("split_hdf5")
+    assert stopped.returncode == 2, stopped.stdout
+    said = " ".join(stopped.stdout.split())
+    assert f"process {os.getpid()} (" in said
+    assert (
+        f"{host.dest}/products.sqlite3: still writes to the state. This task changed nothing. Stop the process" in said
+    )
+    assert "Stop before a row is moved" in said
+    assert fingerprint(host.root / "data") == before
 
 
 def test_a_moved_host_has_nothing_to_split_and_still_verifies(moved: Host) -> None:

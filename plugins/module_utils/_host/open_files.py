@@ -118,12 +118,13 @@ def require_none(found: Holders, paths: Sequence[str], fail_on: Sequence[str]) -
     if "holders" in fail_on and found.holders:
         does = "writes to" if any(one.mode == "write" for one in found.holders) else "has a file open in"
         hint = (
-            "Stop the process, or name its unit in contimg_units or its container in contimg_containers, and run again."
+            "This task changed nothing. Stop the process, or name its unit in contimg_units or its container in"
+            " contimg_containers, and run again."
         )
         raise ContimgError(f"{'; '.join(map(_named, found.holders))}: still {does} the state", hint=hint, **report)
     if "incomplete" in fail_on and not found.complete:
         what = f"not every process's open files can be read, so the quiet of {', '.join(map(printable, paths))} is unproved"
-        hint = "Run as root, or accept the missing proof with contimg_require_proof: false."
+        hint = "This task changed nothing. Run as root, or accept the missing proof with contimg_require_proof: false."
         raise ContimgError(what, hint=hint, **report)
 
 

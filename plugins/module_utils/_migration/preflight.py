@@ -59,7 +59,7 @@ __all__ = ["look", "pattern_obstacles", "unlisted_uses"]
 _STATE = ("Id", "LoadState", "ActiveState", "SubState", "NeedDaemonReload")
 _BESIDE = "contimg_state_dest (whose manifest is written beside it)"
 _LATE = (
-    "The move would stop at this only when the services are down, or after they have started. Correct it and run again."
+    "The run would stop at this only when the services are down, or after they have started. Correct it and run again."
 )
 _STOP_THEM = (
     "Stop them; or list units and containers that are to be stopped in contimg_units and contimg_containers, and environment"

@@ -146,14 +146,16 @@ def test_what_was_found_stops_a_run_where_that_is_asked_for(file: pathlib.Path) 
         require_none(found, [str(file)], ["holders", "incomplete"])
     assert f"process {pid} (" in stopped.value.message
     assert (
-        f"{file}: still writes to the state. Stop the process, or name its unit in contimg_units"
+        f"{file}: still writes to the state. This task changed nothing. Stop the process, or name its unit in contimg_units"
         in stopped.value.message
     )
     assert [one["pid"] for one in stopped.value.result()["holders"]] == [pid]
     require_none(found, [str(file)], [])
     unseen = Holders((), complete=False)
     require_none(unseen, [str(file)], ["holders"])
-    with pytest.raises(ContimgError, match=f"the quiet of {file} is unproved. Run as root, or accept"):
+    with pytest.raises(
+        ContimgError, match=f"the quiet of {file} is unproved. This task changed nothing. Run as root, or accept"
+    ):
         require_none(unseen, [str(file)], ["holders", "incomplete"])
 
 

@@ -118,7 +118,7 @@ def test_obstacles_users_and_findings_are_in_one_message(base: pathlib.Path) -> 
     message = stopped.value.message
     assert message.startswith("contimg_watch_patterns: ")
     assert f"These use {base}/src or {base}/dest, and the move would neither stop nor repoint them:\n" in message
-    assert "Nothing was touched. The move would stop at this only when the services are down" in message
+    assert "Nothing was touched. The run would stop at this only when the services are down" in message
     assert stopped.value.result()["obstacles"]
     assert f"(pid {pid})" in found["unlisted"] or f"process {pid}" in found["unlisted"], found["unlisted"]
     assert len(found["open"][f"{base}/src"]) == 1
