@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 import errno
+import math
 import os
 import re
 import subprocess
@@ -152,7 +153,8 @@ def next_elapse(expression: str, after: float) -> float | None:
 
     ``None`` where it never does, or where this host's systemd cannot tell (before 244).
     """
-    done = run(["systemd-analyze", "calendar", "--iterations=1", f"--base-time=@{after:.0f}", expression])
+    base = math.floor(after)  # expressions elapse at whole seconds, and one of this very second must not be passed over
+    done = run(["systemd-analyze", "calendar", "--iterations=1", f"--base-time=@{base}", expression])
     times = re.findall(r"^ *(?:Next elapse|\(in UTC\)): (.*) UTC$", done.stdout, re.MULTILINE)
     return utc_seconds(times[-1]) if times else None
 

@@ -120,6 +120,16 @@ def test_the_next_elapse_of_a_calendar_expression_is_read(says: pathlib.Path, sa
     assert client.next_elapse("daily", 1.0) == moment
 
 
+@pytest.mark.parametrize(("after", "base"), [(1700006399.0, 1700006399), (1700006399.7, 1700006399), (0.9, 0)])
+def test_what_elapses_within_the_second_of_a_moment_is_not_passed_over(
+    says: pathlib.Path, after: float, base: int
+) -> None:
+    """A moment that is rounded up is that of the elapse itself, and systemd names the one behind it."""
+    answer(says, "systemd-analyze", f'echo "$*" >{says}/asked')
+    client.next_elapse("daily", after)
+    assert f"--base-time=@{base} " in (says / "asked").read_text()
+
+
 def test_the_journal_goes_on_where_it_ended(says: pathlib.Path) -> None:
     answer(
         says,
