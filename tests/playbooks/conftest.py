@@ -147,7 +147,7 @@ class Host:
         """Run a playbook whose controller stops itself at the beginning of each task; from the end of the block on of none."""
         stops = self.root / "stops"
         stops.touch()
-        callback = {"ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests" / "support" / "callbacks"), "STOPS": str(stops)}
+        callback = {"ANSIBLE_CALLBACKS_ENABLED": "module_cache,stop_at_tasks", "STOPS": str(stops)}
         running = subprocess.Popen(
             self._command(name),
             text=True,
@@ -249,6 +249,16 @@ class Kept:
         shutil.rmtree(host.root, ignore_errors=True)
         subprocess.run(["cp", "-a", str(place / "kept"), str(host.root)], check=True)
         return host
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let all playbooks of this process share the modules that Ansible has assembled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANSIBLE_CALLBACK_PLUGINS", str(ROOT / "tests" / "support" / "callbacks"))
+        patch.setenv("ANSIBLE_CALLBACKS_ENABLED", "module_cache")
+        patch.setenv("CONTIMG_MODULE_CACHE", str(tmp_path_factory.mktemp("modules")))
+        yield
 
 
 @pytest.fixture(scope="session")

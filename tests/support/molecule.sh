@@ -9,6 +9,11 @@ export ANSIBLE_COLLECTIONS_PATH=$PWD/.build/collections ANSIBLE_HOME=$PWD/.cache
 logs=.build/molecule
 mkdir -p .build/junit "$logs"
 
+# All plays share the modules that Ansible assembles.
+export ANSIBLE_CALLBACK_PLUGINS=$PWD/tests/support/callbacks ANSIBLE_CALLBACKS_ENABLED=module_cache
+CONTIMG_MODULE_CACHE=$(mktemp -d) && export CONTIMG_MODULE_CACHE
+trap 'rm -rf "$CONTIMG_MODULE_CACHE"' EXIT
+
 # The images that a scenario names itself, else that of the configuration which all share.
 images_of() {
   local name suite file

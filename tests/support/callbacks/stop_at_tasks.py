@@ -29,6 +29,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
     CALLBACK_NAME = "stop_at_tasks"
+    CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002, FBT001
         """Stop, after the callback that has shown the name of the task."""
