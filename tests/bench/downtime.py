@@ -135,7 +135,7 @@ def made(scale: float) -> None:
     places = ["--volume=/stage", "--volume=/data"]  # the write monitor needs file systems that are no overlay
     podman("run", "-d", "--name", NAME, *rights, *places, IMAGE)
     on_host("mkdir -p /usr/local/lib/bench /base")
-    podman("cp", str(ROOT / "tests/support/sample_state.py"), f"{NAME}:/usr/local/lib/bench/")
+    podman("cp", str(ROOT / "tests/support/hosts/sample_state.py"), f"{NAME}:/usr/local/lib/bench/")
     on_host('printf "%s" "$1" >/etc/systemd/system/bench.service', _UNIT)
     on_host('printf "%s" "$1" >/usr/local/lib/bench/last_writes.py', _LAST_WRITES)
     sizes = [str(round(number * scale)) for number in (FILES, ROWS, BYTES)]

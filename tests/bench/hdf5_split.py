@@ -32,7 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import split 
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import SplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
-from ansible_collections.dsa110.contimg.tests.support import sample_state
+from ansible_collections.dsa110.contimg.tests.support.hosts import sample_state
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -43,7 +43,7 @@ OURS = f"""
 import json, pathlib, resource, sys
 from {UTILS}.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
-from {UTILS}.tests.support.sync_options import sync_values
+from {UTILS}.tests.support.modules.sync_options import sync_values
 done = synchronize(options_from(sync_values(pathlib.Path(sys.argv[1]), **json.loads(sys.argv[2]))), check=False)
 print([resource.getrusage(whose).ru_maxrss for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)], done["stats"])
 """

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.edit import Edit, edited, effective, unproved
 from ansible_collections.dsa110.contimg.plugins.module_utils._env.grammar import format_value, is_text, parse
-from ansible_collections.dsa110.contimg.tests.support.systemd_oracle import Oracle
+from ansible_collections.dsa110.contimg.tests.support.hosts.systemd_oracle import Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

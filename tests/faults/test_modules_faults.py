@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.module_cases import CASES
-from ansible_collections.dsa110.contimg.tests.support.module_faults import ERRORS, Case
-from ansible_collections.dsa110.contimg.tests.support.traced import sample
+from ansible_collections.dsa110.contimg.tests.support.faults.module_cases import CASES
+from ansible_collections.dsa110.contimg.tests.support.faults.module_faults import ERRORS, Case
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import sample
 
 if TYPE_CHECKING:
     import pathlib

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.retire_cases import CASES, Removal, Retirement
-from ansible_collections.dsa110.contimg.tests.support.traced import sample
+from ansible_collections.dsa110.contimg.tests.support.faults.retire_cases import CASES, Removal, Retirement
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import sample
 
 if TYPE_CHECKING:
     import pathlib

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.split_cases import (
+from ansible_collections.dsa110.contimg.tests.support.faults.split_cases import (
     CASES,
     UNSPLIT_CASES,
     KillCase,

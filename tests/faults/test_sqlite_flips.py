@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.sqlite_flips import flip_and_judge
+from ansible_collections.dsa110.contimg.tests.support.faults.sqlite_flips import flip_and_judge
 
 if TYPE_CHECKING:
     import pathlib

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.device_flip import copy_to_flipped
-from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+from ansible_collections.dsa110.contimg.tests.support.faults.device_flip import copy_to_flipped
+from ansible_collections.dsa110.contimg.tests.support.faults.stopped_copy import stopped_at
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import (
     NEW_BIG,
     OLD_BIG,
     add_rows,
@@ -22,8 +22,8 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     prepare,
     rows,
 )
-from ansible_collections.dsa110.contimg.tests.support.traced import sample
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, Outcome, list_calls
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import sample
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import Call, Outcome, list_calls
 
 if TYPE_CHECKING:
     import pathlib

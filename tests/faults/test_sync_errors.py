@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import digest_of, prepare
-from ansible_collections.dsa110.contimg.tests.support.sync_judge import judge
-from ansible_collections.dsa110.contimg.tests.support.traced import sample
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import CALLS, Call, list_calls, run_traced
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import digest_of, prepare
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_judge import judge
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import sample
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import CALLS, Call, list_calls, run_traced
 
 if TYPE_CHECKING:
     import pathlib

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.full_disk import copy_to_full
+from ansible_collections.dsa110.contimg.tests.support.faults.full_disk import copy_to_full
 
 if TYPE_CHECKING:
     import pathlib

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import (
     NEW_BIG,
     OLD_BIG,
     copy,
@@ -20,7 +20,7 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     prepare,
     rows,
 )
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import CALLS, list_calls, run_traced
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import CALLS, list_calls, run_traced
 
 if TYPE_CHECKING:
     import pathlib

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import (
     NEW_BIG,
     copy,
     digest_of,
@@ -19,9 +19,9 @@ from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
     prepare,
     rows,
 )
-from ansible_collections.dsa110.contimg.tests.support.sync_judge import judge
-from ansible_collections.dsa110.contimg.tests.support.traced import numbered_calls
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Outcome, run_traced
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_judge import judge
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import numbered_calls
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import Outcome, run_traced
 
 if TYPE_CHECKING:
     import pathlib

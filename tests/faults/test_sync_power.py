@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.power_loss import FILE_SYSTEMS, lose_power
+from ansible_collections.dsa110.contimg.tests.support.faults.power_loss import FILE_SYSTEMS, lose_power
 
 if TYPE_CHECKING:
     import pathlib

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, second_version
-from ansible_collections.dsa110.contimg.tests.support.traced import sample
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, list_calls
+from ansible_collections.dsa110.contimg.tests.support.faults.stopped_copy import stopped_at
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import copy, first_version, second_version
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import sample
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import Call, list_calls
 
 if TYPE_CHECKING:
     import pathlib

@@ -18,8 +18,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync import journa
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import ledger as sync_ledger
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.publish import Placing
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.stage import Written
-from ansible_collections.dsa110.contimg.tests.support.sync_sequences import SEQUENCES, Sequence
-from ansible_collections.dsa110.contimg.tests.support.traced import sample
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_sequences import SEQUENCES, Sequence
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import sample
 
 # How many sequences are tried; 0 is as many as are asked for.
 POINTS = int(os.environ.get("CONTIMG_FAULT_POINTS", "15"))

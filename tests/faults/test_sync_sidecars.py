@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.tests.support.stale_log import NEW, OLD, content, prepare_stale_log
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, found_differences
-from ansible_collections.dsa110.contimg.tests.support.traced import sample
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, list_calls, run_traced
+from ansible_collections.dsa110.contimg.tests.support.faults.stale_log import NEW, OLD, content, prepare_stale_log
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import copy, found_differences
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import sample
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import Call, list_calls, run_traced
 
 if TYPE_CHECKING:
     import pathlib

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.thin_disk import copy_to_thin
+from ansible_collections.dsa110.contimg.tests.support.faults.thin_disk import copy_to_thin
 
 if TYPE_CHECKING:
     import pathlib

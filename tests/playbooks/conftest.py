@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.mounts import on_own_host
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import on_own_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ class Host:
 
     def make(self) -> None:
         """Lay the sample state and an environment file that points to it."""
-        script = ROOT / "tests" / "support" / "sample_state.py"
+        script = ROOT / "tests" / "support" / "hosts" / "sample_state.py"
         self.src.parent.mkdir(parents=True)
         for name in ("volatile", "lasting"):
             (self.root / name).mkdir(mode=0o700)

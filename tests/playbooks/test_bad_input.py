@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from ansible.parsing.dataloader import DataLoader
 
-from ansible_collections.dsa110.contimg.tests.support.hot_journals import interrupt_pair, plant
-from ansible_collections.dsa110.contimg.tests.support.mounts import within_mounts
+from ansible_collections.dsa110.contimg.tests.support.databases.hot_journals import interrupt_pair, plant
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import within_mounts
 
 from .conftest import ROOT, Host, fingerprint
 

@@ -8,7 +8,7 @@ say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
 say "Make a sample host below $root"
 rm -rf "$root"
-python3 tests/support/sample_state.py --root "$root/stage/dsa110-contimg/state" --rows 4000 --unprivileged
+python3 tests/support/hosts/sample_state.py --root "$root/stage/dsa110-contimg/state" --rows 4000 --unprivileged
 mkdir -p "$root/data/dsa110-contimg/ops/systemd"
 cat >"$root/data/dsa110-contimg/ops/systemd/contimg.env" <<ENV
 # The environment of the pipeline. Tuning below is tended by hand.

@@ -13,15 +13,14 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
-from ansible_collections.dsa110.contimg.tests.support.confined_modules import calls_of_all_modules, run_modules
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     file_row,
     make_hdf5,
     make_products,
     new_row,
     snapshot,
 )
-from ansible_collections.dsa110.contimg.tests.support.hot_journals import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hot_journals import (
     JOURNAL_MODES,
     content,
     interrupt,
@@ -29,8 +28,9 @@ from ansible_collections.dsa110.contimg.tests.support.hot_journals import (
     make_pair,
     plant,
 )
-from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import Writer
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import Writer
+from ansible_collections.dsa110.contimg.tests.support.modules.confined_modules import calls_of_all_modules, run_modules
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import run_module
 
 if TYPE_CHECKING:
     import pathlib

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.tests.support.foreign_schemas import FOREIGN, make_foreign
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+from ansible_collections.dsa110.contimg.tests.support.databases.foreign_schemas import FOREIGN, make_foreign
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     file_row,
     make_hdf5,
     make_products,
@@ -25,8 +25,8 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     rows_of,
     snapshot,
 )
-from ansible_collections.dsa110.contimg.tests.support.hot_journals import interrupt
-from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
+from ansible_collections.dsa110.contimg.tests.support.databases.hot_journals import interrupt
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import run_module
 
 if TYPE_CHECKING:
     import pathlib
@@ -254,7 +254,7 @@ def _copy_and_quarantine(state: pathlib.Path, path: pathlib.Path, name: str) -> 
 _FULL = """
 import sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import run_module
 name, *pairs = sys.argv[1:]
 try:
     print(run_module(name, dict(pair.split("=", 1) for pair in pairs)))

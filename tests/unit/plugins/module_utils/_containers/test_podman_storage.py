@@ -17,8 +17,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._containers import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.engine import containers_of_host
 from ansible_collections.dsa110.contimg.plugins.module_utils._containers.podman_storage import has_podman_storage
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_podman
-from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
+from ansible_collections.dsa110.contimg.tests.support.hosts.host_stubs import write_podman
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import run_module
 
 VARIABLES = ("CONTAINERS_STORAGE_CONF", "CONTAINERS_CONF", "CONTAINER_HOST", "CONTAINER_CONNECTION", "XDG_CONFIG_HOME")
 REAL = shutil.which("podman") if os.geteuid() == 0 else None

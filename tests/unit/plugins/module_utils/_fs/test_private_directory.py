@@ -23,8 +23,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directo
     remove_abandoned_once,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
-from ansible_collections.dsa110.contimg.tests.support.hot_journals import interrupt, make_pair
-from ansible_collections.dsa110.contimg.tests.support.traced import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hot_journals import interrupt, make_pair
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import (
     Call,
     Work,
     environment,

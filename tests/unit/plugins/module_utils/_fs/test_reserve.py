@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import advance, keep, read_record
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_within
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import run_within
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.answers impor
     require_same_answers,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import file_row, make_products, options_for
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
+    file_row,
+    make_products,
+    options_for,
+)
 
 if TYPE_CHECKING:
     import pathlib

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.dsa110.contimg.tests.support.split_cases import CASES, SplitCase
+from ansible_collections.dsa110.contimg.tests.support.faults.split_cases import CASES, SplitCase
 
 if TYPE_CHECKING:
     import pathlib

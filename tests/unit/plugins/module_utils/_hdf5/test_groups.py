@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.groups import _Window, groups_report
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     file_row,
     make_products,
     options_for,

@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import header as hdf5_header
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.header import Coordinates, read_headers
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import make_hdf5, rows_of
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import make_hdf5, rows_of
 
 H5PY: Any = importlib.import_module("h5py")
 GOOD = Coordinates(180.0, 90.0)

@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.index import index_files
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     make_hdf5,
     make_products,
     new_row,

@@ -16,7 +16,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import measurement_sets
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.measurement_sets import reconcile
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import backup
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import rows_of, snapshot
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import rows_of, snapshot
 
 SETS = 10
 

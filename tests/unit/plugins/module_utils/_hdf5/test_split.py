@@ -31,7 +31,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import conn
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rewrite import rewrite
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     OLD_COLUMNS,
     dump,
     file_row,
@@ -43,8 +43,8 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     rows_of,
     snapshot,
 )
-from ansible_collections.dsa110.contimg.tests.support.module_run import default_options
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import run_read_only
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import default_options
 
 INDEX = "hdf5_file_index"
 
@@ -600,7 +600,7 @@ def test_a_read_only_products_database_is_told_as_such_before_any_change(
 ) -> None:
     products = make_products(tmp_path / "products.sqlite3", [file_row(1)], journal_mode=journal_mode)
     program = (
-        "import sys; from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import options_for;"
+        "import sys; from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import options_for;"
         "from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError;"
         "from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split\n"
         "try: split(options_for(sys.argv[1], sys.argv[2]), check=False)\n"

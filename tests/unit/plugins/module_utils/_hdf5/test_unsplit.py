@@ -20,7 +20,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit import unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import connection as sqlite_connection
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     OLD_COLUMNS,
     dump,
     file_row,
@@ -31,7 +31,7 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     rows_of,
     snapshot,
 )
-from ansible_collections.dsa110.contimg.tests.support.split_cases import UNSPLIT_CASES, UnsplitCase
+from ansible_collections.dsa110.contimg.tests.support.faults.split_cases import UNSPLIT_CASES, UnsplitCase
 
 INDEX = "hdf5_file_index"
 ROWS = [file_row(number, stored=1) for number in range(40)]

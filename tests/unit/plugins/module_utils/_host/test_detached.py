@@ -11,7 +11,7 @@ import pathlib
 import subprocess
 import sys
 
-from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
+from ansible_collections.dsa110.contimg.tests.support.hosts.waiting import wait_for
 
 PROGRAM = """
 import fcntl, json, os, pathlib, sys, time

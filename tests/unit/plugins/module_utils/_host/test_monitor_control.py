@@ -26,8 +26,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_contr
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_daemon import Asked
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, owner_of, read_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.write_monitor import WriteMonitor
-from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
-from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
+from ansible_collections.dsa110.contimg.tests.support.hosts.waiting import wait_for
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import run_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

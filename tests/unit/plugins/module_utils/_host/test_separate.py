@@ -16,8 +16,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import en
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.separate import SharedFiles
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import run_with_overlay, run_within
+from ansible_collections.dsa110.contimg.tests.support.modules.sync_options import sync_values
 
 CHECK = """
 import sys

@@ -19,8 +19,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.watch import 
     tree_moment,
     watch_trees,
 )
-from ansible_collections.dsa110.contimg.tests.support.file_users import PRELUDE, make_file, running
-from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
+from ansible_collections.dsa110.contimg.tests.support.hosts.file_users import PRELUDE, make_file, running
+from ansible_collections.dsa110.contimg.tests.support.hosts.waiting import wait_for
 
 if TYPE_CHECKING:
     import pathlib

@@ -23,7 +23,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import Holder, Holders, find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.write_monitor import WriteMonitor
-from ansible_collections.dsa110.contimg.tests.support.mounts import (
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import (
     run_on_btrfs,
     run_on_ramfs,
     run_with_overlay,

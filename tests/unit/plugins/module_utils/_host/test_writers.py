@@ -25,7 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.writers impor
     unlisted,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import known_names
-from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
+from ansible_collections.dsa110.contimg.tests.support.hosts.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._migration.database
     report,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     file_row,
     insert_rows,
     make_products,

@@ -35,7 +35,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._migration.hold_lim
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import advance, keep, read_record
 from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import run_hold
-from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_systemctl
+from ansible_collections.dsa110.contimg.tests.support.hosts.host_stubs import write_systemctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,12 +24,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._migration.hold_lim
 from ansible_collections.dsa110.contimg.plugins.module_utils._services import hold_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_containers import run_container_hold
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_units import run_hold
-from ansible_collections.dsa110.contimg.tests.support.host_stubs import (
+from ansible_collections.dsa110.contimg.tests.support.hosts.host_stubs import (
     write_podman,
     write_systemctl,
     write_systemd_run,
 )
-from ansible_collections.dsa110.contimg.tests.support.mounts import on_own_host, within_mounts
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import on_own_host, within_mounts
 
 FILES = {"hold-limit.json", "hold-limit.pyz"}
 

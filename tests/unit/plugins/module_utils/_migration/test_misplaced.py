@@ -19,7 +19,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import proven_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration import misplaced as misplaced_module
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.misplaced import misplaced
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import dump, file_row, make_products, snapshot
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
+    dump,
+    file_row,
+    make_products,
+    snapshot,
+)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._migration.prefligh
     pattern_obstacles,
     unlisted_uses,
 )
-from ansible_collections.dsa110.contimg.tests.support.file_users import running
-from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_failing_docker
+from ansible_collections.dsa110.contimg.tests.support.hosts.file_users import running
+from ansible_collections.dsa110.contimg.tests.support.hosts.host_stubs import write_failing_docker
 
 if TYPE_CHECKING:
     import pathlib

@@ -26,8 +26,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_a
     require_archived,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_note import DONE, REMOVING
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_with_overlay, run_within
-from ansible_collections.dsa110.contimg.tests.support.moved_state import FILES, Moved
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import run_with_overlay, run_within
+from ansible_collections.dsa110.contimg.tests.support.hosts.moved_state import FILES, Moved
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.tests.support.moved_state import Moved
+from ansible_collections.dsa110.contimg.tests.support.hosts.moved_state import Moved
 
 if TYPE_CHECKING:
     import pathlib

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.tests.support.moved_state import ROWS, Moved, insert
+from ansible_collections.dsa110.contimg.tests.support.hosts.moved_state import ROWS, Moved, insert
 
 if TYPE_CHECKING:
     import pathlib

@@ -22,7 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services.hold_file
     forget,
     write_memory,
 )
-from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_failing_docker
+from ansible_collections.dsa110.contimg.tests.support.hosts.host_stubs import write_failing_docker
 
 if TYPE_CHECKING:
     import pathlib

@@ -18,7 +18,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._migration.users im
     mounts_using,
     users_of,
 )
-from ansible_collections.dsa110.contimg.tests.support.waiting import wait_for
+from ansible_collections.dsa110.contimg.tests.support.hosts.waiting import wait_for
 
 if TYPE_CHECKING:
     import pathlib

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.health import ask, url_fault
-from ansible_collections.dsa110.contimg.tests.support.health_server import health_server
+from ansible_collections.dsa110.contimg.tests.support.hosts.health_server import health_server
 
 
 @pytest.mark.parametrize(

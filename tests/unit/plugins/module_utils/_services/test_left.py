@@ -15,7 +15,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import Holder, find_holders
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.left import binding, opening, users_of_left
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.watch import watch, watch_options
-from ansible_collections.dsa110.contimg.tests.support.module_run import default_options
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import default_options
 
 if TYPE_CHECKING:
     import pathlib

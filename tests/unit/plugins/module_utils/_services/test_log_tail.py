@@ -19,7 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services.log_tail 
 from ansible_collections.dsa110.contimg.plugins.module_utils._services.watch import (
     watch_options,
 )
-from ansible_collections.dsa110.contimg.tests.support.module_run import default_options
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import default_options
 from ansible_collections.dsa110.contimg.tests.support.trees import ODD_KINDS, make_odd
 
 if TYPE_CHECKING:

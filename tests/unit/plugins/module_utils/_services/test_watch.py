@@ -19,9 +19,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._services.watch imp
     watch_options,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._systemd import client
-from ansible_collections.dsa110.contimg.tests.support.health_server import health_server
-from ansible_collections.dsa110.contimg.tests.support.host_stubs import write_failing_docker
-from ansible_collections.dsa110.contimg.tests.support.module_run import default_options
+from ansible_collections.dsa110.contimg.tests.support.hosts.health_server import health_server
+from ansible_collections.dsa110.contimg.tests.support.hosts.host_stubs import write_failing_docker
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import default_options
 from ansible_collections.dsa110.contimg.tests.support.trees import make_odd
 
 if TYPE_CHECKING:

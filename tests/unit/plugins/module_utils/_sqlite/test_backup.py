@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup import back_up_database, plan_backup
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_within
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import run_within
 
 if TYPE_CHECKING:
     from pathlib import Path

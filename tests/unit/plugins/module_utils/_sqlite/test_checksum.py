@@ -18,7 +18,11 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import checksum as checksum_module
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, reference_checksum, with_connection
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import (
+    make,
+    reference_checksum,
+    with_connection,
+)
 
 if TYPE_CHECKING:
     import pathlib

@@ -26,7 +26,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection 
     connect,
     real_path,
 )
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, with_connection
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import make, with_connection
 
 PLUGINS = pathlib.Path(__file__).parents[5] / "plugins"
 _ENDLESS = "WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g) SELECT i AS path FROM g WHERE i < 0"

@@ -15,8 +15,8 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
 from ansible_collections.dsa110.contimg.plugins.module_utils._workers import forked
-from ansible_collections.dsa110.contimg.tests.support import sqlite_damage
-from ansible_collections.dsa110.contimg.tests.support.sqlite_flips import flip_and_judge
+from ansible_collections.dsa110.contimg.tests.support.databases import sqlite_damage
+from ansible_collections.dsa110.contimg.tests.support.faults.sqlite_flips import flip_and_judge
 
 
 @pytest.mark.timeout(20)

@@ -24,8 +24,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal imp
     writable,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import open_readonly
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import snapshot
-from ansible_collections.dsa110.contimg.tests.support.hot_journals import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import snapshot
+from ansible_collections.dsa110.contimg.tests.support.databases.hot_journals import (
     content,
     interrupt,
     interrupt_pair,
@@ -33,7 +33,7 @@ from ansible_collections.dsa110.contimg.tests.support.hot_journals import (
     plant,
     trailer,
 )
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import Writer
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import Writer
 
 if TYPE_CHECKING:
     import pathlib

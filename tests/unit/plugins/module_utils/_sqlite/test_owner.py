@@ -25,14 +25,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import READ_WRITE, Place, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import writable
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.owner import Owner, acting_for, owner_of
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     file_row,
     make_products,
     options_for,
     rows_of,
 )
-from ansible_collections.dsa110.contimg.tests.support.hot_journals import content, make_pair, plant
-from ansible_collections.dsa110.contimg.tests.support.traced import Work, environment, traced
+from ansible_collections.dsa110.contimg.tests.support.databases.hot_journals import content, make_pair, plant
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import Work, environment, traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

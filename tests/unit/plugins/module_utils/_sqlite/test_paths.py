@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
-from ansible_collections.dsa110.contimg.tests.support.paths_in_rows import PAIRS, make_database_with_paths
+from ansible_collections.dsa110.contimg.tests.support.databases.paths_in_rows import PAIRS, make_database_with_paths
 
 if TYPE_CHECKING:
     import pathlib

@@ -25,9 +25,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly im
     sidecars,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import relate
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_read_only
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import Writer, make
-from ansible_collections.dsa110.contimg.tests.support.traced import environment
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import Writer, make
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import environment
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import run_read_only
 
 if TYPE_CHECKING:
     import pathlib

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.relation import relate
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, with_connection
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import make, with_connection
 
 SCHEMA = (
     "CREATE TABLE keyed(id INTEGER PRIMARY KEY, v, r REAL);"

@@ -35,9 +35,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered 
     identity_of,
     remembering,
 )
-from ansible_collections.dsa110.contimg.tests.support.hot_journals import JOURNAL_MODES, interrupt
-from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import Writer, make
+from ansible_collections.dsa110.contimg.tests.support.databases.hot_journals import JOURNAL_MODES, interrupt
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import Writer, make
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import run_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,7 +25,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.removal imp
     remove_unchanged,
     require_unused,
 )
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import dump, file_row, make_products, snapshot
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
+    dump,
+    file_row,
+    make_products,
+    snapshot,
+)
 
 _USER = """
 import sqlite3, sys

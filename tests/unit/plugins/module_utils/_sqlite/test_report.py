@@ -17,7 +17,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.report impo
     report,
     report_all,
 )
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, with_connection
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import make, with_connection
 
 if TYPE_CHECKING:
     import pathlib

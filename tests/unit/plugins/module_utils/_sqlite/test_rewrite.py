@@ -15,14 +15,14 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves, paths_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rewrite import next_step, rewrite, run
-from ansible_collections.dsa110.contimg.tests.support.module_run import default_options
-from ansible_collections.dsa110.contimg.tests.support.paths_in_rows import (
+from ansible_collections.dsa110.contimg.tests.support.databases.paths_in_rows import (
     NEW,
     OLD,
     PAIRS,
     VALUES,
     make_database_with_paths,
 )
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import default_options
 
 if TYPE_CHECKING:
     import pathlib

@@ -19,13 +19,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.inode_flags import flags_of, letters_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
-from ansible_collections.dsa110.contimg.tests.support.mounts import (
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import (
     run_on_btrfs,
     run_on_old_ext4,
     run_on_ramfs,
     run_within,
 )
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values, synchronized
+from ansible_collections.dsa110.contimg.tests.support.modules.sync_options import sync_values, synchronized
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,8 +20,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
-from ansible_collections.dsa110.contimg.tests.support.mounts import run_on_ramfs
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import run_on_ramfs
+from ansible_collections.dsa110.contimg.tests.support.modules.sync_options import sync_values
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync import examin
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.compare import Sides
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.observe import observe
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, values_of
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import copy, values_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.modules.sync_options import sync_values
 from ansible_collections.dsa110.contimg.tests.support.trees import TREES, build, differences
 
 EXAMPLES = int(os.environ.get("CONTIMG_EXAMPLES", "25"))

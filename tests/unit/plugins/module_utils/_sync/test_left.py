@@ -15,7 +15,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import name_for, new_run, proven_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.journal import Journal
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.ledger import Ledger
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, found_differences
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import copy, first_version, found_differences
 
 if TYPE_CHECKING:
     import pathlib

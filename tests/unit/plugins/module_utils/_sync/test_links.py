@@ -25,8 +25,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync.links import 
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
-from ansible_collections.dsa110.contimg.tests.support.module_run import default_options
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import default_options
+from ansible_collections.dsa110.contimg.tests.support.modules.sync_options import sync_values
 
 if TYPE_CHECKING:
     import pathlib

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit, kept_file, read_kept
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy, first_version, is_told
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import copy, first_version, is_told
 
 if TYPE_CHECKING:
     import pathlib

@@ -15,7 +15,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sync import passes
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.passes import Pass, is_last, synchronize_in_passes
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.modules.sync_options import sync_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,9 +18,9 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync import schedule
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy
-from ansible_collections.dsa110.contimg.tests.support.traced import environment
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import command_of
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import copy
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import environment
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import command_of
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
 if TYPE_CHECKING:

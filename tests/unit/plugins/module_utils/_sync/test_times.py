@@ -19,8 +19,8 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.entry import en
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
-from ansible_collections.dsa110.contimg.tests.support.moved_state import Moved
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.hosts.moved_state import Moved
+from ansible_collections.dsa110.contimg.tests.support.modules.sync_options import sync_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

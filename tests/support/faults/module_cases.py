@@ -12,15 +12,15 @@ import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import file_row, make_hdf5, make_products
-from ansible_collections.dsa110.contimg.tests.support.host_stubs import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import file_row, make_hdf5, make_products
+from ansible_collections.dsa110.contimg.tests.support.faults.module_faults import Case
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import add_rows
+from ansible_collections.dsa110.contimg.tests.support.hosts.host_stubs import (
     write_podman,
     write_systemctl,
     write_systemd_run,
 )
-from ansible_collections.dsa110.contimg.tests.support.module_faults import Case
-from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import add_rows
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import run_module
 
 if TYPE_CHECKING:
     import pathlib

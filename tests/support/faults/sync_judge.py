@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import (
     copy,
     digest_of,
     found_differences,
     is_told,
     rows,
 )
-from ansible_collections.dsa110.contimg.tests.support.traced import SAID, TEMPORARY, Outcome
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import SAID, TEMPORARY, Outcome
 
 if TYPE_CHECKING:
     import pathlib

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
-from ansible_collections.dsa110.contimg.tests.support import flushes
-from ansible_collections.dsa110.contimg.tests.support.module_run import BEGIN, PLUGINS, run_module
-from ansible_collections.dsa110.contimg.tests.support.traced import (
+from ansible_collections.dsa110.contimg.tests.support.faults import flushes
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import (
     CALLS,
     SAID,
     TEMPORARY,
@@ -34,6 +33,7 @@ from ansible_collections.dsa110.contimg.tests.support.traced import (
     list_calls,
     run_traced,
 )
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import BEGIN, PLUGINS, run_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -139,7 +139,7 @@ class Case:
             "constants": self.constants(),
             "variables": self.variables(),
         }
-        function = "ansible_collections.dsa110.contimg.tests.support.module_run:reported"
+        function = "ansible_collections.dsa110.contimg.tests.support.modules.module_run:reported"
         modules = (f"{PLUGINS}.modules.{self.module}",)
         return Work(function, arguments, self._log, self.follow, self.alone, modules)
 

@@ -22,7 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record i
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire import retire, retire_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import describe
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values, synchronized
+from ansible_collections.dsa110.contimg.tests.support.modules.sync_options import sync_values, synchronized
 
 __all__ = ["FILES", "RENAME", "Moved", "insert", "retire_values", "way_of"]
 

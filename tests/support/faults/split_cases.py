@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit import unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import UnsplitOptions
-from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
+from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     dump,
     file_row,
     make_hdf5,
@@ -25,7 +25,7 @@ from ansible_collections.dsa110.contimg.tests.support.hdf5_databases import (
     rows_of,
     snapshot,
 )
-from ansible_collections.dsa110.contimg.tests.support.traced import CALLS, Call, Work, list_calls, run_traced
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import CALLS, Call, Work, list_calls, run_traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.tests.support.traced import numbered_calls
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import numbered_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

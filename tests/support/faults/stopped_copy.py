@@ -12,7 +12,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, Outcome, Running, traced
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import Call, Outcome, Running, traced
 
 if TYPE_CHECKING:
     import pathlib

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make, reference_checksum
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import make, reference_checksum
 
 if TYPE_CHECKING:
     import pathlib

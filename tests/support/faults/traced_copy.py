@@ -8,16 +8,16 @@ from __future__ import annotations
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dsa110.contimg.tests.support import traced as tracing
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import values_of
-from ansible_collections.dsa110.contimg.tests.support.traced import CALLS, Call, Outcome, Running, Work
+from ansible_collections.dsa110.contimg.tests.support.faults import traced as tracing
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import values_of
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import CALLS, Call, Outcome, Running, Work
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 __all__ = ["CALLS", "Call", "Outcome", "Running", "command_of", "list_calls", "run_traced", "traced"]
 
-_FUNCTION = "ansible_collections.dsa110.contimg.tests.support.sync_options:synchronized"
+_FUNCTION = "ansible_collections.dsa110.contimg.tests.support.modules.sync_options:synchronized"
 
 
 def _work(base: pathlib.Path, changed: dict[str, Any]) -> Work:

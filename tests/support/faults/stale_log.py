@@ -13,7 +13,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import copy
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import copy
 
 if TYPE_CHECKING:
     import pathlib

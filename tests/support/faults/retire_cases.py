@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import read_record
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.retire_note import read_note
-from ansible_collections.dsa110.contimg.tests.support.module_faults import Case
-from ansible_collections.dsa110.contimg.tests.support.moved_state import FILES, Moved, retire_values
+from ansible_collections.dsa110.contimg.tests.support.faults.module_faults import Case
+from ansible_collections.dsa110.contimg.tests.support.hosts.moved_state import FILES, Moved, retire_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.dsa110.contimg.tests.support.traced import environment
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import environment
 
 if TYPE_CHECKING:
     import pathlib
@@ -25,7 +25,7 @@ __all__ = ["Run", "calls_of_all_modules", "run_modules"]
 _PROGRAM = """
 import json, sys
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.tests.support.module_run import run_module
+from ansible_collections.dsa110.contimg.tests.support.modules.module_run import run_module
 for name, arguments, check in json.loads(sys.argv[1]):
     try:
         result = run_module(name, arguments, check=check)

@@ -20,7 +20,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.tree_digest imp
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.walk import scan
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.options import options_from
 from ansible_collections.dsa110.contimg.plugins.module_utils._sync.run import synchronize
-from ansible_collections.dsa110.contimg.tests.support.sync_options import sync_values
+from ansible_collections.dsa110.contimg.tests.support.modules.sync_options import sync_values
 from ansible_collections.dsa110.contimg.tests.support.trees import differences
 
 if TYPE_CHECKING:

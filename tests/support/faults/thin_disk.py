@@ -16,9 +16,9 @@ import sys
 from typing import Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.tests.support import sync_faults as faults
-from ansible_collections.dsa110.contimg.tests.support.power_loss import Disk, in_namespace
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import run_traced
+from ansible_collections.dsa110.contimg.tests.support.faults import sync_faults as faults
+from ansible_collections.dsa110.contimg.tests.support.faults.power_loss import Disk, in_namespace
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import run_traced
 
 __all__ = ["copy_to_thin", "main"]
 

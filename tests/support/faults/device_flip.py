@@ -11,9 +11,9 @@ import pathlib
 import sys
 from typing import Any
 
-from ansible_collections.dsa110.contimg.tests.support.power_loss import Disk, in_namespace
-from ansible_collections.dsa110.contimg.tests.support.stopped_copy import stopped_at
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call
+from ansible_collections.dsa110.contimg.tests.support.faults.power_loss import Disk, in_namespace
+from ansible_collections.dsa110.contimg.tests.support.faults.stopped_copy import stopped_at
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import Call
 
 __all__ = ["copy_to_flipped", "main"]
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from ansible_collections.dsa110.contimg.tests.support.sync_edits import DATABASE, EDITS, Source, in_child
-from ansible_collections.dsa110.contimg.tests.support.sync_faults import (
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_edits import DATABASE, EDITS, Source, in_child
+from ansible_collections.dsa110.contimg.tests.support.faults.sync_faults import (
     copy,
     digest_of,
     found_differences,
     is_told,
     rows,
 )
-from ansible_collections.dsa110.contimg.tests.support.traced import TEMPORARY
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import TEMPORARY
 
 if TYPE_CHECKING:
     import pathlib

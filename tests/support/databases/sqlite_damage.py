@@ -18,7 +18,7 @@ import sys
 import zlib
 from typing import TYPE_CHECKING
 
-from ansible_collections.dsa110.contimg.tests.support.sqlite_cases import make
+from ansible_collections.dsa110.contimg.tests.support.databases.sqlite_cases import make
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,9 +21,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.tests.support import sync_faults as faults
-from ansible_collections.dsa110.contimg.tests.support.traced import environment, sample
-from ansible_collections.dsa110.contimg.tests.support.traced_copy import Call, list_calls, run_traced
+from ansible_collections.dsa110.contimg.tests.support.faults import sync_faults as faults
+from ansible_collections.dsa110.contimg.tests.support.faults.traced import environment, sample
+from ansible_collections.dsa110.contimg.tests.support.faults.traced_copy import Call, list_calls, run_traced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
