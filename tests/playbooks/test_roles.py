@@ -50,7 +50,7 @@ def test_a_move_and_its_way_back_are_made_of_roles_alone(host: Host) -> None:
     with process_with(host.src / "ingest.sqlite3", "r+b"):
         told, refused = alone(host, "quiesce", "state")
     assert refused == ["quiesce", "state"], told
-    assert "writes to the state. Stop the process" in told
+    assert "writes to the state. This task changed nothing. Stop the process" in told
     assert host.record()["phase"] == "presynced"
     assert not (host.run_dir / "hold.json").exists()
     assert not (host.run_dir / "containers.json").exists()
