@@ -236,7 +236,7 @@ def main() -> None:
             "rename": {"type": "dict", "default": {}},
             "delete": {"type": "bool", "default": False},
             "live": {"type": "bool", "default": False},
-            "passes": {"type": "int", "default": 1},
+            "passes": {"type": "int", "default": 1, "no_log": False},
             "verify": {"type": "str", "choices": ["checksum", "none"], "default": "checksum"},
             "manifest": {"type": "path"},
             "on_conflict": {"type": "str", "choices": ["fail", "keep", "replace"], "default": "fail"},
