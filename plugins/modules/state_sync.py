@@ -156,7 +156,7 @@ stats:
   description:
     - Counts of V(files) and V(bytes) in the source, of files V(copied), V(skipped), V(verified), V(removed) and V(kept), and the size of those
       copied, V(copied_bytes).
-    - Of several O(passes), the first. So are the values below, but for RV(passes).
+    - Of several O(passes), the first. So are the values below, but for RV(passes). C(changed) is that of all.
   returned: success
   type: dict
 actions:

@@ -49,12 +49,14 @@ def synchronize_in_passes(options: Options, *, check: bool) -> dict[str, Any]:
 
     :raises ContimgError: see :func:`synchronize`.
     """
-    result = synchronize(options, check=check)
-    passes = [_pass_of(result)]
+    first = synchronize(options, check=check)
+    passes, changed = [_pass_of(first)], first["changed"]
     while not check and not is_last(passes, options.passes):
-        passes.append(_pass_of(synchronize(options, check=False)))
+        later = synchronize(options, check=False)
+        passes.append(_pass_of(later))
+        changed = changed or later["changed"]
     shown = [{"copied": one.files, "bytes": one.size, "duration": one.duration} for one in passes]
-    return {**result, "passes": [] if check else shown}
+    return {**first, "changed": changed, "passes": [] if check else shown}
 
 
 def _pass_of(result: Mapping[str, Any]) -> Pass:

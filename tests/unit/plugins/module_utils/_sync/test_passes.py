@@ -75,6 +75,14 @@ def test_each_pass_copies_what_has_changed_since(base: Path, limit: int, copied:
     assert os.stat(base / "dest" / "busy").st_size == ([800, *copied[1:]])[-1]
 
 
+def test_a_copy_has_changed_the_destination_where_only_a_later_pass_did(base: Path) -> None:
+    synchronize(options_from(sync_values(base, live=True)), check=False)
+    result = synchronize_in_passes(options_from(sync_values(base, live=True, passes=3)), check=False)
+    assert result["passes"][0]["copied"] == 0
+    assert len(result["passes"]) == 2  # the second one copied no fewer bytes
+    assert result["changed"]
+
+
 def test_a_preview_plans_one_pass(base: Path) -> None:
     result = synchronize_in_passes(options_from(sync_values(base, live=True, passes=3)), check=True)
     assert result["passes"] == []
