@@ -178,10 +178,13 @@ print(start(Asked({asked.paths!r}, {asked.directory!r}, "", 600.0))["since"])
 
 
 def _opened(pid: int) -> list[str]:
-    directory = f"/proc/{pid}/fd"
-    with contextlib.suppress(OSError):
-        return [os.readlink(f"{directory}/{name}") for name in os.listdir(directory)]
-    return []
+    """Return what a process has open. A monitor closes descriptors while it is looked at."""
+    directory, found = f"/proc/{pid}/fd", []
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink(f"{directory}/{name}"))
+    return found
 
 
 def test_a_killed_monitor_is_not_taken_for_a_complete_one(asked: Asked) -> None:
