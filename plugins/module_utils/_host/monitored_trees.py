@@ -58,6 +58,7 @@ class MonitoredTrees:
 
     :ivar unmarked: paths whose file systems cannot report, with the reason.
     :ivar reasons: why not every write below the paths is reported.
+    :ivar are_links_known: whether all files with several names have been looked for.
     """
 
     def __init__(self, group: int | None, paths: Sequence[str]) -> None:
@@ -69,7 +70,7 @@ class MonitoredTrees:
         self._mounts: set[tuple[int, str]] = set()
         self._places: dict[tuple[int, bytes], bytes | None] = {}
         self._linked: dict[bytes, bytes] = {}
-        self._are_links_known = False
+        self.are_links_known = False
         self._early: set[bytes] = set()
         self._add(self._points())
 
@@ -112,18 +113,17 @@ class MonitoredTrees:
         mark(self._group, mount.point)
         self._trees.append(_Tree(os.fsencode(path), mount.point, os.statvfs(mount.point).f_fsid))
 
-    def find_links(self, stopped: Callable[[], bool]) -> bool:
-        """Look for files that have several names, which may be written to by one outside; return whether all are known.
+    def find_links(self, stopped: Callable[[], bool]) -> None:
+        """Look for files that have several names, which may be written to by one outside.
 
         :param stopped: whether to end before everything has been looked at.
         """
         for file in (file for path in self._paths for file in _linked_below(os.fsencode(path))):
             if stopped() or len(self._linked) >= _MOST_LINKED:
-                return False
+                return
             with contextlib.suppress(OSError):  # it is gone, or its file system has no handles, which is reported
                 self._linked[handle_of(file)] = file
-        self._are_links_known = True
-        return True
+        self.are_links_known = True
 
     def missed(self) -> list[str]:
         """Return which files were written by a name elsewhere before that was known for one of theirs, as reasons."""
@@ -147,7 +147,7 @@ class MonitoredTrees:
 
     def _linked_as(self, file: bytes) -> bytes | None:
         """Return the name below the trees of a file that has been written by another one."""
-        are_known, found = self._are_links_known, self._linked.get(file)
+        are_known, found = self.are_links_known, self._linked.get(file)
         if found is None and not are_known and len(self._early) < _MOST_LINKED:
             self._early.add(file)
         return found

@@ -56,7 +56,7 @@ class WriteMonitor:
         self._changed = select.poll()
         self._changed.register(self._mounts, _CHANGED)
         self._links: threading.Thread | None = None
-        self._links_known = self._ended = False
+        self._ended = False
         self._compared: TreeWatch | None = None
         self._holders: set[tuple[object, ...]] = set()
         self.since, self._until = time.time(), 0.0
@@ -84,14 +84,11 @@ class WriteMonitor:
     def begin(self) -> None:
         """Begin what takes threads: only after the last fork."""
         if self._trees.is_marked:
-            self._links = threading.Thread(target=self._find_links, daemon=True)
+            self._links = threading.Thread(target=self._trees.find_links, args=(lambda: self._ended,), daemon=True)
             self._links.start()
         if self._trees.unmarked:
             self._compared = TreeWatch(list(self._trees.unmarked))
             self._compared.start()
-
-    def _find_links(self) -> None:
-        self._links_known = self._trees.find_links(lambda: self._ended)
 
     def end(self) -> None:
         """Take in what has been reported, and end the threads."""
@@ -205,7 +202,7 @@ class WriteMonitor:
     def _all_reasons(self) -> list[str]:
         reasons = [*self._reasons, *self._trees.reasons, *self._trees.missed()]
         reasons += [f"{printable(path)}: {why}" for path, why in self._trees.unmarked.items()]
-        if self._links is not None and not self._links_known:
+        if self._links is not None and not self._trees.are_links_known:
             reasons.append(
                 "not all files with several names are known yet, which may be written to by a name elsewhere"
             )
