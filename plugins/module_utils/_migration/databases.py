@@ -247,7 +247,7 @@ def _judge_lacking(one: Located, decision: str | None, ours: Ours, proofs: Proof
     unchanged = ours.is_unchanged(one, proofs)
     decided = {"keep_dest": "keep", "take_source": "remove"}.get(decision or "", "undecided")
     action = "remove" if unchanged else decided
-    checksum = content_checksum(one.dest_path) if action == "remove" else ""
+    checksum = content_checksum(one.dest_path, proofs=proofs) if action == "remove" else ""
     return {**_facts(one, "ours" if unchanged else "changed", action), "checksum": checksum}
 
 
