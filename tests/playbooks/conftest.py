@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import signal
@@ -46,6 +47,15 @@ def result_of(shown: str, task: str) -> dict[str, Any]:
     lines = shown.partition(task)[2].partition("\nTASK [")[0]
     result: dict[str, Any] = json.loads(lines[lines.index("{") : lines.rindex("}") + 1])
     return result
+
+
+def failure(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the tasks in which a playbook failed, the recap and the errors: a report of CI has no room for all tasks."""
+    tasks = re.split(r"\n(?=TASK \[|PLAY )", done.stdout)
+    told = [
+        task for task in tasks if re.search("^(fatal|failed): ", task, re.MULTILINE) or task.startswith("PLAY RECAP")
+    ]
+    return "\n".join([*told, done.stderr])
 
 
 def _begun(running: subprocess.Popen[str], said: list[str]) -> Iterator[str]:
@@ -244,7 +254,7 @@ class Kept:
             host.make()
             for playbook in playbooks:
                 done = host.play(playbook)
-                assert done.returncode == 0, done.stdout
+                assert done.returncode == 0, failure(done)
             host.root.rename(place / "kept")
         shutil.rmtree(host.root, ignore_errors=True)
         subprocess.run(["cp", "-a", str(place / "kept"), str(host.root)], check=True)

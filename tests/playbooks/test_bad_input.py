@@ -17,7 +17,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible_collections.dsa110.contimg.tests.support.databases.hot_journals import interrupt_pair, plant
 from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import within_mounts
 
-from .conftest import ROOT, Host, fingerprint
+from .conftest import ROOT, Host, failure, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,4 +224,4 @@ def test_the_check_of_a_single_database_can_be_left_out(host: Host) -> None:
     ]
     for options in (["--check"], []):
         result = host.play("migrate", *options, contimg_databases=databases)
-        assert result.returncode == 0, result.stdout
+        assert result.returncode == 0, failure(result)

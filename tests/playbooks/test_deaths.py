@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from .conftest import Host, fingerprint
+from .conftest import Host, failure, fingerprint
 
 # Whether a run dies at every task, or at a sample of them.
 EVERY = 1 if os.environ.get("CONTIMG_FAULT_POINTS") == "0" else 18
@@ -42,7 +42,7 @@ def test_whenever_a_move_or_a_way_back_dies_the_next_run_finishes_it(host: Host)
     again = host.play("migrate")
     assert "changed=0" in again.stdout, again.stdout
     audit = host.play("verify")
-    assert audit.returncode == 0, audit.stdout
+    assert audit.returncode == 0, failure(audit)
 
     for name, place in {"unsplit_hdf5": "", "split_hdf5": f"HDF5_DB_PATH={host.dest}/hdf5.sqlite3"}.items():
         assert die_everywhere(host, name, every=-(-EVERY // 3)) > 20 // EVERY

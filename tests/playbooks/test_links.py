@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import Host, fingerprint
+from .conftest import Host, failure, fingerprint
 
 if TYPE_CHECKING:
     import pathlib
@@ -108,7 +108,7 @@ def test_links_into_the_old_state_are_named_before_and_after_the_move(host: Host
     source = fingerprint(host.src)
     for options in (["--check"], []):
         moved = host.play("migrate", *options)
-        assert moved.returncode == 0, moved.stdout
+        assert moved.returncode == 0, failure(moved)
         assert (
             f"logs/current -> {host.src}/logs/casa-20251002.log: its copy still leads into the old tree" in moved.stdout
         )
@@ -130,7 +130,7 @@ def test_links_into_the_old_state_are_named_before_and_after_the_move(host: Host
     host.variables["contimg_known_references"] = [f"{code}/.*"]
     for play, variables in (("verify", {}), ("audit", {}), ("retire", NOW)):
         passed = host.play(play, **variables)
-        assert passed.returncode == 0, passed.stdout
+        assert passed.returncode == 0, failure(passed)
     assert corrected.read_bytes()
 
 
@@ -142,7 +142,7 @@ def test_links_are_retargeted_on_request(host: Host) -> None:
     host.variables["contimg_retarget_links"] = True
     for options in (["--check"], []):
         moved = host.play("migrate", *options)
-        assert moved.returncode == 0, moved.stdout
+        assert moved.returncode == 0, failure(moved)
         assert f"its copy points to {host.dest}/logs/casa-20251002.log" in moved.stdout
         assert "latest -> db/products.sqlite3: its copy points to products.sqlite3" in moved.stdout
     assert fingerprint(host.src) == source
@@ -161,7 +161,7 @@ def test_links_are_retargeted_also_when_that_is_asked_of_a_run_that_goes_on(host
     assert host.die("migrate", AllTasksBut("Record that the host is being repointed"), every=1)
     assert host.record()["phase"] == "split"
     moved = host.play("migrate", contimg_retarget_links=True)
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     assert os.readlink(host.dest / "logs" / "current") == str(host.dest / "logs" / "casa-20251002.log")
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from .conftest import Host, fingerprint, result_of, rows
+from .conftest import Host, failure, fingerprint, result_of, rows
 
 if TYPE_CHECKING:
     import pathlib
@@ -29,14 +29,14 @@ def test_the_whole_way_and_back(host: Host) -> None:
     environment, source, data = host.env_file.read_bytes(), fingerprint(host.src), fingerprint(host.root / "data")
 
     preview = host.play("migrate", "--check", "--diff")
-    assert preview.returncode == 0, preview.stdout
+    assert preview.returncode == 0, failure(preview)
     assert "planted-secret" not in preview.stdout
     assert (fingerprint(host.src), fingerprint(host.root / "data")) == (source, data)
     assert not host.run_dir.exists()
 
     progress = host.root / "progress.json"
     moved = host.play("migrate", "-v", contimg_progress_file=str(progress), contimg_bandwidth_limit=1 << 40)
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     assert json.loads(progress.read_text())["phase"] == "done"
     # What was found is not asked again, and what is not due is not shown.
     assert moved.stdout.count("Find each database and what is to be done with it") == 1
@@ -56,12 +56,12 @@ def test_the_whole_way_and_back(host: Host) -> None:
     assert host.play("verify").returncode == 0
 
     back = host.play("rollback")
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert host.env_file.read_bytes() == environment
     assert host.record()["phase"] == "rolled_back"
 
     forward = host.play("migrate")
-    assert forward.returncode == 0, forward.stdout
+    assert forward.returncode == 0, failure(forward)
     assert host.record()["phase"] == "done"
 
 
@@ -79,7 +79,7 @@ def test_rollback_refuses_to_leave_new_rows_behind(moved: Host) -> None:
     asked = " ".join(moved.play("migrate").stdout.split())
     assert "data/state: products there may hold what the source lacks" in asked
     forward = moved.play("migrate", contimg_database_decisions={"products": "take_source"})
-    assert forward.returncode == 0, forward.stdout
+    assert forward.returncode == 0, failure(forward)
     assert rows(moved.dest / "hdf5.sqlite3", "hdf5_file_index") == 200
 
 
@@ -98,7 +98,7 @@ def test_rows_that_come_after_a_rollback_are_neither_removed_nor_overwritten_una
         assert "data/state: ingest, hdf5 there may hold what the source lacks. Nothing was touched" in asked
         assert fingerprint(went_back.root / "data") == before
     decided = went_back.play("migrate", contimg_database_decisions={"ingest": "take_source", "hdf5": "take_source"})
-    assert decided.returncode == 0, decided.stdout
+    assert decided.returncode == 0, failure(decided)
     assert rows(hdf5, "hdf5_file_index WHERE ra_deg = 12.5") == 0
     (kept,) = (went_back.run_dir / "replaced").rglob("hdf5.sqlite3")
     assert rows(kept, "hdf5_file_index WHERE ra_deg = 12.5") == 1
@@ -120,17 +120,17 @@ def test_a_newer_database_at_the_destination_stops_the_move_until_it_is_decided(
     assert not host.run_dir.exists()
 
     decided = host.play("migrate", contimg_database_decisions={"products": "keep_dest"})
-    assert decided.returncode == 0, decided.stdout
+    assert decided.returncode == 0, failure(decided)
     assert (
         rows(host.dest / "products.sqlite3", "ms_index") == rows(host.src / "db" / "products.sqlite3", "ms_index") + 1
     )
     assert rows(host.dest / "hdf5.sqlite3", "hdf5_file_index") == 200
     audit = host.play("verify")
-    assert audit.returncode == 0, audit.stdout
+    assert audit.returncode == 0, failure(audit)
     assert "kept at the destination by decision: products.sqlite3" in " ".join(audit.stdout.replace('"', "").split())
 
     back = host.play("rollback")
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert "products database there was kept by contimg_database_decisions, and stays as the move left it" in " ".join(
         back.stdout.split()
     )
@@ -174,7 +174,7 @@ def test_a_process_that_the_move_would_not_stop_is_named_before_anything_is_touc
         assert f"reads {host.src}/ingest.sqlite3" in stopped
         assert "Nothing was touched" in stopped
         accepted = host.play("migrate", "--check", **known)
-        assert accepted.returncode == 0, accepted.stdout
+        assert accepted.returncode == 0, failure(accepted)
     with process_with(theirs, "r+b"):
         stopped = " ".join(host.play("migrate", **known).stdout.split())
         assert f"can write to {theirs}" in stopped
@@ -203,7 +203,7 @@ def test_a_writer_that_holds_nothing_open_is_named_before_anything_is_stopped(ho
         known = host.play(
             "migrate", "--check", contimg_observe_seconds=3, contimg_known_references=[re.escape(command)]
         )
-        assert known.returncode == 0, known.stdout
+        assert known.returncode == 0, failure(known)
     assert host.record()["phase"] == "presynced"
 
 
@@ -219,7 +219,7 @@ def test_one_write_while_the_services_are_held_stops_the_start_and_without_any_n
     assert host.record()["phase"] == "rolled_back"
 
     moved = host.play("migrate")
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     assert "Wait until the source has been unchanged long enough" not in moved.stdout
     assert not [path.name for path in (host.root / "volatile").iterdir() if path.suffix in (".socket", ".json")]
 
@@ -233,4 +233,4 @@ def test_another_way_to_the_state_is_named_until_it_is_known(host: Host) -> None
     assert f"this host has it mounted at {elsewhere}" in stopped
     assert "Nothing was touched" in stopped
     accepted = host.play("migrate", "--check", contimg_known_references=[str(elsewhere)])
-    assert accepted.returncode == 0, accepted.stdout
+    assert accepted.returncode == 0, failure(accepted)

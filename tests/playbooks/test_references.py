@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .conftest import failure
 from .test_links import AllTasksBut
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def test_a_patch_is_written_and_code_and_rows_are_left_alone(host: Host, code: p
     assert host.record()["phase"] == "repointed"
     (host.run_dir / "code.patch").unlink()  # as where the run before was asked to rewrite the code
     moved = host.play("migrate")
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     before_the_stop, _stop, after_it = preview.stdout.partition("quiesce : ")
     for task in ("Find the code that names the old state directory", "Count the paths inside the databases"):
         assert task in before_the_stop
@@ -89,18 +90,18 @@ def test_what_is_asked_for_follows_and_goes_back(host: Host, code: pathlib.Path)
     assert host.play("migrate", "--check", "--diff", **asked).returncode == 0
     assert {path: path.read_bytes() for path in code.iterdir()} == before
     moved = host.play("migrate", **asked)
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     assert base_paths(host) == [f"{host.dest}/logs"]
     program = "import imaging; print(imaging.STATE, imaging.PRODUCTS)"
     run = subprocess.run(["python3", "-B", "-c", program], cwd=code, check=True, capture_output=True, text=True, env={})
     assert run.stdout == f"{host.dest} {host.dest}/products.sqlite3\n"
     audit = host.play("audit", contimg_known_references=[f"{code}/x.service"])
-    assert audit.returncode == 0, audit.stdout
+    assert audit.returncode == 0, failure(audit)
     assert "hdf5_file_index" in audit.stdout
     assert host.play("audit").returncode == 2  # the unit file
     assert "changed=0" in host.play("migrate", **asked).stdout
     back = host.play("rollback")
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert {path: path.read_bytes() for path in code.iterdir()} == before
     assert host.play("migrate", **asked).returncode == 0
 
@@ -165,11 +166,11 @@ def test_an_environment_file_is_made_where_that_is_asked_and_goes_again(host: Ho
     host.env_file.unlink()
     asked: dict[str, object] = {"contimg_env_create": True, "contimg_env_secrets": {"ALERT_WEBHOOK": "planted-anew"}}
     preview = host.play("migrate", "--check", "--diff", **asked)
-    assert preview.returncode == 0, preview.stdout
+    assert preview.returncode == 0, failure(preview)
     assert "+# mode 0640" in preview.stdout
     assert not host.env_file.exists()
     moved = host.play("migrate", **asked)
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     assert host.env_file.stat().st_mode & 0o7777 == 0o640
     program = "set -a; . $0; echo $PIPELINE_STATE_DIR $CATALOG_DB_DIR $HDF5_DB_PATH $CONTIMG_PRODUCTS_DB $ALERT_WEBHOOK"
     said = subprocess.run(["bash", "-c", program, str(host.env_file)], check=True, capture_output=True, text=True)

@@ -9,7 +9,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from .conftest import fingerprint
+from .conftest import failure, fingerprint
 
 if TYPE_CHECKING:
     from .conftest import Host
@@ -38,7 +38,7 @@ def test_the_old_state_is_retired_after_its_window(host: Host) -> None:
     assert "0.0 days ago, and its old state is kept for 14" in early.stdout
 
     preview = host.play("retire", "--check", "--diff", **NOW)
-    assert preview.returncode == 0, preview.stdout
+    assert preview.returncode == 0, failure(preview)
     assert "-db/products.sqlite3" in preview.stdout
     assert fingerprint(host.src) == source
     assert host.record()["phase"] == "done"
@@ -46,7 +46,7 @@ def test_the_old_state_is_retired_after_its_window(host: Host) -> None:
     manifest = (host.dest.parent / "state.sha256").read_bytes().splitlines()
     before = names(host)
     retired = host.play("retire", **NOW)
-    assert retired.returncode == 0, retired.stdout
+    assert retired.returncode == 0, failure(retired)
     assert fingerprint(host.dest) == data
     assert host.record()["phase"] == "retired"
     facts = host.record()["facts"]
@@ -62,7 +62,7 @@ def test_the_old_state_is_retired_after_its_window(host: Host) -> None:
     assert host.play("migrate").returncode == 0
     assert host.record()["phase"] == "retired"
     audited = host.play("verify")
-    assert audited.returncode == 0, audited.stdout
+    assert audited.returncode == 0, failure(audited)
     assert f"0 of {len(manifest)} files missing" in audited.stdout
     assert "there is no old state" in " ".join(host.play("rollback").stdout.split())
 
@@ -78,7 +78,7 @@ def test_a_file_that_is_lost_at_the_new_place_stops_it_till_the_operator_accepts
     )
     assert fingerprint(moved.src) == source
     accepted = moved.play("retire", contimg_retire_state="removed", contimg_retire_accept=["logs/archive/*"], **NOW)
-    assert accepted.returncode == 0, accepted.stdout
+    assert accepted.returncode == 0, failure(accepted)
     assert moved.record()["facts"]["archive"] == ""
 
 
@@ -90,9 +90,9 @@ def test_there_is_no_way_back_from_an_old_state_that_is_being_removed(moved: Hos
     assert refused.returncode != 0
     assert "at phase 'retiring'" in refused.stdout
     again = moved.play("migrate")
-    assert again.returncode == 0, again.stdout
+    assert again.returncode == 0, failure(again)
     assert "changed=0" in again.stdout
     assert (moved.record()["phase"], fingerprint(moved.root / "data")) == ("retiring", before)
     finished = moved.play("retire", **NOW)
-    assert finished.returncode == 0, finished.stdout
+    assert finished.returncode == 0, failure(finished)
     assert moved.record()["phase"] == "retired"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 
-from .conftest import Host, fingerprint, rows
+from .conftest import Host, failure, fingerprint, rows
 from .test_move import process_with
 
 
@@ -27,7 +27,7 @@ def alone(host: Host, *roles: str) -> tuple[str, list[str]]:
     path = host.root / "alone.yml"
     path.write_text(json.dumps(plays))
     done = host.play(str(path))
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, failure(done)
     told = " ".join(done.stdout.split())
     return told, re.findall(r"([a-z0-9_/]+) has refused: ", told)
 

@@ -10,6 +10,8 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING
 
+from .conftest import failure
+
 if TYPE_CHECKING:
     import pathlib
 
@@ -45,9 +47,9 @@ def test_what_was_edited_since_the_move_stays_and_is_named(host: Host) -> None:
     assert f"/bin/x {host.dest}/products.sqlite3" in unit.read_text()
     unit.write_text(unit.read_text().replace("/bin/x", "/bin/y").replace("Nice=1", "Nice=2"))
     preview = host.play("rollback", "--check", "--diff")
-    assert preview.returncode == 0, preview.stdout
+    assert preview.returncode == 0, failure(preview)
     back = host.play("rollback", "--diff")
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert unit.read_text() == (
         f"[Service]\nExecStart=/bin/y {host.dest}/products.sqlite3\nReadWritePaths={host.src}\nNice=2\n"
     )
@@ -97,7 +99,7 @@ def test_a_damaged_new_database_is_refused_before_anything_stops_and_is_no_obsta
     assert "Stop the units" not in said
     assert moved.record()["phase"] == "done"
     back = moved.play("rollback", contimg_rollback_discard_new_rows=True)
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert f"It stays below {moved.dest}" in said_by(back.stdout)
     assert moved.env_file.read_text() == moved.first_environment
     assert "products" not in moved.record()["facts"]["placed"]
@@ -112,6 +114,6 @@ def test_a_disk_that_is_gone_is_no_obstacle_when_rows_are_discarded(moved: Host)
     assert moved.record()["phase"] == "done"
     away.rename(moved.src)
     back = moved.play("rollback", contimg_rollback_discard_new_rows=True)
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert moved.env_file.read_text() == moved.first_environment
     assert moved.record()["phase"] == "rolled_back"

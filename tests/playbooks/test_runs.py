@@ -19,7 +19,7 @@ import time
 
 import pytest
 
-from .conftest import ROOT, Host, fingerprint, rows
+from .conftest import ROOT, Host, failure, fingerprint, rows
 
 #: A task that writes nothing, before the environment is edited.
 BEFORE_THE_EDIT = "environment : Point the environment and the logs of the services to the new state"
@@ -78,7 +78,7 @@ def test_a_second_run_is_refused_and_one_that_takes_over_is_not_disturbed_by_the
         assert host.record()["phase"] == "presynced"
 
         second = host.play("migrate", contimg_take_over=run_id)
-        assert second.returncode == 0, second.stdout
+        assert second.returncode == 0, failure(second)
         assert host.record()["phase"] == "done"
         after = shown(host)
     told = " ".join(first.communicate()[0].split())
@@ -129,7 +129,7 @@ def test_a_record_is_trusted_for_its_own_move_only_and_for_what_still_stands_at_
     victim.unlink()
     move = host.record()["move"]["id"]
     finished = host.play("migrate")
-    assert finished.returncode == 0, finished.stdout
+    assert finished.returncode == 0, failure(finished)
     assert victim.exists()
     record = host.record()
     assert record["move"]["id"] == move == record["history"][0]["run"]
@@ -162,11 +162,11 @@ def test_a_move_that_went_back_before_its_split_begins_again_with_the_same_or_ot
     assert (host.record()["phase"], host.record()["facts"]["split_made"]) == ("proved", True)
     assert not (host.dest / "hdf5.sqlite3").exists()
     back = host.play("rollback")
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert host.record()["phase"] == "rolled_back"
     dest = host.root / place / "state"
     moved = host.play("migrate", contimg_state_dest=str(dest))
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     assert (host.record()["phase"], host.record()["move"]["dest"]) == ("done", str(dest))
 
 
@@ -176,14 +176,14 @@ def test_a_decision_is_about_what_stood_at_the_destination_before_the_move(host:
     assert host.play("migrate").returncode == 0
     assert host.record()["facts"]["decisions"] == {}
     back = host.play("rollback")
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert "was kept by contimg_database_decisions" not in " ".join(back.stdout.split())
     with contextlib.closing(sqlite3.connect(host.src / "db" / "products.sqlite3")) as products:
         products.execute("INSERT INTO ms_index (path) VALUES ('/stage/dsa110-contimg/ms/new.ms')")
         products.execute("DELETE FROM hdf5_file_index WHERE rowid = 1")
         products.commit()
     again = host.play("migrate")
-    assert again.returncode == 0, again.stdout
+    assert again.returncode == 0, failure(again)
     assert rows(host.dest / "products.sqlite3", "ms_index WHERE path LIKE '%/new.ms'") == 1
     assert rows(host.dest / "hdf5.sqlite3", "hdf5_file_index") == 199
 
@@ -193,7 +193,7 @@ def test_a_host_is_moved_under_a_strategy_that_lets_no_host_wait_for_another(
 ) -> None:
     monkeypatch.setenv("ANSIBLE_STRATEGY", "free")
     moved = host.play("migrate", contimg_watch_still_seconds=2)
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     assert host.record()["phase"] == "done"
 
 
@@ -211,7 +211,7 @@ def test_a_late_writer_to_the_old_state_is_named_and_stops_the_move_once(host: H
     assert host.record()["phase"] == "started"
 
     again = host.play("migrate")
-    assert again.returncode == 0, again.stdout
+    assert again.returncode == 0, failure(again)
     assert host.record()["phase"] == "done"
     audit = host.play("verify")
     assert audit.returncode == 2
@@ -254,7 +254,7 @@ def test_no_moment_is_that_of_a_controller_whose_clock_is_two_minutes_ahead(
     assert [float(at) > time.time() + 60 for at in re.findall(r'"msg": "?([0-9.]+)', shown)] == [True]
 
     moved = host.play("migrate", "-vvv")
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     last, facts = time.time(), host.record()["facts"]
     for moment in ("held_at", "quiet_at", "started_at", "done_at"):
         assert first < facts[moment] < last, moment

@@ -17,7 +17,7 @@ from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import advance, move_of, read_record
 
-from .conftest import ROOT, Host, fingerprint
+from .conftest import ROOT, Host, failure, fingerprint
 
 if TYPE_CHECKING:
     import pathlib
@@ -54,7 +54,7 @@ def test_the_split_alone(host: Host) -> None:
     )
     before = fingerprint(host.root / "data")
     preview = host.play("split_hdf5", "--check", "--diff")
-    assert preview.returncode == 0, preview.stdout
+    assert preview.returncode == 0, failure(preview)
     assert "+CREATE TABLE hdf5_file_index" in preview.stdout
     assert (fingerprint(host.root / "data"), host.run_dir.exists()) == (before, False)
 
@@ -64,7 +64,7 @@ def test_the_split_alone(host: Host) -> None:
     assert fingerprint(host.root / "data") == before
 
     done = host.play("split_hdf5")
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, failure(done)
     assert rows(host.dest / "hdf5.sqlite3", "SELECT count(*) FROM hdf5_file_index") == 201
     assert (
         rows(host.dest / "products.sqlite3", "SELECT count(*) FROM sqlite_master WHERE name = 'hdf5_file_index'") == 0
@@ -101,7 +101,7 @@ def test_an_obstacle_and_a_writer_stop_the_split_before_a_row_moves(host: Host) 
 
 def test_a_moved_host_has_nothing_to_split_and_still_verifies(moved: Host) -> None:
     done = moved.play("split_hdf5")
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, failure(done)
     assert "changed=0" in done.stdout
     assert moved.play("verify").returncode == 0
 
@@ -112,13 +112,13 @@ def test_a_split_goes_back_and_forth_on_a_host_that_has_moved(moved: Host) -> No
         connection.execute("UPDATE hdf5_file_index SET dec_deg = 37.5 WHERE rowid = 1")
     kept, before = hdf5.read_bytes(), [fingerprint(moved.root / name) for name in ("data", "run", "stage")]
     preview = moved.play("unsplit_hdf5", "--check", "--diff")
-    assert preview.returncode == 0, preview.stdout
+    assert preview.returncode == 0, failure(preview)
     assert "+CREATE TABLE hdf5_file_index" in preview.stdout
     assert "-HDF5_DB_PATH=" in preview.stdout
     assert [fingerprint(moved.root / name) for name in ("data", "run", "stage")] == before
 
     back = moved.play("unsplit_hdf5")
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert rows(products, "SELECT count(*) FROM hdf5_file_index") == 200
     assert rows(products, "SELECT count(*) FROM hdf5_file_index WHERE dec_deg = 37.5") == 1
     assert hdf5.read_bytes() == kept
@@ -128,10 +128,10 @@ def test_a_split_goes_back_and_forth_on_a_host_that_has_moved(moved: Host) -> No
         assert "changed=0" in again.stdout, again.stdout
     assert "HDF5_DB_PATH" not in moved.env_file.read_text()
     verified = moved.play("verify")
-    assert verified.returncode == 0, verified.stdout
+    assert verified.returncode == 0, failure(verified)
 
     forward = moved.play("split_hdf5")
-    assert forward.returncode == 0, forward.stdout
+    assert forward.returncode == 0, failure(forward)
     assert rows(hdf5, "SELECT count(*) FROM hdf5_file_index WHERE dec_deg = 37.5") == 1
     assert rows(products, "SELECT count(*) FROM sqlite_master WHERE name = 'hdf5_file_index'") == 0
     assert f"HDF5_DB_PATH={hdf5}" in moved.env_file.read_text()
@@ -156,7 +156,7 @@ def test_a_kept_products_database_gets_its_index_back_after_a_rollback(host: Hos
     went_back = host.play("rollback")
     assert "run dsa110.contimg.unsplit_hdf5" in " ".join(went_back.stdout.split())
     back = host.play("unsplit_hdf5")
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert rows(products, "SELECT count(*) FROM hdf5_file_index") == 200
     assert (host.record()["phase"], host.env_file.read_bytes()) == ("rolled_back", environment)
 
@@ -192,18 +192,18 @@ def test_rows_that_do_not_fit_stop_a_move_until_their_decision_and_then_stay_in_
 
     host.variables["contimg_hdf5_rejected"] = "keep_in_products"
     preview = host.play("migrate", "--check")
-    assert preview.returncode == 0, preview.stdout
+    assert preview.returncode == 0, failure(preview)
     assert "late_sb01.hdf5 has no timestamp" in preview.stdout
     done = host.play("migrate")
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, failure(done)
     products, hdf5 = host.dest / "products.sqlite3", host.dest / "hdf5.sqlite3"
     assert (rows(products, INDEXED), rows(hdf5, INDEXED)) == (2, 202)
     for name in ("migrate", "split_hdf5", "verify"):
         again = host.play(name)
-        assert again.returncode == 0, again.stdout
+        assert again.returncode == 0, failure(again)
         assert "changed=0" in again.stdout, again.stdout
     back = host.play("unsplit_hdf5")
-    assert back.returncode == 0, back.stdout
+    assert back.returncode == 0, failure(back)
     assert (rows(products, INDEXED), rows(hdf5, INDEXED)) == (204, 202)
     assert host.play("verify").returncode == 0
 
@@ -220,7 +220,7 @@ def test_rows_that_do_not_fit_are_exported_to_the_backups(host: Host) -> None:
     )
     assert fingerprint(host.root / "data") == before
     done = host.play("split_hdf5")
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, failure(done)
     (exported,) = (host.run_dir / "backups").glob("*.jsonl")
     assert str(exported) in "".join(done.stdout.split())
     lines = [json.loads(line) for line in exported.read_text().splitlines()]
@@ -268,5 +268,5 @@ def test_a_split_that_fails_on_rewritten_paths_is_found_before_anything_is_touch
         )
         assert not host.dest.exists()
     moved = host.play("migrate", contimg_hdf5_on_conflict="keep")
-    assert moved.returncode == 0, moved.stdout
+    assert moved.returncode == 0, failure(moved)
     assert rows(host.dest / "hdf5.sqlite3", "SELECT count(*) FROM hdf5_file_index WHERE filename = 'another'") == 1
