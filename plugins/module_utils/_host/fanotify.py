@@ -21,11 +21,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ENDED", "KINDS", "OVERFLOW", "Event", "handle_of", "mark", "new_group", "open_handle", "parse", "path_of"]
+__all__ = [
+    "ENDED",
+    "KINDS",
+    "MODIFY",
+    "OVERFLOW",
+    "Event",
+    "handle_of",
+    "mark",
+    "mark_file",
+    "new_group",
+    "open_handle",
+    "parse",
+    "path_of",
+]
 
+MODIFY = 0x2
 #: What counts as writing. A descriptor that could write and is closed counts: a shared mapping for writing ends by that.
 KINDS = {
-    "modify": 0x2,
+    "modify": MODIFY,
     "attrib": 0x4,
     "close_write": 0x8,
     "moved_from": 0x40,
@@ -131,9 +145,20 @@ def mark(group: int, path: str) -> None:
 
     :raises OSError: where it cannot be: ``ENODEV``, ``EOPNOTSUPP`` or ``EXDEV`` where the file system has no handles.
     """
-    mask = ctypes.c_uint64(sum(KINDS.values()) | _ONDIR)
-    flags = ctypes.c_uint(_MARK_ADD | _MARK_FILESYSTEM)
-    _checked("fanotify_mark", group, flags, mask, _AT_FDCWD, os.fsencode(path))
+    _mark(group, path, sum(KINDS.values()) | _ONDIR, _MARK_ADD | _MARK_FILESYSTEM)
+
+
+def mark_file(group: int, path: str) -> None:
+    """Have writes to one file reported.
+
+    :raises OSError: as :func:`mark`; on a tmpfs before Linux 5.13, too.
+    """
+    _mark(group, path, MODIFY, _MARK_ADD)
+
+
+def _mark(group: int, path: str, mask: int, flags: int) -> None:
+    arguments = (ctypes.c_uint(flags), ctypes.c_uint64(mask), _AT_FDCWD, os.fsencode(path))
+    _checked("fanotify_mark", group, *arguments)
 
 
 def parse(buffer: bytes) -> Iterator[Event]:

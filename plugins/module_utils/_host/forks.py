@@ -36,7 +36,7 @@ class Forks:
     """
 
     def __init__(self) -> None:
-        self._parents: dict[int, int] = {}
+        self._parents: dict[int, tuple[int, float]] = {}
         self._socket: socket.socket | None = None
         with contextlib.suppress(OSError):
             self._socket = _listening()
@@ -55,13 +55,13 @@ class Forks:
         """Take in what was reported, and return the numbers of the new processes."""
         new = []
         for message in self._messages():
-            what, _processor, _moment = _EVENT.unpack_from(message)
+            what, _processor, moment = _EVENT.unpack_from(message)
             if what != _FORK:
                 continue
             _thread, parent, _child, child = _PIDS.unpack_from(message, _EVENT.size)
             if parent != child:  # else it is a thread
                 self._parents.pop(child, None)
-                self._parents[child] = parent
+                self._parents[child] = parent, moment / 1e9
                 new.append(child)
         while len(self._parents) > _MOST:
             del self._parents[next(iter(self._parents))]
@@ -69,7 +69,11 @@ class Forks:
 
     def parent(self, pid: int) -> int:
         """Return the process that has made one, 0 where that is unknown."""
-        return self._parents.get(pid, 0)
+        return self._parents.get(pid, (0, 0.0))[0]
+
+    def begun(self, pid: int) -> float:
+        """Return when the latest process of a number has begun, as ``time.monotonic`` has it, 0 where that is unknown."""
+        return self._parents.get(pid, (0, 0.0))[1]
 
     def close(self) -> None:
         """Have nothing reported any more."""

@@ -51,7 +51,7 @@ class WriteMonitor:
         self._reasons: dict[str, None] = {}
         self._group = self._new_group()
         self._trees = MonitoredTrees(self._group, paths)
-        self._processes, self._writers = Processes(run_id), Writers()
+        self._processes, self._writers = Processes(run_id, self._group), Writers()
         self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._changed = select.poll()
         self._changed.register(self._mounts, _CHANGED)
@@ -152,6 +152,7 @@ class WriteMonitor:
         if event.mask & fanotify.OVERFLOW:
             self._reasons["more was written than could be taken in: the queue of events overflowed"] = None
             return True
+        self._processes.take_note(event)
         path = self._trees.path_of(event)
         if path is None:
             return False

@@ -13,7 +13,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import printable
-from ansible_collections.dsa110.contimg.plugins.module_utils._host.fanotify import ENDED
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.fanotify import (
+    ENDED,
+    MODIFY,
+    handle_of,
+    mark_file,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.forks import Forks
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import volatile_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, owner_of, read_text
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._host.fanotify import Event
 
 __all__ = ["MARKER", "Processes", "Who", "Writer", "Writers", "unlisted"]
 
@@ -37,6 +44,8 @@ _UNKNOWN = "unknown: the process had ended before it could be looked at"
 _CHILD = "a process, ended since, of: "
 _MOST_GENERATIONS = 16
 _OUTSIDE = "unknown: a process outside of this container"
+_STEP = "a step of the move, ended since"
+_MOST_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -63,11 +72,21 @@ class _Known:
 
 
 class Processes:
-    """The processes that events name, each looked at when its first event is read."""
+    """The processes that events name, each looked at when its first event is read.
 
-    def __init__(self, run_id: str) -> None:
+    A step of the move may have ended by then. That it was one is told by the events themselves: each step notes in the lock of the
+    lease, which only root can write to, that it begins and ends.
+    """
+
+    def __init__(self, run_id: str, group: int | None) -> None:
+        """Have the notes of steps reported to a group of events, where there is one and the file system of the lock can."""
         self._marker = f"{MARKER}={run_id}".encode() if run_id else b""
-        self._lock = os.path.join(volatile_place(), "lock")
+        self._lock, self._lock_handle = os.path.join(volatile_place(), "lock"), b""
+        self._steps: dict[int, float] = {}
+        if group is not None:
+            with contextlib.suppress(OSError):
+                mark_file(group, self._lock)
+                self._lock_handle = handle_of(self._lock)
         self._known: dict[int, _Known] = {}
         self._forks = Forks()
 
@@ -75,6 +94,18 @@ class Processes:
         """Take in which processes have begun. It has to be called every few seconds."""
         for pid in self._forks.take():
             self._known.pop(pid, None)
+
+    def take_note(self, event: Event) -> None:
+        """Take in that a step of the move works, if that is what an event tells. The events of a step come after its first note."""
+        if event.file == self._lock_handle and event.file and event.mask & MODIFY:
+            self._steps.pop(event.pid, None)
+            self._steps[event.pid] = time.monotonic()
+            while len(self._steps) > _MOST_STEPS:
+                del self._steps[next(iter(self._steps))]
+
+    def _is_step(self, pid: int) -> bool:
+        """Return whether a process has noted to be a step, and its number was not given to another one since."""
+        return pid in self._steps and self._forks.begun(pid) <= self._steps[pid]
 
     @property
     def descriptors(self) -> set[int]:
@@ -115,6 +146,8 @@ class Processes:
         """Return what is known of a process that has ended: it was of the unit and container of the one that made it."""
         self.take()
         for _generation in range(_MOST_GENERATIONS):
+            if self._is_step(pid):
+                return Who(_STEP, own=True, gone=True)
             pid = self._forks.parent(pid)
             if pid <= 2:  # the first process, and the one of the kernel, make those of all units
                 break
@@ -132,7 +165,9 @@ class Processes:
 
     def _is_own(self, pid: int) -> bool:
         """Return whether a process, or one that it descends from, is a step of the run that has the lease, or has the marker."""
-        return pid == os.getpid() or any(self._is_marked(one) or self._has_lease_locked(one) for one in _lineage(pid))
+        if pid == os.getpid():
+            return True
+        return any(self._is_step(one) or self._is_marked(one) or self._has_lease_locked(one) for one in _lineage(pid))
 
     def _is_marked(self, pid: int) -> bool:
         if not self._marker:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -21,7 +22,9 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host import (
     monitored_trees,
     writers,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased, release, take
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import Holder, Holders, find_holders
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import volatile_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.write_monitor import WriteMonitor
 from ansible_collections.dsa110.contimg.tests.support.hosts.mounts import (
     run_on_btrfs,
@@ -462,6 +465,61 @@ def test_what_this_process_does_is_its_own(tree: pathlib.Path) -> None:
     report = seen(tree, lambda: (tree / "logs" / "file").write_bytes(b"own"))
     assert report["writers"] == []
     assert report["own_events"] > 0
+
+
+@contextlib.contextmanager
+def step_on_request(run_id: str, tree: pathlib.Path) -> Iterator[Callable[[], None]]:
+    """Yield what lets another process do a step with a worker of its own, each of which writes; both have ended when it returns."""
+    (asked, ask), (told, tell) = os.pipe(), os.pipe()
+    controller = os.fork()
+    if not controller:
+        os.close(ask)
+        while os.read(asked, 1):
+            if not os.fork():
+                os.close(os.open(f"{volatile_place()}/lock", os.O_RDWR))  # as who waits for the lease
+                with leased(run_id, "a step"):
+                    (tree / "logs" / "file").write_bytes(b"of the step")
+                    worker = os.fork()
+                    (tree / "logs" / ("by its maker" if worker else "of a worker")).touch()
+                    os.waitpid(worker, 0) if worker else os._exit(0)
+                os._exit(0)
+            os.wait()
+            os.write(tell, b"x")
+        os._exit(0)
+
+    def act() -> None:
+        os.write(ask, b"x")
+        os.read(told, 1)
+
+    yield act
+    os.close(ask)
+    os.waitpid(controller, 0)
+    for descriptor in (asked, told, tell):
+        os.close(descriptor)
+
+
+@needs_root
+def test_a_step_that_has_ended_before_it_could_be_looked_at_is_of_the_move(tree: pathlib.Path) -> None:
+    run = take("migrate", {}, take_over="", check=False)
+    with step_on_request(run.run_id, tree) as act:
+        report = seen(tree, act, is_taking=False)
+    assert report["writers"] == []
+    assert report["own_events"] >= 4
+    assert release(run.run_id)
+
+
+@needs_root
+def test_what_is_no_step_and_has_ended_is_a_writer(tree: pathlib.Path) -> None:
+    """Whoever waits for the lease opens its lock, too."""
+    run = take("migrate", {}, take_over="", check=False)
+    with step_on_request("", tree) as act:
+        report = seen(tree, act, is_taking=False)
+    assert report["own_events"] == 0
+    assert {file for one in report["writers"] for file in one["files"]} >= {
+        f"{tree}/logs/file",
+        f"{tree}/logs/of a worker",
+    }
+    assert release(run.run_id)
 
 
 @needs_root

@@ -9,6 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +38,7 @@ STRANGER = Who("a program", "a.service")
 @pytest.fixture
 def processes() -> Iterator[Processes]:
     """Look at processes for a run."""
-    made = Processes("migrate-1")
+    made = Processes("migrate-1", None)
     yield made
     made.close()
 
@@ -91,6 +92,16 @@ def test_the_maker_may_have_ended_too(processes: Processes) -> None:
         assert "the-script" in processes.who(ended, ENDED).command
 
 
+@needs_root
+def test_a_number_that_a_step_has_had_before_is_not_taken_for_it(processes: Processes) -> None:
+    before = time.monotonic()
+    with running("sh -c 'echo $$'") as (_pid, ended):
+        processes._steps[ended] = before
+        assert not processes.who(ended, ENDED).own
+        processes._steps[ended] = time.monotonic()
+        assert processes.who(ended, ENDED).own
+
+
 def test_a_process_that_ended_and_was_made_before_is_unknown(processes: Processes) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
@@ -136,7 +147,7 @@ def test_what_has_the_marker_of_the_run_is_its_own_and_what_descends_from_it(pro
         assert processes.who(child, None).own
     with running("echo $$", **{MARKER: "migrate-2"}) as (pid, _number):
         assert not processes.who(pid, None).own
-    nameless = Processes("")
+    nameless = Processes("", None)
     with running("echo $$", **{MARKER: ""}) as (pid, _number):
         assert not nameless.who(pid, None).own
     nameless.close()
