@@ -115,6 +115,10 @@ def trailing_slash(host: Host) -> None:
     host.variables["contimg_state_dest"] = f"{host.dest}/"
 
 
+def misspelt(host: Host) -> None:
+    host.variables.update(contimg_unit=["contimg-api.service"], contimg_exclude="*.pid")
+
+
 def second_spellings(host: Host) -> None:
     host.variables["contimg_run_dir"] = os.path.relpath(host.run_dir)
     host.variables["contimg_env_files"] = [f"{host.env_file}", f"{host.dest}/../more.env"]
@@ -187,6 +191,14 @@ def row_that_a_constraint_forbids(host: Host) -> None:
         (interrupted_over_two_databases, ["pair/a.db: is part of an interrupted transaction", "start its service"]),
         (row_that_a_constraint_forbids, ["ingest.sqlite3", "its own schema forbids", "integrity: none"]),
         (trailing_slash, ["contimg_state_dest: '", "/data/state/' is not the shortest spelling: write '"]),
+        (
+            misspelt,
+            [
+                "contimg_unit: no variable of this collection has this name; the nearest is contimg_units",
+                "contimg_exclude: holds a text, and takes a list",
+                "Correct contimg_unit, contimg_exclude and run again",
+            ],
+        ),
         (
             second_spellings,
             [
