@@ -164,10 +164,13 @@ class Processes:
         return Who(command, owner.unit, owner.user_unit, owner.container, own=self._is_own(pid))
 
     def _is_own(self, pid: int) -> bool:
-        """Return whether a process, or one that it descends from, is a step of the run that has the lease, or has the marker."""
-        if pid == os.getpid():
+        """Return whether a process, or one that it descends from, is a step of the run that has the lease, or has the marker.
+
+        One that has just been a step is its own, too, but not what it makes later.
+        """
+        if pid == os.getpid() or self._is_step(pid):
             return True
-        return any(self._is_step(one) or self._is_marked(one) or self._has_lease_locked(one) for one in _lineage(pid))
+        return any(self._is_marked(one) or self._has_lease_locked(one) for one in _lineage(pid))
 
     def _is_marked(self, pid: int) -> bool:
         if not self._marker:

@@ -13,7 +13,8 @@ import sys
 import pytest
 
 PROGRAM = pathlib.Path(sys.executable).with_name("ansible-playbook")
-PLAYBOOKS = pathlib.Path(__file__).parents[4] / "playbooks"
+ROOT = pathlib.Path(__file__).parents[4]
+PLAYBOOKS = ROOT / "playbooks"
 IMPORTING = "- ansible.builtin.import_playbook: dsa110.contimg.verify\n"
 
 
@@ -26,7 +27,13 @@ def _inventory(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def run(inventory: pathlib.Path, playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run a playbook as far as it does not need its hosts."""
-    environment = {**os.environ, "ANSIBLE_HOME": str(inventory.parent), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "1000"}
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
+        "ANSIBLE_HOME": str(inventory.parent),
+        "ANSIBLE_NOCOLOR": "1",
+        "COLUMNS": "1000",
+    }
     command = [str(PROGRAM), "-i", str(inventory), playbook, *options]
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
 
