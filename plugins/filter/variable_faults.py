@@ -19,8 +19,8 @@ version_added: 0.1.0
 author: The dsa110.contimg developers (@dsa110)
 description:
   - Returns a clause for each name that is no option, with the name of the option that is spelt most like it.
-  - Returns a clause for each option that is a list and whose value is a text. A module would split it at its commas, a loop at each
-    letter.
+  - Returns a clause for each option that is a list, and not of C(raw) elements, and whose value is a text. A module would split it
+    at its commas, a loop at each letter.
 positional: options, known
 options:
   _input:
@@ -73,7 +73,7 @@ def _likely(name: str, options: Mapping[str, Any]) -> str:
 
 
 def _is_text_for_list(value: object, option: Mapping[str, Any]) -> bool:
-    return option["type"] == "list" and isinstance(value, str)
+    return option["type"] == "list" and option.get("elements") != "raw" and isinstance(value, str)
 
 
 class FilterModule:

@@ -111,6 +111,8 @@ def _zstd(
         _finish(process)
     except (OSError, *_UNREADABLE) as error:
         failure = error
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            process.kill()  # it works, and may wait for the end of a pipe that could not be closed
     finally:
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ OPTIONS: dict[str, Any] = {
     "contimg_units": {"type": "list"},
     "contimg_unit_files": {"type": "list"},
     "contimg_env_file": {"type": "str"},
+    "contimg_serial": {"type": "list", "elements": "raw"},
 }
 OWN = "one of your own needs another prefix"
 
@@ -22,7 +23,7 @@ OWN = "one of your own needs another prefix"
 @pytest.mark.parametrize(
     ("described", "faults"),
     [
-        ({"contimg_units": [], "contimg_env_file": "/a", "contimg_hosts": "all"}, []),
+        ({"contimg_units": [], "contimg_env_file": "/a", "contimg_hosts": "all", "contimg_serial": "100%"}, []),
         (
             {"contimg_unit": ["a.service"], "contimg_envfile": ""},
             [

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -457,6 +459,25 @@ def test_a_run_directory_without_a_record_is_enough(moved: Moved) -> None:
     shutil.rmtree(moved.run_dir)
     assert moved.retire()["files"] == COUNT
     assert os.listdir(moved.run_dir) == ["retired.json"]
+
+
+def test_a_pipe_that_cannot_be_closed_is_not_waited_for(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a compression that never comes to its end, since its input stays open."""
+    kept: list[int] = []
+
+    def finish(process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin
+        kept.append(os.dup(process.stdin.fileno()))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(retire_archive, "_finish", finish)
+    ends_it = threading.Timer(60, lambda: os.close(kept.pop()))
+    ends_it.start()
+    with pytest.raises(ContimgError, match="Input/output error"):
+        moved.retire(compression="zstd")
+    ends_it.cancel()
+    os.close(kept.pop())
+    assert moved.src.exists()
 
 
 def test_what_zstd_says_is_reported(moved: Moved, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
