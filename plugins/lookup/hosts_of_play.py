@@ -5,18 +5,6 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
-
-from ansible import context
-from ansible.errors import AnsibleError
-from ansible.plugins.loader import lookup_loader
-from ansible.plugins.lookup import LookupBase
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
 DOCUMENTATION = r"""
 name: hosts_of_play
 short_description: The hosts of a play, or an error where nothing would be done
@@ -48,6 +36,18 @@ _list:
   type: list
   elements: str
 """
+
+import os
+from typing import TYPE_CHECKING
+
+from ansible import context
+from ansible.errors import AnsibleError
+from ansible.plugins.loader import lookup_loader
+from ansible.plugins.lookup import LookupBase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 _PLAYBOOKS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))), "playbooks")
 
