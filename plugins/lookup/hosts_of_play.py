@@ -59,7 +59,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
         self, terms: Sequence[str | Sequence[str]], variables: Mapping[str, Any] | None = None, **_options: object
     ) -> list[str]:
         """Return the pattern. Raises AnsibleError where the play would do nothing."""
-        pattern, asked = terms[0] if isinstance(terms[0], str) else ",".join(terms[0]), context.CLIARGS
+        pattern = terms[0] if isinstance(terms[0], str) else ",".join(terms[0])
+        asked = context.CLIARGS
         if asked.get("syntax"):
             return [pattern]
         hosts = self._hosts(pattern, variables)

@@ -157,8 +157,7 @@ def mark_file(group: int, path: str) -> None:
 
 
 def _mark(group: int, path: str, mask: int, flags: int) -> None:
-    arguments = (ctypes.c_uint(flags), ctypes.c_uint64(mask), _AT_FDCWD, os.fsencode(path))
-    _checked("fanotify_mark", group, *arguments)
+    _checked("fanotify_mark", group, ctypes.c_uint(flags), ctypes.c_uint64(mask), _AT_FDCWD, os.fsencode(path))
 
 
 def parse(buffer: bytes) -> Iterator[Event]:

@@ -10,12 +10,14 @@ import errno
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Forks"]
+__all__ = ["Forks", "keep_latest"]
+
+_Value = TypeVar("_Value")
 
 _NETLINK_CONNECTOR, _CN_IDX_PROC, _CN_VAL_PROC = 11, 1, 1
 _NLMSG_DONE, _LISTEN, _FORK = 3, 1, 1
@@ -60,11 +62,8 @@ class Forks:
                 continue
             _thread, parent, _child, child = _PIDS.unpack_from(message, _EVENT.size)
             if parent != child:  # else it is a thread
-                self._parents.pop(child, None)
-                self._parents[child] = parent, moment / 1e9
+                keep_latest(self._parents, child, (parent, moment / 1e9), most=_MOST)
                 new.append(child)
-        while len(self._parents) > _MOST:
-            del self._parents[next(iter(self._parents))]
         return new
 
     def parent(self, pid: int) -> int:
@@ -94,6 +93,14 @@ class Forks:
             message = content[_HEADER.size + _CONNECTOR.size :]
             if len(message) >= _EVENT.size + _PIDS.size:
                 yield message
+
+
+def keep_latest(kept: dict[int, _Value], pid: int, value: _Value, *, most: int) -> None:
+    """Note something of a process, as the latest; of more than ``most`` processes the earliest is forgotten."""
+    kept.pop(pid, None)
+    kept[pid] = value
+    if len(kept) > most:
+        del kept[next(iter(kept))]
 
 
 def _listening() -> socket.socket:

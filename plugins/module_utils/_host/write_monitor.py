@@ -152,7 +152,8 @@ class WriteMonitor:
         if event.mask & fanotify.OVERFLOW:
             self._reasons["more was written than could be taken in: the queue of events overflowed"] = None
             return True
-        self._processes.take_note(event)
+        if self._processes.takes_note(event):  # it may be of a file system that has none of the paths
+            return False
         path = self._trees.path_of(event)
         if path is None:
             return False

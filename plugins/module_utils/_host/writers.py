@@ -19,7 +19,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.fanotify impo
     handle_of,
     mark_file,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._host.forks import Forks
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.forks import Forks, keep_latest
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import volatile_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, owner_of, read_text
 
@@ -81,7 +81,8 @@ class Processes:
     def __init__(self, run_id: str, group: int | None) -> None:
         """Have the notes of steps reported to a group of events, where there is one and the file system of the lock can."""
         self._marker = f"{MARKER}={run_id}".encode() if run_id else b""
-        self._lock, self._lock_handle = os.path.join(volatile_place(), "lock"), b""
+        self._lock = os.path.join(volatile_place(), "lock")
+        self._lock_handle: bytes | None = None
         self._steps: dict[int, float] = {}
         if group is not None:
             with contextlib.suppress(OSError):
@@ -95,13 +96,15 @@ class Processes:
         for pid in self._forks.take():
             self._known.pop(pid, None)
 
-    def take_note(self, event: Event) -> None:
-        """Take in that a step of the move works, if that is what an event tells. The events of a step come after its first note."""
-        if event.file == self._lock_handle and event.file and event.mask & MODIFY:
-            self._steps.pop(event.pid, None)
-            self._steps[event.pid] = time.monotonic()
-            while len(self._steps) > _MOST_STEPS:
-                del self._steps[next(iter(self._steps))]
+    def takes_note(self, event: Event) -> bool:
+        """Take in that a step of the move works, and return whether that is what an event tells.
+
+        The other events of a step come after its first note.
+        """
+        if event.file != self._lock_handle or not event.mask & MODIFY:
+            return False
+        keep_latest(self._steps, event.pid, time.monotonic(), most=_MOST_STEPS)
+        return True
 
     def _is_step(self, pid: int) -> bool:
         """Return whether a process has noted to be a step, and its number was not given to another one since."""

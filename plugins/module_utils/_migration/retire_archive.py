@@ -109,10 +109,11 @@ def _zstd(
     try:
         yield process
         _finish(process)
-    except (OSError, *_UNREADABLE) as error:
+    except (BrokenPipeError, *_UNREADABLE) as error:
         failure = error
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            process.kill()  # it works, and may wait for the end of a pipe that could not be closed
+    except OSError as error:
+        failure = error
+        process.kill()  # it works, and may wait for the end of a pipe that could not be closed
     finally:
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import subprocess
-import sys
 
 import pytest
 
-PROGRAM = pathlib.Path(sys.executable).with_name("ansible-playbook")
-ROOT = pathlib.Path(__file__).parents[4]
+from ansible_collections.dsa110.contimg.tests.playbooks.conftest import ROOT, environment_of
+
 PLAYBOOKS = ROOT / "playbooks"
 IMPORTING = "- ansible.builtin.import_playbook: dsa110.contimg.verify\n"
 
@@ -27,14 +25,8 @@ def _inventory(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def run(inventory: pathlib.Path, playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run a playbook as far as it does not need its hosts."""
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
-        "ANSIBLE_HOME": str(inventory.parent),
-        "ANSIBLE_NOCOLOR": "1",
-        "COLUMNS": "1000",
-    }
-    command = [str(PROGRAM), "-i", str(inventory), playbook, *options]
+    command = ["ansible-playbook", "-i", str(inventory), playbook, *options]
+    environment = {**environment_of(inventory.parent), "COLUMNS": "1000"}
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
 
 

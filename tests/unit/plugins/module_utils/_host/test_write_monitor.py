@@ -11,6 +11,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._host import (
     fanotify,
     monitored_trees,
+    place,
     writers,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased, release, take
@@ -506,6 +508,19 @@ def test_a_step_that_has_ended_before_it_could_be_looked_at_is_of_the_move(tree:
     assert report["writers"] == []
     assert report["own_events"] >= 4
     assert release(run.run_id)
+
+
+@needs_root
+def test_so_is_one_whose_lease_is_on_another_file_system(tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a host, where it is on a tmpfs."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as volatile:
+        monkeypatch.setattr(place, "_VOLATILE", (volatile, volatile))
+        assert os.stat(volatile).st_dev != tree.stat().st_dev
+        run = take("migrate", {}, take_over="", check=False)
+        with step_on_request(run.run_id, tree) as act:
+            report = seen(tree, act, is_taking=False)
+    assert (report["writers"], report["complete"], report["reason"]) == ([], True, "")
+    assert report["own_events"] >= 4
 
 
 @needs_root
