@@ -22,6 +22,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     read_optional,
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.reserve import keep_reserve, replace_with_reserve
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.run_readme import explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -244,6 +245,8 @@ def keep(run_dir: str, record: Mapping[str, Any]) -> None:
     if record["phase"] == _FIRST:
         keep_reserve(run_dir)
     replace_with_reserve(record_file(run_dir), text(record).encode())
+    if record["phase"] == _FIRST:
+        explain(run_dir)
 
 
 def text(record: Mapping[str, Any]) -> str:

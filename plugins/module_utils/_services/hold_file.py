@@ -16,10 +16,11 @@ import hashlib
 import json
 import os
 import re
+import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context, printable
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import (
     clear_left,
     decoding,
@@ -238,8 +239,23 @@ def place_drop_in(unit: str, hold_file: str, memory: HoldState) -> None:
         "run_id": memory.run_id,
     }
     asserts = "".join(f"AssertPathExists=!{one.replace('%', '%%')}\n" for one in (hold_file, path))
-    text = f"# Placed by a move of this host's state; released with it.\n{_MARK}{json.dumps(note)}\n[Unit]\n{asserts}"
+    text = f"{_explanation(hold_file, memory)}{_MARK}{json.dumps(note)}\n[Unit]\n{asserts}"
     replace_file(path, text.encode(), mode=0o644)
+
+
+def _explanation(hold_file: str, memory: HoldState) -> str:
+    """Return the comment for an operator who finds that a unit cannot be started: who holds it, and how to do without Ansible."""
+    moment = (
+        ""
+        if memory.stopped_at is None
+        else time.strftime(" since %Y-%m-%d %H:%M:%S UTC", time.gmtime(memory.stopped_at))
+    )
+    run = f"run {memory.run_id}" if memory.run_id else "a run"
+    return (
+        f"# Held{moment} by {run} of a move of this host's state, which releases it at its end. A rollback does, too.\n"
+        f"# Without Ansible, when no run is at work here: remove all files {_RUNTIME}/*.d/{_DROP_IN}\n"
+        f"# and {printable(hold_file)}, run 'systemctl daemon-reload', and start the units.\n"
+    )
 
 
 def remove_drop_in(unit: str) -> None:

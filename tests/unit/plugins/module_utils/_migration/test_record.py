@@ -108,7 +108,7 @@ def test_a_record_is_read_as_it_was_kept_and_is_private(tmp_path: Path) -> None:
     assert read_record(run_dir) == record
     assert os.stat(run_dir).st_mode & 0o777 == 0o700
     assert os.stat(record_file(run_dir)).st_mode & 0o777 == 0o600
-    assert sorted(os.listdir(run_dir)) == ["record.json", "reserve"]
+    assert sorted(os.listdir(run_dir)) == ["README", "record.json", "reserve"]
 
 
 def test_a_record_gives_nothing_but_what_a_record_has(tmp_path: Path) -> None:

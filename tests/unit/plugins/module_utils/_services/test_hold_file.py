@@ -72,7 +72,11 @@ def test_a_drop_in_holds_by_the_file_and_by_itself(runtime: pathlib.Path) -> Non
     (runtime / "a.service.d" / "other.conf").touch()
     place_drop_in("a.service", "/var/100%/hold.json", memory)
     path = runtime / "a.service.d" / "90-contimg-hold.conf"
-    assert path.read_text().splitlines()[2:] == [
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("# Held since 1970-01-01 00:00:01 UTC by a run of a move")
+    assert "Without Ansible, when no run is at work" in lines[1]
+    assert "# and /var/100%/hold.json, run 'systemctl daemon-reload'" in lines[2]
+    assert lines[4:] == [
         "[Unit]",
         "AssertPathExists=!/var/100%%/hold.json",
         f"AssertPathExists=!{path}",
