@@ -20,7 +20,6 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
     decoding,
     ensure_private_directory,
     expected,
-    open_directory,
     read_json,
     read_optional,
     replace_file,
@@ -29,6 +28,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.detached import detached
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_daemon import Asked, Daemon
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_socket import READ, STOP, ask, listening
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.place import volatile_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import boot_id
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.write_monitor import WriteMonitor
@@ -36,7 +36,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._host.writers impor
 from ansible_collections.dsa110.contimg.plugins.module_utils._paths import known_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 __all__ = ["monitor_here", "read", "run_write_monitor", "serves", "start", "stop"]
@@ -77,7 +77,7 @@ def read(asked: Asked) -> dict[str, Any] | None:
     :raises ContimgError: when it does not answer, or its file cannot be read.
     """
     for _attempt in range(_ATTEMPTS):
-        answer = _answer(asked, "read") or _left(asked)
+        answer = _answer(asked, READ) or _left(asked)
         if answer is None or answer["ended"] or answer["running"] or not _is_locked(asked):
             return answer
         time.sleep(_PAUSE)  # it is about to begin, or to end
@@ -93,11 +93,11 @@ def start(asked: Asked) -> dict[str, Any]:
     """
     ensure_private_directory(asked.directory)
     for _attempt in range(_ATTEMPTS):
-        running = _answer(asked, "read")
+        running = _answer(asked, READ)
         if running is not None and serves(running, asked):
             return running
         if running is not None:
-            _answer(asked, "stop")
+            _answer(asked, STOP)
         elif _started(asked):
             continue  # its first answer shows that it is at work
         time.sleep(_PAUSE)
@@ -119,7 +119,7 @@ def _started(asked: Asked) -> bool:
             return False
         try:
             monitor = WriteMonitor(asked.paths, run_id=asked.run_id)
-            with _listening(asked) as listener:
+            with listening(asked.socket) as listener:
                 daemon = Daemon(asked, monitor, listener, lock)
                 replace_file(asked.findings, json.dumps(daemon.findings()).encode(), mode=0o600)
                 keep = {lock, listener.fileno(), *monitor.kept}
@@ -137,7 +137,7 @@ def stop(asked: Asked, *, forget: bool = False) -> dict[str, Any] | None:
     :raises ContimgError: when it does not answer.
     """
     for _attempt in range(_ATTEMPTS):
-        findings = _answer(asked, "stop") or read(asked)
+        findings = _answer(asked, STOP) or read(asked)
         with error_context("remove what is left of the write monitor", asked.directory):
             if findings is None or (not findings["running"] and _clear(asked)):
                 break
@@ -217,52 +217,13 @@ def _clear(asked: Asked) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _listening(asked: Asked) -> Iterator[socket.socket]:
-    """Make the socket, for this user only. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(asked.socket)  # of a killed process: this one has the lock
-    mask = os.umask(0o177)
-    try:
-        with _socket() as listener:
-            with _short(asked.socket) as path:
-                listener.bind(path)
-            listener.listen()
-            yield listener
-    finally:
-        os.umask(mask)
-
-
-def _socket() -> socket.socket:
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-
-
-@contextlib.contextmanager
-def _short(path: str) -> Iterator[str]:
-    """Yield another name for a path: that of a socket has at most 107 bytes."""
-    directory, name = os.path.split(path)
-    with open_directory(directory) as descriptor:
-        yield f"/proc/self/fd/{descriptor}/{name}"
-
-
-def _answer(asked: Asked, request: str) -> dict[str, Any] | None:
+def _answer(asked: Asked, request: bytes) -> dict[str, Any] | None:
     """Return what a running monitor answers, ``None`` where none runs. Raises ContimgError."""
-    content = b""
-    with error_context("ask the write monitor", asked.socket), _socket() as client:
-        client.settimeout(_ANSWER_SECONDS)
-        try:
-            with _short(asked.socket) as path:
-                client.connect(path)
-            client.sendall(request.encode())
-            while part := client.recv(1 << 16):
-                content += part
-        except (FileNotFoundError, NotADirectoryError, ConnectionError):
-            return None  # it has ended, or ends now
-        except socket.timeout:
-            raise _silent(asked) from None
-    if not content.endswith(b"\n"):
-        return None  # it was killed before it had answered
-    return {**_decoded(asked, content), "running": request == "read"}
+    try:
+        content = ask(asked.socket, request, _ANSWER_SECONDS)
+    except socket.timeout:
+        raise _silent(asked) from None
+    return None if content is None else {**_decoded(asked, content), "running": request == READ}
 
 
 def _silent(asked: Asked) -> ContimgError:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import replace_file
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import is_owned
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_socket import SOCKET, STOP, TAKE
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import boot_id
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Asked:
     @property
     def socket(self) -> str:
         """The path of the socket."""
-        return os.path.join(self.directory, "write-monitor.socket")
+        return os.path.join(self.directory, SOCKET)
 
 
 class Daemon:
@@ -159,12 +160,14 @@ class Daemon:
             client, _address = self._listener.accept()
             with client:
                 client.settimeout(_CLIENT_SECONDS)
-                if client.recv(16) == b"stop":
+                request = client.recv(16)
+                if request == STOP:
                     self._end("stopped")
                 else:
                     self._monitor.take()
+                answer = b"" if request == TAKE else json.dumps(self.findings()).encode()
                 client.settimeout(_ANSWER_SECONDS)
-                client.sendall(json.dumps(self.findings()).encode() + b"\n")
+                client.sendall(answer + b"\n")
 
     def _end(self, how: str) -> None:
         self._monitor.end()

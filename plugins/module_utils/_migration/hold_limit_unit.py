@@ -25,6 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_there
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.reserve import replace_with_reserve
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import host_clock
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_socket import settle
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration import hold_limit
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.hold_limit import (
     Armed,
@@ -131,7 +132,10 @@ def limited(
     if limit.seconds < 0:
         raise ContimgError("must not be negative", path="limit", hint="Nothing was touched. 0 stands for no limit.")
     if values["state"] == "held":
-        return {**work(values, check=check, arm=limit.arm), "limited": limit.is_due()}
+        result = {**work(values, check=check, arm=limit.arm), "limited": limit.is_due()}
+        if not check:
+            settle(limit.run_dir)
+        return result
     result = work(values, check=check)
     if not check:
         limit.disarm()

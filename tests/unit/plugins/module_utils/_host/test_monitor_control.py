@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
-from ansible_collections.dsa110.contimg.plugins.module_utils._host import monitor_control, monitor_daemon
+from ansible_collections.dsa110.contimg.plugins.module_utils._host import (
+    monitor_control,
+    monitor_daemon,
+    monitor_socket,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased, release, take
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_control import read, start, stop
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_daemon import Asked
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_socket import settle
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.processes import command_of, owner_of, read_text
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.write_monitor import WriteMonitor
 from ansible_collections.dsa110.contimg.tests.support.hosts.waiting import wait_for
@@ -256,6 +262,34 @@ def test_one_that_does_not_answer_is_named(asked: Asked, monkeypatch: pytest.Mon
     assert stop(asked)
 
 
+def test_what_was_written_before_it_was_settled_is_not_taken_for_later(asked: Asked) -> None:
+    """The monitor stands still meanwhile."""
+    start(asked)
+    pid = process_of(asked)
+    os.kill(pid, signal.SIGSTOP)
+    with writer_to(os.path.join(asked.paths[0], "file")):
+        goes_on = threading.Timer(0.5, os.kill, (pid, signal.SIGCONT))
+        goes_on.start()
+        settle(asked.directory)
+        settled = time.time()
+        goes_on.join()
+        found = read(asked)
+    assert found is not None
+    assert [one["last"] <= settled for one in found["writers"]] == [True]
+
+
+def test_nothing_waits_long_for_a_monitor_to_settle(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where there is none, nor for one that does not answer."""
+    monkeypatch.setattr(monitor_socket, "_SETTLE_SECONDS", 0.3)
+    settle(asked.directory)
+    start(asked)
+    pid = process_of(asked)
+    os.kill(pid, signal.SIGSTOP)
+    settle(asked.directory)
+    os.kill(pid, signal.SIGCONT)
+    assert stop(asked)
+
+
 class Late(socket.socket):
     """A client that stands still between its call and its request until it is no longer waited for."""
 
@@ -274,7 +308,7 @@ def test_a_request_that_comes_too_late_is_made_again(
     pid = process_of(asked)
     clients = iter([Late])
     kinds = (socket.AF_UNIX, socket.SOCK_STREAM)
-    monkeypatch.setattr(monitor_control, "_socket", lambda: next(clients, socket.socket)(*kinds))
+    monkeypatch.setattr(monitor_socket, "_socket", lambda: next(clients, socket.socket)(*kinds))
     found = request_of(asked)
     assert next(clients, None) is None
     assert found is not None

@@ -9,8 +9,10 @@ import json
 import os
 import pathlib
 import shlex
+import socket
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ import pytest
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._host import place as host_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased, take
+from ansible_collections.dsa110.contimg.plugins.module_utils._host.monitor_socket import SOCKET, TAKE, listening
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration import hold_limit_unit
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.hold_limit import read_armed
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.hold_limit_unit import limited, units_of
@@ -101,6 +104,31 @@ def test_it_is_armed_before_anything_is_stopped_and_leaves_nothing_behind(host: 
     assert (host.run_dir / "hold-limit.pyz").stat().st_mode & 0o777 == 0o600
     host.work("units", "released")
     assert (host.timers(), host.kept()) == ([], set())
+
+
+@pytest.mark.parametrize("kind", ["units", "containers"])
+def test_a_write_monitor_has_taken_in_what_was_written_when_the_hold_is_reported(host: Host, kind: str) -> None:
+    """Only for what is held, and not in a preview."""
+    requests: list[bytes] = []
+
+    def answer(listener: socket.socket) -> None:
+        client, _address = listener.accept()
+        with client:
+            requests.append(client.recv(16))
+            client.sendall(b"\n")
+
+    with listening(str(host.run_dir / SOCKET)) as listener:
+        monitor = threading.Thread(target=answer, args=(listener,), daemon=True)
+        monitor.start()
+        host.work(kind, "held", check=True)
+        assert requests == []
+        host.work(kind, "held")
+        monitor.join()
+        assert requests == [TAKE]
+        listener.settimeout(0)
+        host.work(kind, "released")
+        with pytest.raises(BlockingIOError):
+            listener.accept()
 
 
 def test_it_lasts_until_units_and_containers_are_released(host: Host) -> None:
