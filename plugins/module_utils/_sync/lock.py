@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["made_target", "open_target"]
 
-_PATIENCE = 2.0  # seconds; so long the processes of a run that was killed may hold the lock
+_PATIENCE, _PAUSE = (
+    10.0,
+    0.1,
+)  # seconds; so long the processes of a run that was killed may hold the lock, also on a busy machine
 
 
 @contextlib.contextmanager
@@ -67,7 +70,7 @@ def _lock(target: int, dest: str) -> None:
             if time.monotonic() > patience:
                 hint = "Nothing was touched. Wait for it."
                 raise ContimgError("another copy to this destination is running", path=dest, hint=hint) from error
-        time.sleep(_PATIENCE / 20)
+        time.sleep(_PAUSE)
 
 
 @contextlib.contextmanager
