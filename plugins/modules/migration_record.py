@@ -51,13 +51,11 @@ EXAMPLES = r"""
     run_dir: /var/lib/dsa110-contimg-migration
   register: found
 
-- name: Record that the host is held
+- name: Record that the host went back
   dsa110.contimg.migration_record:
     run_dir: /var/lib/dsa110-contimg-migration
-    phase: held
-    facts:
-      units: {contimg-stream.service: {was_active: true}}
-    moments: [held_at]
+    phase: rolled_back
+    moments: [rolled_back_at]
 
 - name: Read the record of a move, and stop if it is that of another one
   dsa110.contimg.migration_record:

@@ -154,7 +154,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import remembering
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.report import report_all
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.report import report_all, require_identical
 
 
 def main() -> None:
@@ -188,11 +188,10 @@ def main() -> None:
             module.params["proofs"], write=not module.check_mode, warn=module.warn
         ) as proofs:
             result = report_all(module.params, proofs)
+            if module.params["fail_on_difference"]:
+                require_identical(result)
     except ContimgError as error:
         module.fail_json(**error.result())
-    if module.params["fail_on_difference"] and not result["identical"]:
-        named = ", ".join(f"{path} ({found['relation']})" for path, found in result["differences"].items())
-        module.fail_json(msg=f"Not identical to its counterpart: {named}. Nothing was changed.", **result)
     module.exit_json(changed=False, **result)
 
 

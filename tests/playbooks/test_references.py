@@ -62,7 +62,7 @@ def test_a_patch_is_written_and_code_and_rows_are_left_alone(host: Host, code: p
     preview = host.play("migrate", "--check", "--diff")
     assert f'+STATE = Path(os.getenv("PIPELINE_STATE_DIR", "{host.dest}"))' in preview.stdout, preview.stdout
     assert not host.run_dir.exists()
-    assert host.die("migrate", AllTasksBut("Record that the units start on the new state"), every=1)
+    assert host.die("migrate", AllTasksBut("record that the units start on the new state"), every=1)
     assert host.record()["phase"] == "repointed"
     (host.run_dir / "code.patch").unlink()  # as where the run before was asked to rewrite the code
     moved = host.play("migrate")

@@ -62,7 +62,7 @@ def shown(host: Host) -> dict[str, str]:
 
 
 def test_a_second_run_is_refused_and_one_that_takes_over_is_not_disturbed_by_the_first(host: Host) -> None:
-    with host.stopped_in("migrate", "quiesce : Stop if any process still writes to either state directory") as first:
+    with host.stopped_in("migrate", "quiesce : Prove that no process writes to either state directory") as first:
         run_id = host.lease()["run_id"]
         # The write monitor of the first run saves what it has found there.
         before = {**shown(host), "volatile": host.lease()}

@@ -52,14 +52,14 @@ discarded: set[int] = set()
 
 # the task in whose middle the controller is killed, and the phase once the host has started the services
 DEATHS = [
-    ("quiesce : Stop if any process still writes to either state directory, or may write unseen", "presynced"),
+    ("quiesce : Prove that no process writes to either state directory", "presynced"),
     ("state : Copy what changed since, and verify every file", "rolled_back"),
-    ("state : Compare each copied database with its source by content", "rolled_back"),
+    ("state : Prove that each copied database is equal to its source", "rolled_back"),
     ("hdf5_split : Move the HDF5 index from the products database to the HDF5 database", "rolled_back"),
     ("hdf5_split : Count and hash the rows of every database of the new state", "rolled_back"),
     ("environment : Set the names of the databases and directories, and repoint what lies below the old", "repointed"),
     ("environment : Query systemd for the log files of the units", "repointed"),
-    ("rollout : Compare the source with what was copied", "repointed"),
+    ("rollout : Prove that the source is as it was copied", "repointed"),
     ("quiesce : Release the hold and start the units that were running", "started"),
 ]
 
@@ -193,7 +193,7 @@ def test_a_host_whose_controller_was_killed_starts_its_services(host: Any, task:
 
 
 def test_a_controller_that_comes_back_after_the_limit_changes_nothing(host: Any) -> None:
-    controller = run_until("state : Compare each copied database with its source by content", **VARIABLES)
+    controller = run_until("state : Prove that each copied database is equal to its source", **VARIABLES)
     wait_for_release(host)
     before = processes_of(host)
     said = finish(controller)
@@ -206,9 +206,7 @@ def test_a_controller_that_comes_back_after_the_limit_changes_nothing(host: Any)
 
 
 def test_a_controller_that_comes_back_before_the_limit_goes_on_and_so_does_a_copy_that_takes_longer(host: Any) -> None:
-    controller = run_until(
-        "quiesce : Stop if any process still writes to either state directory, or may write unseen", **VARIABLES
-    )
+    controller = run_until("quiesce : Prove that no process writes to either state directory", **VARIABLES)
     time.sleep(max(0.0, last_sign(host) + LIMIT - 5 - now()))
     assert running(host) == 0
     stopping = subprocess.Popen(

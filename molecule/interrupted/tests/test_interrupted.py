@@ -31,9 +31,9 @@ from story import (
 DEATHS = [
     ("state : Copy what there is while the services run", "presynced", False),
     ("quiesce : Stop the units with what triggers them, and hold them down", "presynced", False),
-    ("quiesce : Stop if any process still writes to either state directory, or may write unseen", "presynced", True),
+    ("quiesce : Prove that no process writes to either state directory", "presynced", True),
     ("state : Copy what changed since, and verify every file", "held", False),
-    ("state : Compare each copied database with its source by content", "held", True),
+    ("state : Prove that each copied database is equal to its source", "held", True),
     ("hdf5_split : Move the HDF5 index from the products database to the HDF5 database", "proved", False),
     ("hdf5_split : Count and hash the rows of every database of the new state", "proved", False),
     (
@@ -42,7 +42,7 @@ DEATHS = [
         True,
     ),
     ("environment : Query systemd for the log files of the units", "repointed", False),
-    ("rollout : Compare the source with what was copied", "repointed", True),
+    ("rollout : Prove that the source is as it was copied", "repointed", True),
     ("quiesce : Release the hold and start the units that were running", "started", False),
     ("rollout : Watch the units on the new state", "started", True),
 ]
@@ -69,7 +69,7 @@ def standing(host: Any) -> str:
 
 
 def test_neither_a_second_run_nor_one_with_another_run_directory_releases_a_hold(host: Any) -> None:
-    first = run_until("quiesce : Stop if any process still writes to either state directory, or may write unseen")
+    first = run_until("quiesce : Prove that no process writes to either state directory")
     held = standing(host)
     assert "ActiveState=active" not in held
     for name in ("migrate", "rollback"):

@@ -22,10 +22,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.pair import c
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, REQUIRED
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-__all__ = ["Group", "groups_report"]
+__all__ = ["Group", "file_query", "groups_report"]
 
 SUBBANDS = 16
 _SEMI_COMPLETE = 12
@@ -80,14 +81,8 @@ def groups_report(
     """
     first, last = _mjd_asked("start", start, 0.0), _mjd_asked("end", end, 1e9)
     with reading(path, None) as connection:
-        columns = columns_of(connection, "src", INDEX)
-        if not columns:
-            hint = "After a split the HDF5 database has it. Nothing was changed."
-            raise ContimgError(f"has no table {INDEX}", path=path, hint=hint)
         query = (
-            f"SELECT {DERIVED['timestamp_mjd']} AS mjd, {DERIVED['subband_num']}, s.group_id, s.path"  # noqa: S608
-            f" FROM {source(columns)} AS s WHERE mjd IS NOT NULL AND mjd >= ? AND mjd <= ? AND COALESCE(s.stored, 1) >= ?"
-            f" AND {' AND '.join(f's.{name} IS NOT NULL' for name in REQUIRED)}"  # without these, a row is no file
+            f"{file_query(connection, path, 's.path')} AND mjd >= ? AND mjd <= ? AND COALESCE(s.stored, 1) >= ?"
             " ORDER BY mjd, s.group_id, s.path"
         )
         times = (first - _SAME_MOMENT, last + _SAME_MOMENT)
@@ -95,6 +90,24 @@ def groups_report(
         every = _groups(connection.execute(query, (*times, 0)), tolerance, check_files=False)
     found = [{**asdict(group), "kind": group.kind} for group in stored]
     return {"groups": found[:_NAMED], **_summary(stored), "unfiltered": _summary(every)}
+
+
+def file_query(connection: sqlite3.Connection, path: str, last: str) -> str:
+    """Return the SQL of the files of an index: ``mjd``, ``subband``, the group id and a last column. More conditions may follow.
+
+    :param path: the database, for the error.
+    :param last: SQL of a column of a row ``s``.
+    :raises ContimgError: when the database has no index.
+    """
+    columns = columns_of(connection, "src", INDEX)
+    if not columns:
+        hint = "After a split the HDF5 database has it. Nothing was changed."
+        raise ContimgError(f"has no table {INDEX}", path=path, hint=hint)
+    return (
+        f"SELECT {DERIVED['timestamp_mjd']} AS mjd, {DERIVED['subband_num']} AS subband, s.group_id, {last}"  # noqa: S608
+        f" FROM {source(columns)} AS s WHERE mjd IS NOT NULL"
+        f" AND {' AND '.join(f's.{name} IS NOT NULL' for name in REQUIRED)}"  # without these, a row is no file
+    )
 
 
 def _summary(groups: Sequence[Group]) -> dict[str, Any]:

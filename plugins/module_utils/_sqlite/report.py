@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Proofs
 
-__all__ = ["find_databases", "report", "report_all"]
+__all__ = ["find_databases", "report", "report_all", "require_identical"]
 
 _SUFFIXES = (".sqlite3", ".sqlite", ".db")
 
@@ -107,6 +107,17 @@ def report_all(values: Mapping[str, Any], proofs: Proofs = NOTHING) -> dict[str,
         "differences": {path: difference for one in found for path, difference in one["differences"].items()},
         "remembered": proofs.used,
     }
+
+
+def require_identical(found: Mapping[str, Any]) -> None:
+    """Check that all databases of a report are equal to what they were compared with.
+
+    :param found: as :func:`report_all` returns it.
+    :raises ContimgError: naming those that are not, with the report.
+    """
+    if not found["identical"]:
+        named = ", ".join(f"{path} ({one['relation']})" for path, one in found["differences"].items())
+        raise ContimgError(f"Not identical to its counterpart: {named}", hint="Nothing was changed.", **found)
 
 
 def _relation(path: str, other: str, workers: int | None, proofs: Proofs) -> dict[str, Any]:

@@ -94,6 +94,24 @@ class Record(Case):
         return {"run_dir": str(self.host / "run"), "phase": "held", "facts": {"b": 2}}
 
 
+class Phase(Record):
+    """The record of a host whose index is split, with the rows that are its proof."""
+
+    module = "migration_phase"
+    talks = True  # processes read the databases
+
+    def make(self) -> None:
+        super().make()
+        for phase in ("held", "proved"):
+            run_module("migration_record", {"run_dir": str(self.host / "run"), "phase": phase})
+        (self.host / "state").mkdir()
+        with contextlib.closing(sqlite3.connect(self.host / "state" / "a.sqlite3")) as connection, connection:
+            connection.execute("CREATE TABLE t AS SELECT 1 AS x")
+
+    def parameters(self) -> dict[str, Any]:
+        return {"run_dir": str(self.host / "run"), "phase": "split", "rows": {"path": str(self.host / "state")}}
+
+
 class Rewritten(Case):
     """Code whose paths are rewritten, with a secret near one of them, which less context leaves out of a patch."""
 
@@ -495,6 +513,7 @@ os.unlink = empty_first
 CASES: tuple[type[Case], ...] = (
     EnvFile,
     Record,
+    Phase,
     Rewritten,
     Patched,
     Restored,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,13 @@ import pytest
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.answers import (
+    Answers,
+    Files,
     answers_of,
     differ,
     require_same_answers,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.groups import groups_report
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
 from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
     file_row,
@@ -28,10 +32,9 @@ if TYPE_CHECKING:
     import pathlib
 
 
-def answer(files: int, digest: str = "a", *, hidden: int = 0, hidden_digest: str = "a") -> dict[str, Any]:
+def answer(files: int, digest: str = "a", *, hidden: int = 0, hidden_digest: str = "a") -> Answers:
     """Return answers of so many files, and of files that are not stored besides."""
-    every = {"files": files + hidden, "groups_digest": hidden_digest, "groups_total": 1}
-    return {"files": files, "groups_digest": digest, "unfiltered": every}
+    return Answers(Files(files, digest), Files(files + hidden, hidden_digest))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def answer(files: int, digest: str = "a", *, hidden: int = 0, hidden_digest: str
         (answer(12, "b", hidden_digest="b"), 0, False, False),
     ],
 )
-def test_answers_differ(after: dict[str, Any], rejected: int, *, exact: bool, wanted: bool) -> None:
+def test_answers_differ(after: Answers, rejected: int, *, exact: bool, wanted: bool) -> None:
     assert differ(answer(10), after, rejected=rejected, exact=exact) is wanted
 
 
@@ -66,5 +69,24 @@ def test_a_split_answers_as_before_and_a_lost_row_is_named(tmp_path: pathlib.Pat
     with contextlib.closing(sqlite3.connect(hdf5)) as database:
         database.execute("DELETE FROM hdf5_file_index WHERE rowid = 1")
         database.commit()
-    with pytest.raises(ContimgError, match=r"answers otherwise than .*: 19 files in .* 20 in .* before"):
+    with pytest.raises(ContimgError, match=r"answers otherwise than .*: 19 files, 20 before"):
         require_same_answers(before, **sides)
+
+
+def groups_of(path: pathlib.Path) -> str:
+    """Return the groups of a database as text."""
+    found = groups_report(path=str(path), start=None, end=None, tolerance=60, check_files=False)
+    return json.dumps(found, sort_keys=True)
+
+
+def test_what_makes_other_groups_makes_other_answers(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "products.sqlite3"
+    make_products(path, [file_row(number) for number in range(20)])
+    changes = ["timestamp_mjd = 60950.5", "subband_code = 'sb15'", "group_id = 'other'", "stored = 0"]
+    answers, groups = {answers_of(str(path))}, {groups_of(path)}
+    for change in changes:
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            database.execute(f"UPDATE hdf5_file_index SET {change} WHERE rowid = 1")
+        answers.add(answers_of(str(path)))
+        groups.add(groups_of(path))
+    assert len(answers) == len(groups) == 1 + len(changes)
