@@ -21,6 +21,7 @@ description:
 author: The dsa110.contimg developers (@dsa110)
 extends_documentation_fragment:
   - dsa110.contimg.attributes
+  - dsa110.contimg.proofs
   - dsa110.contimg.run
 options:
   products_db:
@@ -126,11 +127,14 @@ checksums:
   type: dict
 """
 
+import functools
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split, split_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import remembering
 
 
 def main() -> None:
@@ -149,6 +153,7 @@ def main() -> None:
             "compare_groups": {"type": "bool", "default": False},
             "backup_dir": {"type": "path"},
             "vacuum": {"type": "bool", "default": False},
+            "proofs": {"type": "path"},
             "run_id": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
@@ -156,9 +161,10 @@ def main() -> None:
     check = module.check_mode
     try:
         with error_context("split the products database", module.params["products_db"]), leased(
-            module.params["run_id"], "hdf5_db_split", check=module.check_mode
+            module.params["run_id"], "hdf5_db_split", check=check
         ):
-            result = split(split_options(module.params, check=check), check=check)
+            remember = functools.partial(remembering, module.params["proofs"], write=not check, warn=module.warn)
+            result = split(split_options(module.params, check=check), check=check, remember=remember)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

@@ -39,10 +39,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database, sidecars
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, ContextManager
+
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Proofs
 
 __all__ = ["carry_out", "is_split_of", "refuse_places", "split", "split_options"]
 
@@ -78,13 +81,27 @@ def split_options(values: Mapping[str, Any], *, check: bool) -> SplitOptions:
     )
 
 
-def split(options: SplitOptions, *, check: bool) -> dict[str, Any]:
+def split(
+    options: SplitOptions,
+    *,
+    check: bool,
+    remember: Callable[[], ContextManager[Proofs]] | None = None,
+) -> dict[str, Any]:
     """Plan the split, do it outside check mode, and return the module's result.
 
+    :param remember: gives what is known of databases, once before the split and once after it. Without it nothing is known.
     :raises ContimgError: see :func:`carry_out`.
     """
-    plan, changed, files = carry_out(options, check=check)
-    return _report(options, plan, changed=changed, files=files)
+    remember = remember or _forgetting
+    with remember() as proofs:
+        plan, changed, files = carry_out(options, check=check, proofs=proofs)
+    with remember() as proofs:
+        return _report(options, plan, proofs, changed=changed, files=files)
+
+
+@contextlib.contextmanager
+def _forgetting() -> Iterator[Proofs]:
+    yield NOTHING
 
 
 @dataclass(frozen=True)
@@ -99,9 +116,10 @@ class Files:
     rejected_file: str = ""
 
 
-def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, Files]:
+def carry_out(options: SplitOptions, *, check: bool, proofs: Proofs = NOTHING) -> tuple[SplitPlan, bool, Files]:
     """Plan the split, do it outside check mode; return the plan, whether it changes anything, and what was kept.
 
+    :param proofs: what is known of the products database and of its backup.
     :raises ContimgError: when rows are unfit or in conflict (nothing has changed then), or a database cannot be used.
     """
     refuse_places(options.products, options.hdf5)
@@ -119,7 +137,7 @@ def carry_out(options: SplitOptions, *, check: bool) -> tuple[SplitPlan, bool, F
             backup = (
                 ""
                 if options.backup_dir is None
-                else back_up_database(plan_backup(options.products, options.backup_dir))
+                else back_up_database(plan_backup(options.products, options.backup_dir, proofs=proofs))
             )
             exported = _compared(options, plan, backup) if options.compare_groups else apply_split(options, plan)
         if vacuums:
@@ -241,7 +259,7 @@ def _tables(plan: SplitPlan) -> dict[str, dict[str, int]]:
     return {INDEX: asdict(plan.index), LOCATIONS: asdict(plan.locations)}
 
 
-def _report(options: SplitOptions, plan: SplitPlan, *, changed: bool, files: Files) -> dict[str, Any]:
+def _report(options: SplitOptions, plan: SplitPlan, proofs: Proofs, *, changed: bool, files: Files) -> dict[str, Any]:
     before = (plan.source_schema, plan.target_schema)
     products, hdf5 = schema_after(plan)
     places = {"products": options.products, "hdf5": options.hdf5}
@@ -251,7 +269,7 @@ def _report(options: SplitOptions, plan: SplitPlan, *, changed: bool, files: Fil
         "conflict_columns": plan.conflict_columns,
         "rejected_rows": plan.rejected_rows,
         **asdict(files),
-        "checksums": {name: content_checksum(path) for name, path in places.items() if exists(path)},
+        "checksums": {name: content_checksum(path, proofs=proofs) for name, path in places.items() if exists(path)},
         "diff": {"before": _shown(*before), "after": _shown([*products, *_left(plan)], hdf5)} if changed else {},
     }
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import sqlite3
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import ensure_private_directory, with_ending
@@ -17,6 +18,10 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum im
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import READ_WRITE, Place, connect
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.create import new_database
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import open_readonly
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING
+
+if TYPE_CHECKING:
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Proofs
 
 __all__ = ["BackupPlan", "back_up_database", "plan_backup"]
 
@@ -40,15 +45,18 @@ class BackupPlan:
     exists: bool
 
 
-def plan_backup(path: str, backup_dir: str) -> BackupPlan:
+def plan_backup(path: str, backup_dir: str, *, proofs: Proofs = NOTHING) -> BackupPlan:
     """Read a database, and its backup where there is one.
 
+    :param proofs: what is known of the two; what it does not know is read and noted.
     :raises ContimgError: when the database cannot be read.
     """
-    checksum = content_checksum(path)
+    checksum = content_checksum(path, proofs=proofs)
     digest = checksum.rpartition(":")[2]
     target = os.path.join(backup_dir, with_ending(os.path.basename(path), f".{digest[:_DIGITS]}"))
-    return BackupPlan(path, checksum, target, kind_of(target) != 0 and content_checksum(target) == checksum)
+    return BackupPlan(
+        path, checksum, target, kind_of(target) != 0 and content_checksum(target, proofs=proofs) == checksum
+    )
 
 
 def _fill(copy: sqlite3.Connection, source: sqlite3.Connection, plan: BackupPlan) -> None:

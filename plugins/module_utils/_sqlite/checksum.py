@@ -89,14 +89,10 @@ def content_checksum(path: str, *, workers: int | None = None, proofs: Proofs = 
     It is the same after VACUUM, REINDEX, ANALYZE, a checkpoint, a change of page size or journal mode and a copy.
 
     :param workers: how many processes read; ``None`` for as many as there are processors, four at most.
-    :param proofs: what earlier reads have shown, which need no further one.
+    :param proofs: what is known of the database; what it does not know is read and noted.
     :raises ContimgError: when the database cannot be read to its end.
     """
-    known = proofs.recall(path)
-    if known is not None and known.facts.checksum:
-        return known.facts.checksum
-    with snapshot(path) as state:
-        return content_of(state, workers=workers).checksum
+    return _remembered(path, workers, proofs).checksum
 
 
 def content_of(
@@ -252,13 +248,18 @@ def _whole(schema: bytes, tables: dict[str, dict[str, Any]]) -> str:
 
 def tables_of(path: str, *, workers: int | None = None, proofs: Proofs = NOTHING) -> dict[str, dict[str, Any]]:
     """Return ``rows`` and ``checksum`` of each table of a database, remembered where ``proofs`` hold. Raises ContimgError."""
+    return dict(_remembered(path, workers, proofs).tables)
+
+
+def _remembered(path: str, workers: int | None, proofs: Proofs) -> Facts:
+    """Return checksum and tables of a database, read and noted where they are not known."""
     known = proofs.recall(path)
     if known is not None and known.facts.checksum:
-        return dict(known.facts.tables)
+        return known.facts
     with proofs.taking(path) as note, snapshot(path) as state:
-        content = content_of(state, workers=workers)
-        note(state.real, content.facts())
-    return content.tables
+        facts = content_of(state, workers=workers).facts()
+        note(state.real, facts)
+    return facts
 
 
 def describe(
