@@ -82,6 +82,19 @@ options:
     description: Whether the groups of the index (M(dsa110.contimg.hdf5_groups_info)) are compared, those of before with those of after.
     type: bool
     default: false
+  prepare:
+    description:
+      - Whether the HDF5 database is only prepared, in O(prepared_dir), with the copy of the products database in O(backup_dir). Both databases
+        are left as they are.
+    type: bool
+    default: false
+  prepared_dir:
+    description:
+      - A directory of the run directory. A new HDF5 database begins with what O(prepare) has made there.
+      - Where O(proofs) say that nothing has changed since, it is copied and its bytes are proved, and the table is dropped. Otherwise the rows
+        that differ are written, and every row is proved.
+      - The directory is removed when the rows have left the products database.
+    type: path
   backup_dir:
     description: Where a verified copy of the products database is kept before the split (mode 0600).
     type: path
@@ -132,7 +145,7 @@ import functools
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split, split_options
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import prepare, split, split_options
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.lease import leased
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import remembering
 
@@ -153,9 +166,12 @@ def main() -> None:
             "compare_groups": {"type": "bool", "default": False},
             "backup_dir": {"type": "path"},
             "vacuum": {"type": "bool", "default": False},
+            "prepare": {"type": "bool", "default": False},
+            "prepared_dir": {"type": "path"},
             "proofs": {"type": "path"},
             "run_id": {"type": "str", "default": ""},
         },
+        required_if=[("prepare", True, ["prepared_dir"])],
         supports_check_mode=True,
     )
     check = module.check_mode
@@ -164,7 +180,8 @@ def main() -> None:
             module.params["run_id"], "hdf5_db_split", check=check
         ):
             remember = functools.partial(remembering, module.params["proofs"], write=not check, warn=module.warn)
-            result = split(split_options(module.params, check=check), check=check, remember=remember)
+            work = prepare if module.params["prepare"] else split
+            result = work(split_options(module.params, check=check), check=check, remember=remember)
     except ContimgError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 #: Tasks that a move of the sample shows at most.
-_SHOWN = 63
+_SHOWN = 64
 
 
 def test_the_whole_way_and_back(host: Host) -> None:
@@ -43,6 +43,9 @@ def test_the_whole_way_and_back(host: Host) -> None:
     assert "Find the databases of both sides" not in moved.stdout
     assert moved.stdout.count("\nTASK [") <= _SHOWN
     # What did not change since the first copy is not read again while the services are down.
+    prepared = result_of(moved.stdout, "Make the HDF5 database from the first copy")
+    assert prepared["tables"]["hdf5_file_index"]["moved"] == 200
+    assert not (host.run_dir / "prepared").exists()
     proved = result_of(moved.stdout, "Prove that each copied database is equal to its source")
     assert len(proved["remembered"]) == 6
     assert fingerprint(host.src) == source

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import sync_directory
@@ -32,6 +32,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     further,
     target_wins,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prepared import copied
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prove import prove, proving_rows, require_sound
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.rejected import export_rejected
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, LOCATIONS
@@ -44,10 +45,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
+    from typing import ContextManager
 
+    from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prepared import Prepared
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import Connection, Place
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Facts
 
-__all__ = ["apply_split", "vacuum"]
+__all__ = ["Applied", "apply_split", "vacuum"]
 
 _UNCHANGED = "No row was removed anywhere."
 _DONE = "The split is done and proved."
@@ -55,24 +59,36 @@ _MANY_ROWS = 20000  # from here on, if they are many beside what is there, index
 _CREATE = re.compile(r"CREATE (TABLE|UNIQUE INDEX|INDEX) ")
 
 
-def apply_split(options: SplitOptions, plan: SplitPlan) -> str:
+class Applied(NamedTuple):
+    """What a split has written.
+
+    :ivar exported: the path of the export, empty where nothing was exported.
+    :ivar made: what is known of the HDF5 database, which is a prepared one to the byte; ``None`` where it is not.
+    """
+
+    exported: str
+    made: Facts | None
+
+
+def apply_split(options: SplitOptions, plan: SplitPlan, prepared: Prepared | None = None) -> Applied:
     """Make or fill the HDF5 database and prove it; then remove the rows from products, in a transaction of its own.
 
     Rows that do not fit stay there, or are exported before, as the options say.
 
     No process can write to products from the first row that is read to the removal: one lock stands over all of it.
 
-    :return: the path of the export, empty where nothing was exported.
+    :param prepared: what a new HDF5 database begins with.
     :raises ContimgError: when something cannot be written or proved, or has changed since it was planned.
     """
+    made = None
     with _products_held(options, locks=plan.removes) as (products, guard):
         if plan.writes_target() and not plan.target_schema:
-            _make(options, plan, products)
+            made = _make(options, plan, products, prepared)
         elif plan.fit_rows:
             if plan.writes_target():
                 _fill(options, plan, products)
             prove(options, plan, products=products)
-        return "" if guard is None else _remove(options, plan, guard)
+        return Applied("" if guard is None else _remove(options, plan, guard), made)
 
 
 @contextlib.contextmanager
@@ -104,18 +120,20 @@ def _both(options: SplitOptions, products: Place, hdf5: str) -> Iterator[Connect
         yield connection
 
 
-def _make(options: SplitOptions, plan: SplitPlan, products: Place) -> None:
-    """Make the HDF5 database in a file of its own, which gets its place when it is whole, proved and durable."""
-    with new_database(real_path(options.hdf5), like=options.products, state=_UNCHANGED) as temporary:
+def _make(options: SplitOptions, plan: SplitPlan, products: Place, prepared: Prepared | None) -> Facts | None:
+    """Make the HDF5 database in a file of its own, which gets its place when it is whole, proved and durable.
+
+    A prepared one that cannot be used costs time, and nothing else: it is made anew.
+
+    :return: what is known of a prepared one, where it was taken as it is.
+    """
+    if prepared is not None:
+        with contextlib.suppress(ContimgError):
+            with _new(options) as temporary:
+                return _take_prepared(options, plan, products, prepared, temporary)
+    with _new(options) as temporary:
         with _both(options, products, temporary) as connection:
-            # No process knows this file before it has been flushed and named.
-            for setting in (
-                "auto_vacuum = NONE",
-                "journal_mode = OFF",
-                "synchronous = OFF",
-                "locking_mode = EXCLUSIVE",
-            ):
-                connection.execute(f"PRAGMA dst.{setting}")
+            _without_journal(connection)
             connection.execute("BEGIN")
             _write_rows(connection, options, plan)
             connection.execute("COMMIT")
@@ -125,6 +143,57 @@ def _make(options: SplitOptions, plan: SplitPlan, products: Place) -> None:
                 connection.execute("COMMIT")
             connection.execute("PRAGMA dst.journal_mode = WAL")
         require_sound(options, temporary)
+    return None
+
+
+def _new(options: SplitOptions) -> ContextManager[str]:
+    like = None if options.private else options.products
+    return new_database(real_path(options.hdf5), like=like, state=_UNCHANGED)
+
+
+def _without_journal(connection: sqlite3.Connection) -> None:
+    """Write without a journal: no process knows this file before it has been flushed and named."""
+    for setting in ("auto_vacuum = NONE", "journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
+        connection.execute(f"PRAGMA dst.{setting}")
+
+
+def _take_prepared(
+    options: SplitOptions, plan: SplitPlan, products: Place, prepared: Prepared, temporary: str
+) -> Facts | None:
+    """Begin with a prepared database; where it is not certainly what a split makes now, write what differs and prove all rows."""
+    copied(prepared, temporary)
+    if prepared.is_certain(options.products):
+        return prepared.facts  # proved when it was made, and the same to the byte
+    with _both(options, products, temporary) as connection:
+        rows = connection.execute("SELECT sql FROM dst.sqlite_master WHERE sql IS NOT NULL")
+        if {text_of(sql) for (sql,) in rows} != set(plan.statements.values()):
+            raise ContimgError("has another schema than a split makes", path=prepared.path)
+        _without_journal(connection)
+        connection.execute("BEGIN")
+        _bring_up_to_date(connection, plan)
+        connection.execute("COMMIT")
+        with proving_rows(options, plan, products=products, hdf5=temporary):
+            pass  # the indexes are there
+        connection.execute("PRAGMA dst.journal_mode = WAL")
+    require_sound(options, temporary)
+    return None
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, plan: SplitPlan) -> None:
+    """Delete the rows that are not what a row of products becomes now, and write those that are lacking then.
+
+    Every value counts: one that products has lost since would else stay, since a row that lacks it is equal to one that has it.
+    """
+    same = f"t._rowid_ = s.{ROW}" if plan.numbered else "t.path = s.path"
+    rows = source(plan.columns, numbered=plan.numbered)
+    written = " AND ".join(f"t.{name} IS {value}" for name, value in _values(plan).items())
+    connection.execute(
+        f"DELETE FROM dst.{INDEX} WHERE _rowid_ NOT IN (SELECT t._rowid_ FROM {rows} AS s CROSS JOIN dst.{INDEX} AS t"  # noqa: S608
+        f" ON {same} WHERE {fitting(plan)} AND {written})"
+    )
+    _insert_rows(connection, plan, f"NOT EXISTS (SELECT 1 FROM dst.{INDEX} AS t WHERE {same})")  # noqa: S608
+    connection.execute(f"DELETE FROM dst.{LOCATIONS}")  # noqa: S608
+    _insert_locations(connection, plan)
 
 
 def _fill(options: SplitOptions, plan: SplitPlan, products: Place) -> None:
@@ -157,6 +226,10 @@ def _write_rows(connection: sqlite3.Connection, options: SplitOptions, plan: Spl
             path=options.hdf5,
             hint=f"{_UNCHANGED} Somebody writes to one of the databases: stop its services and run again.",
         )
+    _insert_locations(connection, plan)
+
+
+def _insert_locations(connection: sqlite3.Connection, plan: SplitPlan) -> None:
     if plan.locations.moved:  # the newest comes first, and its name is then taken
         connection.execute(
             f"INSERT OR IGNORE INTO dst.{LOCATIONS} (name, path, description)"  # noqa: S608
@@ -194,13 +267,17 @@ def _values(plan: SplitPlan) -> dict[str, str]:
     }
 
 
-def _insert_rows(connection: sqlite3.Connection, plan: SplitPlan) -> int:
+def _insert_rows(connection: sqlite3.Connection, plan: SplitPlan, which: str = "1") -> int:
+    """Write rows, and return how many.
+
+    :param which: SQL that tells whether a row ``s`` is one of them.
+    """
     numbers = {"_rowid_": f"s.{ROW}"} if plan.numbered else {}
     values = {**numbers, **_values(plan)}
     verb = "INSERT" if INDEX in plan.statements else "INSERT OR IGNORE"
     return connection.execute(
         f"{verb} INTO dst.{INDEX} ({', '.join(values)}) SELECT {', '.join(values.values())}"  # noqa: S608
-        f" FROM {source(plan.columns, numbered=plan.numbered)} AS s WHERE {fitting(plan)}"
+        f" FROM {source(plan.columns, numbered=plan.numbered)} AS s WHERE {fitting(plan)} AND {which}"
     ).rowcount
 
 

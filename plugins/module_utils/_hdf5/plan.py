@@ -68,6 +68,7 @@ ACTIVE_HDF5_LOCATION = "location_type GLOB 'hdf5_*' AND status = 'active'"
 class SplitOptions:
     """The parameters of ``hdf5_db_split``; see its documentation.
 
+    :ivar private: whether a new HDF5 database stays with the user who makes it, for nobody else to read.
     :ivar moves: paths that will have been rewritten in the rows of both databases before the split that is planned.
     """
 
@@ -80,6 +81,8 @@ class SplitOptions:
     rejected: str = "fail"
     moves: Moves | None = None
     compare_groups: bool = False
+    prepared_dir: str | None = None
+    private: bool = False
 
 
 @dataclass

@@ -117,7 +117,8 @@ def _count_wrong(connection: sqlite3.Connection, options: SplitOptions, plan: Sp
 
 
 def _require(options: SplitOptions, plan: SplitPlan, wrong: int, rows: int) -> None:
-    if wrong or rows < plan.target_rows + plan.index.moved:
+    wanted = plan.target_rows + plan.index.moved
+    if wrong or rows < wanted or (rows > wanted and not plan.target_schema):
         _refuse(options, f"{wrong} rows are missing or differ, it has {rows}")
 
 

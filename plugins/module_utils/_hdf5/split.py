@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import ensure_private_directory
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import (
     is_directory,
     is_file,
@@ -32,10 +34,11 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     make_split_plan,
     schema_after,
 )
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prepared import forget, prepared_in, prepared_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup import back_up_database, plan_backup
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import require_own_place
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import real_path, require_own_place
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database, sidecars
@@ -45,9 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, ContextManager
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Proofs
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Facts, Proofs
 
-__all__ = ["carry_out", "is_split_of", "refuse_places", "split", "split_options"]
+__all__ = ["carry_out", "is_split_of", "prepare", "refuse_places", "split", "split_options"]
 
 _UNTOUCHED = "Nothing was touched."
 _ANSWERS = (
@@ -55,6 +58,8 @@ _ANSWERS = (
     " keep_in_products leaves them in the products database and moves the others, quarantine exports them to the backups and"
     " moves the others."
 )
+_ROOM = "a prepared HDF5 database, and what the move keeps besides"
+_UNTIL_CERTAIN = 0.05  # seconds: what is read of a file that has just been written is not remembered
 _ROW_BYTES = 1024  # of the HDF5 database for a row, with its eight indexes; measured are 450
 
 
@@ -78,6 +83,7 @@ def split_options(values: Mapping[str, Any], *, check: bool) -> SplitOptions:
         rejected=values["rejected"],
         moves=Moves(repoint) if check and repoint else None,
         compare_groups=values["compare_groups"],
+        prepared_dir=values["prepared_dir"],
     )
 
 
@@ -106,20 +112,22 @@ def _forgetting() -> Iterator[Proofs]:
 
 @dataclass(frozen=True)
 class Files:
-    """What a split has written to ``backup_dir``.
+    """What a split has written.
 
     :ivar backup_file: the copy of the products database, empty where none was made.
     :ivar rejected_file: the rows that did not fit and have left products, empty where there were none.
+    :ivar made: what is known of an HDF5 database that is a prepared one to the byte.
     """
 
     backup_file: str = ""
     rejected_file: str = ""
+    made: Facts | None = None
 
 
 def carry_out(options: SplitOptions, *, check: bool, proofs: Proofs = NOTHING) -> tuple[SplitPlan, bool, Files]:
     """Plan the split, do it outside check mode; return the plan, whether it changes anything, and what was kept.
 
-    :param proofs: what is known of the products database and of its backup.
+    :param proofs: what is known of the products database, of its backup, and of a prepared HDF5 database.
     :raises ContimgError: when rows are unfit or in conflict (nothing has changed then), or a database cannot be used.
     """
     refuse_places(options.products, options.hdf5)
@@ -130,37 +138,76 @@ def carry_out(options: SplitOptions, *, check: bool, proofs: Proofs = NOTHING) -
     for path, changes in ((options.products, plan.removes or vacuums), (options.hdf5, plan.writes_target())):
         if changes:
             require_short_name(path)
-    backup = exported = ""
+    files = Files()
     if not check and (writes or vacuums):
         _require_space(options, plan)
         if writes:
-            backup = (
-                ""
-                if options.backup_dir is None
-                else back_up_database(plan_backup(options.products, options.backup_dir, proofs=proofs))
-            )
-            exported = _compared(options, plan, backup) if options.compare_groups else apply_split(options, plan)
+            files = _apply(options, plan, proofs)
         if vacuums:
             vacuum(options.products)
-    return plan, writes or vacuums, Files(backup, exported)
+    if not check:
+        forget(options.prepared_dir)
+    return plan, writes or vacuums, files
 
 
-def _compared(options: SplitOptions, plan: SplitPlan, backup: str) -> str:
-    """Apply a plan and compare the groups of before with those of after. Returns what :func:`apply_split` returns."""
-    index = plan.index
-    if not index.moved + index.merged + index.conflicts:
-        return apply_split(options, plan)
-    before, exact = answers_of(options.products), not exists(options.hdf5)
-    exported = apply_split(options, plan)
-    require_same_answers(
-        before,
-        source=options.products,
-        target=options.hdf5,
-        rejected=index.rejected,
-        exact=exact,
-        state=f"The products database as it was is {backup or 'not kept'}.",
-    )
-    return exported
+def _apply(options: SplitOptions, plan: SplitPlan, proofs: Proofs) -> Files:
+    """Back products up, apply a plan, and compare the groups of before with those of after if that is wanted.
+
+    Those of a database that is certainly as it was prepared were compared then.
+    """
+    backup = ""
+    if options.backup_dir is not None:
+        backup = back_up_database(plan_backup(options.products, options.backup_dir, proofs=proofs))
+    prepared = prepared_in(options.prepared_dir, options.products, proofs)
+    index, exact = plan.index, not exists(options.hdf5)
+    moves = index.moved + index.merged + index.conflicts
+    compares = options.compare_groups and moves and (prepared is None or prepared.facts is None)
+    before = answers_of(options.products) if compares else None
+    exported, made = apply_split(options, plan, prepared)
+    if before is not None:
+        require_same_answers(
+            before,
+            source=options.products,
+            target=options.hdf5,
+            rejected=index.rejected,
+            exact=exact,
+            state=f"The products database as it was is {backup or 'not kept'}.",
+        )
+    return Files(backup, exported, made)
+
+
+def prepare(
+    options: SplitOptions, *, check: bool, remember: Callable[[], ContextManager[Proofs]] | None = None
+) -> dict[str, Any]:
+    """Make the HDF5 database of a split in ``prepared_dir``, with the backup of products, and return the module's result.
+
+    Products is only read. What was prepared of another content is removed.
+
+    :param remember: see :func:`split`.
+    :raises ContimgError: see :func:`carry_out`, and where a file system would be left without room for the move.
+    """
+    remember, directory = remember or _forgetting, str(options.prepared_dir)
+    with remember() as proofs:
+        made = prepared_path(directory, content_checksum(options.products, proofs=proofs))
+        if not check and proofs.recall(made) is None:
+            forget(directory)
+            require_room([Need(directory, _ROOM, 3 * os.stat(options.products).st_size)], hint=_UNTOUCHED)
+            ensure_private_directory(directory)
+        asked = replace(
+            options,
+            hdf5=made,
+            private=True,
+            keep_source=True,
+            vacuum=False,
+            compare_groups=True,
+            prepared_dir=None,
+        )
+        plan, changed, files = carry_out(asked, check=check, proofs=proofs)
+    time.sleep(_UNTIL_CERTAIN)
+    with remember() as proofs:
+        for path in filter(exists, (made, files.backup_file)):
+            describe(path, proofs=proofs)
+        return _report(asked, plan, proofs, changed=changed, files=files)
 
 
 def is_split_of(hdf5: str, backups: str) -> bool:
@@ -263,12 +310,16 @@ def _report(options: SplitOptions, plan: SplitPlan, proofs: Proofs, *, changed: 
     before = (plan.source_schema, plan.target_schema)
     products, hdf5 = schema_after(plan)
     places = {"products": options.products, "hdf5": options.hdf5}
+    if files.made is not None:
+        with proofs.taking(options.hdf5) as note:
+            note(real_path(options.hdf5), files.made)
     return {
         "changed": changed,
         "tables": _tables(plan),
         "conflict_columns": plan.conflict_columns,
         "rejected_rows": plan.rejected_rows,
-        **asdict(files),
+        "backup_file": files.backup_file,
+        "rejected_file": files.rejected_file,
         "checksums": {name: content_checksum(path, proofs=proofs) for name, path in places.items() if exists(path)},
         "diff": {"before": _shown(*before), "after": _shown([*products, *_left(plan)], hdf5)} if changed else {},
     }

@@ -22,6 +22,7 @@ backups/            environment files, unit files, code and databases as they we
 replaced/           files of the destination that the copy has replaced
 misplaced/          databases that services had made in a wrong place
 discarded/          databases with rows that a rollback has left out
+prepared/           the HDF5 database, made before services stop; may be removed
 code.patch          a proposal for "git apply"; may be removed
 proofs.json         what is known of databases that do not change; may be removed, they are read again
 

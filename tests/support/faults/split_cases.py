@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import split
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.split import prepare, split
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit import unsplit
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.unsplit_plan import UnsplitOptions
 from ansible_collections.dsa110.contimg.tests.support.databases.hdf5_databases import (
@@ -39,6 +39,7 @@ CASES: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "new, with backup and vacuum": ("WAL", False, {"backup": True, "vacuum": True}),
     "merged by age": ("WAL", True, {"on_conflict": "newest"}),
     "rollback journal": ("DELETE", False, {}),
+    "prepared from fewer rows": ("WAL", False, {"prepared": True}),
     "rows that do not fit stay": ("WAL", False, {"rejected": "keep_in_products"}),
     "rows that do not fit are exported": (
         "DELETE",
@@ -64,7 +65,7 @@ _ATTEMPTS = 5
 
 
 def split_below(
-    directory: str, on_conflict: str, *, backup: bool, vacuum: bool, rejected: str = "fail"
+    directory: str, on_conflict: str, *, backup: bool, vacuum: bool, prepared: bool = False, rejected: str = "fail"
 ) -> dict[str, Any]:
     """Split the databases in a directory, and return the module's result."""
     places = (pathlib.Path(directory, "products.sqlite3"), pathlib.Path(directory, "hdf5.sqlite3"))
@@ -74,6 +75,7 @@ def split_below(
         "backup_dir": backup_dir,
         "vacuum": vacuum,
         "rejected": rejected,
+        "prepared_dir": f"{directory}/prepared" if prepared else None,
     }
     return split(options_for(*places, **values), check=False)
 
@@ -179,6 +181,11 @@ class SplitCase(KillCase):
 
     def make(self, directory: pathlib.Path) -> None:
         rows = [file_row(number) for number in range(_ROWS)]
+        if self.changed.get("prepared"):
+            places = [directory / name for name in _NAMES]
+            make_products(places[0], rows[1:-1])
+            prepare(options_for(*places, prepared_dir=str(directory / "prepared")), check=False)
+            places[0].unlink()
         make_products(directory / "products.sqlite3", [*self.unfit, *rows], journal_mode=self.journal_mode)
         if self.merges:
             older = new_row(1, indexed_at=1.0, file_size_bytes=1)
@@ -186,7 +193,7 @@ class SplitCase(KillCase):
 
     def arguments(self) -> dict[str, Any]:
         conflict = self.changed.get("on_conflict", "fail")
-        asked = {name: bool(self.changed.get(name)) for name in ("backup", "vacuum")}
+        asked = {name: bool(self.changed.get(name)) for name in ("backup", "vacuum", "prepared")}
         return {"directory": str(self.directory), "on_conflict": conflict, "rejected": self.rejected, **asked}
 
     def judge(self, seen: pathlib.Path) -> str:
