@@ -58,7 +58,7 @@ DEATHS = [
     ("hdf5_split : Move the HDF5 index from the products database to the HDF5 database", "rolled_back"),
     ("hdf5_split : Count and hash the rows of every database of the new state", "rolled_back"),
     ("environment : Set the names of the databases and directories, and repoint what lies below the old", "repointed"),
-    ("environment : Query systemd for the log files of the units", "repointed"),
+    ("rollout : Stop if any process but the move has written to either state directory", "repointed"),
     ("rollout : Prove that the source is as it was copied", "repointed"),
     ("quiesce : Release the hold and start the units that were running", "started"),
 ]

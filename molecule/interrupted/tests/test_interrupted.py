@@ -41,7 +41,7 @@ DEATHS = [
         "repointed",
         True,
     ),
-    ("environment : Query systemd for the log files of the units", "repointed", False),
+    ("rollout : Stop if any process but the move has written to either state directory", "repointed", False),
     ("rollout : Prove that the source is as it was copied", "repointed", True),
     ("quiesce : Release the hold and start the units that were running", "started", False),
     ("rollout : Watch the units on the new state", "started", True),

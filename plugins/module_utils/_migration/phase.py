@@ -11,6 +11,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import Cont
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import audit
 from ansible_collections.dsa110.contimg.plugins.module_utils._host.open_files import find_holders, require_none
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.record import advance, read_record, run_record
+from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import UNNAMED
 from ansible_collections.dsa110.contimg.plugins.module_utils._migration.rows import report as rows_report
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.report import report_all, require_identical
@@ -56,8 +57,21 @@ def _identical(asked: Sequence[Mapping[str, Any]], workers: int | None, proofs: 
 
 
 def _rows(asked: Mapping[str, Any], workers: int | None, proofs: Proofs) -> dict[str, Any]:
-    """Return the rows of all databases, which a later look is compared with, and the hash of their directory."""
+    """Return the rows of all databases, which a later look is compared with, and the hash of their directory.
+
+    One that has no name may be damaged, which the baseline says then.
+    """
     found = rows_report({**asked, "baseline": {}, "workers": workers}, proofs)
+    needed = [
+        one["unreadable"]
+        for name, one in found["rows"].items()
+        if name in {UNNAMED, *asked["names"]} and "unreadable" in one
+    ]
+    if needed:
+        what = f"its rows are not known: {' '.join(needed)}"
+        raise ContimgError(
+            what, path=asked["path"], hint="The phase was not recorded. Run again when this is corrected."
+        )
     return {"baseline": found["rows"], "dest_digest": found["digest"]}
 
 

@@ -124,6 +124,14 @@ def test_the_rows_of_a_split_are_the_baseline_and_a_damaged_database_is_named(ca
     assert facts["dest_digest"]
 
 
+def test_without_the_rows_of_a_database_of_the_map_the_split_is_not_recorded(case: Case) -> None:
+    case.is_at("proved")
+    (case.dest / "a.sqlite3").write_bytes(b"SQLite format 3\0")
+    with pytest.raises(ContimgError, match=r"its rows are not known: .*a\.sqlite3"):
+        run_module("migration_phase", case.asked("split"))
+    assert read_record(str(case.run_dir))["phase"] == "proved"
+
+
 def test_what_cannot_follow_is_refused_before_anything_is_looked_at(case: Case) -> None:
     case.is_at("presynced")
     asked = {**case.asked("split"), "rows": {"path": str(case.dest / "nowhere")}}
