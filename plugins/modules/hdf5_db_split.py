@@ -90,10 +90,11 @@ options:
     default: false
   prepared_dir:
     description:
-      - A directory of the run directory. A new HDF5 database begins with what O(prepare) has made there.
-      - Where O(proofs) say that nothing has changed since, it is copied and its bytes are proved, and the table is dropped. Otherwise the rows
-        that differ are written, and every row is proved.
-      - The directory is removed when the rows have left the products database.
+      - A directory of the run directory, which only the user of this task may write to. A new HDF5 database begins with what O(prepare) has made
+        there, if O(proofs) say that it is the same since. It is copied, and its bytes are proved.
+      - Where the products database is the same, too, the table is dropped then. Otherwise the rows that differ are written, and every row is
+        proved. What cannot be used is made anew.
+      - What is prepared is removed when the rows have left the products database.
     type: path
   backup_dir:
     description: Where a verified copy of the products database is kept before the split (mode 0600).

@@ -43,9 +43,11 @@ def answers_of(path: str) -> Answers:
     whole = hashlib.sha256()
     with reading(path, None) as connection:
         files = file_query(connection, path, "COALESCE(s.stored, 1) >= 1 AS there")
-        # Numbers and text of one value have one hex(); quote() gives every digit of a number.
-        line = "CAST(quote(mjd) || ' ' || quote(subband) || ' ' || hex(group_id) || ' ' || there || '\n' AS BLOB)"
-        rows = connection.execute(f"SELECT {line}, there FROM ({files}) ORDER BY mjd, group_id, subband, there")  # noqa: S608
+        # hex() is that of the text, also of a number; quote() gives every digit of a number.
+        fields = ("quote(CAST(mjd AS REAL))", "quote(CAST(subband AS INTEGER))", "hex(group_id)", "there", "'\n'")
+        line = " || ' ' || ".join(fields)
+        select = f"SELECT CAST({line} AS BLOB), there FROM ({files})"  # noqa: S608
+        rows = connection.execute(f"{select} ORDER BY mjd, group_id, subband, there")
         while chunk := rows.fetchmany(_CHUNK):
             lines, there = zip(*chunk)
             stored, every = stored + sum(there), every + len(there)

@@ -10,6 +10,7 @@ never in none: the next run finds them equal and goes on with the removal.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,14 +45,14 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import ContextManager
 
     from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prepared import Prepared
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import Connection, Place
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Facts
 
-__all__ = ["Applied", "apply_split", "vacuum"]
+__all__ = ["Applied", "Made", "apply_split", "vacuum"]
 
 _UNCHANGED = "No row was removed anywhere."
 _DONE = "The split is done and proved."
@@ -59,15 +60,26 @@ _MANY_ROWS = 20000  # from here on, if they are many beside what is there, index
 _CREATE = re.compile(r"CREATE (TABLE|UNIQUE INDEX|INDEX) ")
 
 
+class Made(NamedTuple):
+    """A new HDF5 database that is a prepared one to the byte.
+
+    :ivar facts: what is known of that one.
+    :ivar identity: inode, size and mtime of the file, as they were when it got its name.
+    """
+
+    facts: Facts
+    identity: tuple[int, int, int]
+
+
 class Applied(NamedTuple):
     """What a split has written.
 
     :ivar exported: the path of the export, empty where nothing was exported.
-    :ivar made: what is known of the HDF5 database, which is a prepared one to the byte; ``None`` where it is not.
+    :ivar made: the HDF5 database where it is a prepared one, else ``None``.
     """
 
     exported: str
-    made: Facts | None
+    made: Made | None
 
 
 def apply_split(options: SplitOptions, plan: SplitPlan, prepared: Prepared | None = None) -> Applied:
@@ -120,16 +132,18 @@ def _both(options: SplitOptions, products: Place, hdf5: str) -> Iterator[Connect
         yield connection
 
 
-def _make(options: SplitOptions, plan: SplitPlan, products: Place, prepared: Prepared | None) -> Facts | None:
+def _make(options: SplitOptions, plan: SplitPlan, products: Place, prepared: Prepared | None) -> Made | None:
     """Make the HDF5 database in a file of its own, which gets its place when it is whole, proved and durable.
 
     A prepared one that cannot be used costs time, and nothing else: it is made anew.
 
-    :return: what is known of a prepared one, where it was taken as it is.
+    :return: the prepared one, where it was taken as it is.
     """
-    if prepared is not None:
+    if (
+        prepared is not None and plan.numbered
+    ):  # without numbers, rows that are written anew would stand in another order
         with contextlib.suppress(ContimgError):
-            with _new(options) as temporary:
+            with _new(options, functools.partial(copied, prepared)) as temporary:
                 return _take_prepared(options, plan, products, prepared, temporary)
     with _new(options) as temporary:
         with _both(options, products, temporary) as connection:
@@ -146,9 +160,9 @@ def _make(options: SplitOptions, plan: SplitPlan, products: Place, prepared: Pre
     return None
 
 
-def _new(options: SplitOptions) -> ContextManager[str]:
+def _new(options: SplitOptions, fill: Callable[[int], None] | None = None) -> ContextManager[str]:
     like = None if options.private else options.products
-    return new_database(real_path(options.hdf5), like=like, state=_UNCHANGED)
+    return new_database(real_path(options.hdf5), like=like, state=_UNCHANGED, fill=fill)
 
 
 def _without_journal(connection: sqlite3.Connection) -> None:
@@ -159,11 +173,11 @@ def _without_journal(connection: sqlite3.Connection) -> None:
 
 def _take_prepared(
     options: SplitOptions, plan: SplitPlan, products: Place, prepared: Prepared, temporary: str
-) -> Facts | None:
-    """Begin with a prepared database; where it is not certainly what a split makes now, write what differs and prove all rows."""
-    copied(prepared, temporary)
-    if prepared.is_certain(options.products):
-        return prepared.facts  # proved when it was made, and the same to the byte
+) -> Made | None:
+    """Take a copy of a prepared database; where products has changed since, write what differs and prove every row."""
+    if prepared.is_current(options.products):
+        status = os.lstat(temporary)
+        return Made(prepared.facts, (status.st_ino, status.st_size, status.st_mtime_ns))
     with _both(options, products, temporary) as connection:
         rows = connection.execute("SELECT sql FROM dst.sqlite_master WHERE sql IS NOT NULL")
         if {text_of(sql) for (sql,) in rows} != set(plan.statements.values()):
@@ -184,9 +198,13 @@ def _bring_up_to_date(connection: sqlite3.Connection, plan: SplitPlan) -> None:
 
     Every value counts: one that products has lost since would else stay, since a row that lacks it is equal to one that has it.
     """
-    same = f"t._rowid_ = s.{ROW}" if plan.numbered else "t.path = s.path"
-    rows = source(plan.columns, numbered=plan.numbered)
-    written = " AND ".join(f"t.{name} IS {value}" for name, value in _values(plan).items())
+    same, rows = f"t._rowid_ = s.{ROW}", source(plan.columns, numbered=True)
+    # A column of the schema has a type, to which a value is converted. In another one, 1 and 1.0 are equal, and are two contents.
+    own = {quoted(name) for name in further(plan.columns)}
+    written = " AND ".join(
+        f"quote(t.{name}) IS quote({value})" if name in own else f"t.{name} IS {value}"
+        for name, value in _values(plan).items()
+    )
     connection.execute(
         f"DELETE FROM dst.{INDEX} WHERE _rowid_ NOT IN (SELECT t._rowid_ FROM {rows} AS s CROSS JOIN dst.{INDEX} AS t"  # noqa: S608
         f" ON {same} WHERE {fitting(plan)} AND {written})"

@@ -3,22 +3,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An HDF5 database that a split has made from a copy of products before the services stop.
 
-Its name says from which content of products it was made. What is remembered of databases says whether both are certainly the
-same since; otherwise rows that differ are written anew, and every row is compared.
+Its name says from which content of products it was made. It is used where what is remembered of databases says that it is
+certainly the same since. Where products is not, the rows that differ are written, and every row is compared.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.handles import open_root
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_directory, is_file
-from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_file
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_directory, is_file, is_link
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import real_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import identity_of
@@ -28,29 +29,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "copied", "forget", "prepared_in", "prepared_path"]
 
-_ENDING = ".hdf5"
+_ENDING = ".prepared"
 _DIGITS = 32  # of the checksum of products in a name
+_NAME = re.compile(f"[0-9a-f]{{{_DIGITS}}}{_ENDING}")
+_WRITABLE_BY_OTHERS = 0o022
 _CHUNK = 1 << 20
 _NO_ROW_REMOVED = "No row was removed anywhere."
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared database.
+    """A prepared database, which is as it was made and proved.
 
     :ivar path: where it is.
-    :ivar facts: what is known of it where it and products are certainly what they were when it was made and proved, else ``None``.
-    :ivar products: the identity of products then.
+    :ivar facts: what is known of it.
+    :ivar products: the identity of products where it certainly holds what it held then, else ``None``.
     """
 
     path: str
-    facts: Facts | None = None
-    products: Identity = ()
+    facts: Facts
+    products: Identity | None
 
-    def is_certain(self, products: str) -> bool:
-        """Return whether nothing has changed, now that no process can write to products. A WAL that was made empty is no change."""
+    def is_current(self, products: str) -> bool:
+        """Return whether products has not changed, now that no process can write to it. A WAL that was made empty is no change."""
         now = identity_of(real_path(products))
-        if self.facts is None or now is None or now[0] != self.products[0]:
+        if self.products is None or now is None or now[0] != self.products[0]:
             return False
         return all(
             here == there or (there is None and here is not None and not here[2])
@@ -64,35 +67,39 @@ def prepared_path(directory: str, checksum: str) -> str:
 
 
 def prepared_in(directory: str | None, products: str, proofs: Proofs) -> Prepared | None:
-    """Return the prepared database of a directory, ``None`` where there is none.
+    """Return the prepared database of a directory, ``None`` where there is none that is certainly as it was made and proved.
 
     :param products: the database that is to be split.
     :param proofs: what is known of both.
     """
     found = _files(directory)
-    if len(found) != 1:
+    made = proofs.recall(found[0]) if len(found) == 1 else None
+    if made is None or made.wal_bytes or not made.facts.file_checksum:
         return None
-    known, made = proofs.recall(products), proofs.recall(found[0])
-    if known is None or made is None or not known.facts.checksum or not made.facts.file_checksum:
-        return Prepared(found[0])
-    if found[0] != prepared_path(os.path.dirname(found[0]), known.facts.checksum):
-        return Prepared(found[0])
-    return Prepared(found[0], made.facts, known.identity)
+    known = proofs.recall(products)
+    path, directory = found[0], os.path.dirname(found[0])
+    same = known is not None and known.facts.checksum and path == prepared_path(directory, known.facts.checksum)
+    return Prepared(path, made.facts, known.identity if known is not None and same else None)
 
 
 def _files(directory: str | None) -> list[str]:
-    if directory is None or not is_directory(directory):
+    """Return what is prepared in a directory that only this user can write to, and that is no link."""
+    if directory is None or is_link(directory) or not is_directory(directory):
         return []
-    names = sorted(name for name in os.listdir(directory) if name.endswith(_ENDING))
+    status = os.lstat(directory)
+    if status.st_uid != os.geteuid() or status.st_mode & _WRITABLE_BY_OTHERS:
+        return []
+    names = sorted(name for name in os.listdir(directory) if _NAME.fullmatch(name))
     return [os.path.join(directory, name) for name in names if is_file(os.path.join(directory, name))]
 
 
 def forget(directory: str | None) -> None:
-    """Remove a directory and what is prepared in it. Raises ContimgError."""
-    if directory is None or not is_directory(directory):
+    """Remove what is prepared in a directory, and the directory if nothing else is in it. Raises ContimgError."""
+    found = _files(directory)
+    if directory is None or not found:
         return
     with error_context("remove the prepared database", directory, "It is not needed any more."):
-        for path in _files(directory):
+        for path in found:
             for suffix in (*SIDECARS, ""):
                 if is_file(path + suffix):
                     os.unlink(path + suffix)
@@ -100,21 +107,20 @@ def forget(directory: str | None) -> None:
             os.rmdir(directory)
 
 
-def copied(prepared: Prepared, place: str) -> None:
-    """Write the bytes of a prepared database to an empty file; where it is certain, prove them.
+def copied(prepared: Prepared, target: int) -> None:
+    """Write the bytes of a prepared database to an open file, read them from the device and compare them with what was proved.
 
-    :raises ContimgError: when it cannot be read or written, or the bytes on the device are other ones.
+    :raises ContimgError: when it cannot be read or written, or the bytes are other ones.
     """
-    with error_context("copy the prepared HDF5 database", place, _NO_ROW_REMOVED):
-        with open(place, "r+b", buffering=0) as target, os.fdopen(open_regular(prepared.path), "rb") as source:
-            for block in iter(lambda: source.read(_CHUNK), b""):
-                target.write(block)
-            os.fsync(target.fileno())
-        if prepared.facts is None:
-            return
-        directory, name = os.path.split(place)
-        with open_root(directory) as root:
-            found = hash_file(root, os.fsencode(name), from_device=True)
-    if f"sha256:{found}" != prepared.facts.file_checksum:
-        hint = f"{_NO_ROW_REMOVED} Check its device and that of {prepared.path}."
-        raise ContimgError("is not what was prepared", path=place, hint=hint)
+    with error_context("copy the prepared HDF5 database", prepared.path, _NO_ROW_REMOVED):
+        with os.fdopen(open_regular(prepared.path), "rb") as source, open(target, "wb", closefd=False) as copy:
+            shutil.copyfileobj(source, copy, _CHUNK)
+        os.fsync(target)
+        os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.lseek(target, 0, os.SEEK_SET)
+        found = hashlib.sha256()
+        for block in iter(lambda: os.read(target, _CHUNK), b""):
+            found.update(block)
+    if f"sha256:{found.hexdigest()}" != prepared.facts.file_checksum:
+        hint = f"{_NO_ROW_REMOVED} Check its device."
+        raise ContimgError("is not what was prepared", path=prepared.path, hint=hint)

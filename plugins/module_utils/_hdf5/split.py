@@ -25,7 +25,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.private_directo
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.space import Need, require_room
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.answers import answers_of, require_same_answers
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.apply import apply_split, vacuum
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.apply import Made, apply_split, vacuum
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     SplitOptions,
     SplitPlan,
@@ -42,13 +42,13 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database, sidecars
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, ContextManager
 
-    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Facts, Proofs
+    from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Proofs
 
 __all__ = ["carry_out", "is_split_of", "prepare", "refuse_places", "split", "split_options"]
 
@@ -116,12 +116,12 @@ class Files:
 
     :ivar backup_file: the copy of the products database, empty where none was made.
     :ivar rejected_file: the rows that did not fit and have left products, empty where there were none.
-    :ivar made: what is known of an HDF5 database that is a prepared one to the byte.
+    :ivar made: the HDF5 database where it is a prepared one.
     """
 
     backup_file: str = ""
     rejected_file: str = ""
-    made: Facts | None = None
+    made: Made | None = None
 
 
 def carry_out(options: SplitOptions, *, check: bool, proofs: Proofs = NOTHING) -> tuple[SplitPlan, bool, Files]:
@@ -140,33 +140,45 @@ def carry_out(options: SplitOptions, *, check: bool, proofs: Proofs = NOTHING) -
             require_short_name(path)
     files = Files()
     if not check and (writes or vacuums):
-        _require_space(options, plan)
+        _require_space_without(options, plan)
         if writes:
             files = _apply(options, plan, proofs)
         if vacuums:
             vacuum(options.products)
-    if not check:
-        forget(options.prepared_dir)
+    if not check and not options.keep_source:
+        with contextlib.suppress(ContimgError):  # the split is done; the next one that is prepared removes it
+            forget(options.prepared_dir)
     return plan, writes or vacuums, files
+
+
+def _require_space_without(options: SplitOptions, plan: SplitPlan) -> None:
+    """Check that there is room, for which what is prepared is given up. Raises ContimgError."""
+    try:
+        _require_space(options, plan)
+    except ContimgError:
+        if options.prepared_dir is None:
+            raise
+        forget(options.prepared_dir)
+        _require_space(options, plan)
 
 
 def _apply(options: SplitOptions, plan: SplitPlan, proofs: Proofs) -> Files:
     """Back products up, apply a plan, and compare the groups of before with those of after if that is wanted.
 
-    Those of a database that is certainly as it was prepared were compared then.
+    Those of a prepared database were compared when it was made. If it turns out not to be current, those of the backup are.
     """
     backup = ""
     if options.backup_dir is not None:
         backup = back_up_database(plan_backup(options.products, options.backup_dir, proofs=proofs))
     prepared = prepared_in(options.prepared_dir, options.products, proofs)
     index, exact = plan.index, not exists(options.hdf5)
-    moves = index.moved + index.merged + index.conflicts
-    compares = options.compare_groups and moves and (prepared is None or prepared.facts is None)
-    before = answers_of(options.products) if compares else None
+    compares = options.compare_groups and bool(index.moved + index.merged + index.conflicts)
+    later = bool(backup) and prepared is not None and prepared.products is not None
+    before = answers_of(options.products) if compares and not later else None
     exported, made = apply_split(options, plan, prepared)
-    if before is not None:
+    if compares and made is None:
         require_same_answers(
-            before,
+            before or answers_of(backup),
             source=options.products,
             target=options.hdf5,
             rejected=index.rejected,
@@ -311,8 +323,7 @@ def _report(options: SplitOptions, plan: SplitPlan, proofs: Proofs, *, changed: 
     products, hdf5 = schema_after(plan)
     places = {"products": options.products, "hdf5": options.hdf5}
     if files.made is not None:
-        with proofs.taking(options.hdf5) as note:
-            note(real_path(options.hdf5), files.made)
+        _note(proofs, options.hdf5, files.made)
     return {
         "changed": changed,
         "tables": _tables(plan),
@@ -323,6 +334,20 @@ def _report(options: SplitOptions, plan: SplitPlan, proofs: Proofs, *, changed: 
         "checksums": {name: content_checksum(path, proofs=proofs) for name, path in places.items() if exists(path)},
         "diff": {"before": _shown(*before), "after": _shown([*products, *_left(plan)], hdf5)} if changed else {},
     }
+
+
+def _note(proofs: Proofs, hdf5: str, made: Made) -> None:
+    """Have it remembered what is known of the HDF5 database, unless a process has written to it since it got its name."""
+    real = real_path(hdf5)
+    with proofs.taking(hdf5) as note:
+        identity = identity_of(real)
+        if (
+            identity is not None
+            and identity[0] is not None
+            and identity[0][1:4] == made.identity
+            and identity[1:] == (None, None)
+        ):
+            note(real, made.facts)
 
 
 def _left(plan: SplitPlan) -> list[str]:

@@ -15,19 +15,22 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import 
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.temporary import sidecars_of, temporary_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["new_database"]
 
 
 @contextlib.contextmanager
-def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
+def new_database(
+    place: str, *, like: str | None, state: str, fill: Callable[[int], None] | None = None
+) -> Iterator[str]:
     """Give the path of an empty file (mode 0600) beside ``place``; at the end it is flushed and stands at ``place``.
 
     What a killed run has left of such a file is removed, see ``_fs/temporary.py``.
 
     :param like: the file whose owner and group it has, and whose mode it gets in the end; without one it stays private.
     :param state: what state things are in if this fails, as a sentence.
+    :param fill: writes what the file begins with, by its descriptor: another user may own the directory.
     :raises ContimgError: when it cannot be made, flushed or named. Nothing stands at ``place`` then that was not there.
     """
     directory_path, name = os.path.split(os.path.abspath(place))
@@ -40,6 +43,8 @@ def new_database(place: str, *, like: str | None, state: str) -> Iterator[str]:
         model = None if like is None else os.stat(like)
         if model is not None:  # so SQLite works on it with the rights of that user
             os.fchown(descriptor, model.st_uid, model.st_gid)
+        if fill is not None:
+            fill(descriptor)
         path = os.path.join(directory_path, os.fsdecode(temporary))
         try:
             yield path

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import time
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import apply, prepared
+from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5 import apply, prepared, split
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prepared import prepared_in
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite import remembered
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum
@@ -55,12 +57,12 @@ class Case:
         header = read_header(str(self.hdf5)) if self.hdf5.exists() else None
         return {header.journal_mode} if header else set()
 
-    def is_certain(self) -> bool:
+    def is_current(self) -> bool:
         """Return whether what is prepared is certainly what a split makes."""
         with remembering(str(self.proofs), write=False, warn=pytest.fail) as proofs:
             found = prepared_in(str(self.prepared), str(self.products), proofs)
         assert found is not None
-        return found.facts is not None
+        return found.products is not None
 
     def made_without(self) -> str:
         """Return the content checksum of the HDF5 database that a split makes without anything prepared."""
@@ -85,7 +87,7 @@ def test_a_prepared_database_is_taken_as_it_is_where_nothing_has_changed(
     assert not case.hdf5.exists()
     assert snapshot(case.products.parent)[str(case.products)] == before[str(case.products)]
     assert not case.prepare()["changed"]
-    assert case.is_certain()
+    assert case.is_current()
     wanted = case.made_without()
     with monkeypatch.context() as patched:
         patched.setattr(apply, "_write_rows", lambda *_arguments: pytest.fail("it is made anew"))
@@ -147,7 +149,7 @@ def test_what_cannot_be_used_is_made_anew(case: Case, damage: str) -> None:
     elif damage == "no database":
         made.write_bytes(b"nothing")
     elif damage == "second one":
-        shutil.copy(made, made.with_name("b.hdf5"))
+        shutil.copy(made, made.with_name("0" * 32 + ".prepared"))
     else:
         with contextlib.closing(sqlite3.connect(made)) as connection, connection:
             connection.execute(f"DROP INDEX {one_index(connection)}")
@@ -167,7 +169,7 @@ def test_a_change_of_products_ends_the_certainty(case: Case) -> None:
     case.prepare()
     with contextlib.closing(sqlite3.connect(case.products)) as connection, connection:
         connection.execute(f"UPDATE {INDEX} SET group_id = 'other' WHERE rowid = 7")
-    assert not case.is_certain()
+    assert not case.is_current()
     wanted = case.made_without()
     case.split()
     assert content_checksum(str(case.hdf5)) == wanted
@@ -177,8 +179,108 @@ def test_bytes_that_are_not_those_that_were_proved_are_found(case: Case, monkeyp
     """Damage of a device changes no time: what is remembered of the file says that it is the same."""
     case.prepare()
     wanted = case.made_without()
-    assert case.is_certain()
-    monkeypatch.setattr(prepared, "hash_file", lambda *_arguments, **_options: "0" * 64)
+    (made,) = case.prepared.iterdir()
+    other = case.root / "damaged"
+    other.write_bytes(made.read_bytes()[:-1] + b"x")
+    assert case.is_current()
+    monkeypatch.setattr(prepared, "open_regular", lambda _path: os.open(other, os.O_RDONLY))
+    case.split()
+    assert content_checksum(str(case.hdf5)) == wanted
+
+
+def test_a_file_that_was_not_prepared_is_neither_used_nor_removed(case: Case) -> None:
+    case.prepare()
+    observation = case.prepared / "2025-10-02T00:00:00_sb00.hdf5"
+    observation.touch()
+    case.split()
+    assert [path.name for path in case.prepared.iterdir()] == [observation.name]
+
+
+def test_a_directory_that_is_a_link_or_that_others_may_write_to_is_left_alone(case: Case) -> None:
+    elsewhere = case.root / "elsewhere"
+    case.prepare()
+    case.prepared.rename(elsewhere)
+    case.prepared.symlink_to(elsewhere)
+    elsewhere.chmod(0o700)
+    (made,) = elsewhere.iterdir()
+    case.split()
+    assert made.exists()
+    case.prepared.unlink()
+    elsewhere.rename(case.prepared)
+    case.prepared.chmod(0o777)
+    case.split()
+    assert len(list(case.prepared.iterdir())) == 1
+
+
+def test_what_is_known_of_a_prepared_database_is_not_noted_of_one_that_has_changed_since(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(_directory: object) -> None:
+        with contextlib.closing(sqlite3.connect(case.hdf5)) as connection, connection:
+            connection.execute(f"DELETE FROM {INDEX} WHERE rowid < 11")
+        time.sleep(0.05)
+
+    case.prepare()
+    monkeypatch.setattr(split, "forget", changed)
+    case.split()
+    found = run_module("state_rows_info", {"path": str(case.root), "proofs": str(case.proofs)})
+    assert found["rows"]["./hdf5.sqlite3"]["tables"][INDEX]["rows"] == 90
+
+
+def test_what_is_prepared_is_given_up_where_there_is_no_room_else(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def room(*arguments: Any) -> None:
+        if case.prepared.exists():
+            raise ContimgError("has not enough space")
+        required(*arguments)
+
+    case.prepare()
+    wanted = case.made_without()
+    required = split._require_space
+    monkeypatch.setattr(split, "_require_space", room)
+    case.split()
+    assert content_checksum(str(case.hdf5)) == wanted
+
+
+def test_groups_are_compared_where_what_is_prepared_turns_out_to_be_another_one(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.prepare()
+    seen: list[str] = []
+    monkeypatch.setattr(prepared.Prepared, "is_current", lambda *_arguments: False)
+    monkeypatch.setattr(split, "require_same_answers", lambda *_arguments, **sides: seen.append(sides["target"]))
+    case.split()
+    assert seen == [str(case.hdf5)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "later"),
+    [
+        (["ALTER TABLE {0} ADD COLUMN note", "UPDATE {0} SET note = 1"], "UPDATE {0} SET note = 1.0"),
+        (["ALTER TABLE {0} ADD COLUMN subband_num REAL"], "UPDATE {0} SET subband_num = 5"),
+        (["ALTER TABLE {0} ADD COLUMN _rowid_ TEXT"], "UPDATE {0} SET file_size_bytes = NULL"),
+    ],
+    ids=["without a type", "a number as REAL", "named as the number of a row"],
+)
+def test_a_column_of_another_form_ends_as_without_anything_prepared(case: Case, changes: list[str], later: str) -> None:
+    for change in changes:
+        case.execute(change.format(INDEX))
+    case.prepare()
+    case.execute(later.format(INDEX) + " WHERE filename LIKE '%sb03%'")
+    wanted = case.made_without()
+    case.split()
+    assert content_checksum(str(case.hdf5)) == wanted
+
+
+def test_rows_without_numbers_keep_their_order(case: Case) -> None:
+    with contextlib.closing(sqlite3.connect(case.products)) as connection, connection:
+        (table,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (INDEX,)).fetchone()
+        connection.execute(f"ALTER TABLE {INDEX} RENAME TO kept")
+        connection.execute(f"{table} WITHOUT ROWID")
+        connection.execute(f"INSERT INTO {INDEX} SELECT * FROM kept")
+        connection.execute("DROP TABLE kept")
+    case.prepare()
+    case.execute(f"UPDATE {INDEX} SET group_id = 'other' WHERE filename LIKE '%sb03%'")
+    wanted = case.made_without()
     case.split()
     assert content_checksum(str(case.hdf5)) == wanted
 
