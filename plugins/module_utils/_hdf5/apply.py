@@ -198,7 +198,7 @@ def _bring_up_to_date(connection: sqlite3.Connection, plan: SplitPlan) -> None:
 
     Every value counts: one that products has lost since would else stay, since a row that lacks it is equal to one that has it.
     """
-    same, rows = f"t._rowid_ = s.{ROW}", source(plan.columns, numbered=True)
+    same = f"t._rowid_ = s.{ROW}"
     # A column of the schema has a type, to which a value is converted. In another one, 1 and 1.0 are equal, and are two contents.
     own = {quoted(name) for name in further(plan.columns)}
     written = " AND ".join(
@@ -206,8 +206,8 @@ def _bring_up_to_date(connection: sqlite3.Connection, plan: SplitPlan) -> None:
         for name, value in _values(plan).items()
     )
     connection.execute(
-        f"DELETE FROM dst.{INDEX} WHERE _rowid_ NOT IN (SELECT t._rowid_ FROM {rows} AS s CROSS JOIN dst.{INDEX} AS t"  # noqa: S608
-        f" ON {same} WHERE {fitting(plan)} AND {written})"
+        f"DELETE FROM dst.{INDEX} WHERE _rowid_ NOT IN (SELECT t._rowid_ FROM {source(plan.columns, numbered=True)} AS s"  # noqa: S608
+        f" CROSS JOIN dst.{INDEX} AS t ON {same} WHERE {fitting(plan)} AND {written})"
     )
     _insert_rows(connection, plan, f"NOT EXISTS (SELECT 1 FROM dst.{INDEX} AS t WHERE {same})")  # noqa: S608
     connection.execute(f"DELETE FROM dst.{LOCATIONS}")  # noqa: S608
