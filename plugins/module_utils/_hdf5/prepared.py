@@ -113,7 +113,7 @@ def copied(prepared: Prepared, target: int) -> None:
     :raises ContimgError: when it cannot be read or written, or the bytes are other ones.
     """
     with error_context("copy the prepared HDF5 database", prepared.path, _NO_ROW_REMOVED):
-        with os.fdopen(open_regular(prepared.path), "rb") as source, open(target, "wb", closefd=False) as copy:
+        with os.fdopen(open_regular(prepared.path), "rb") as source, os.fdopen(target, "wb", closefd=False) as copy:
             shutil.copyfileobj(source, copy, _CHUNK)
         os.fsync(target)
         os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)
