@@ -105,7 +105,7 @@ class Phase(Record):
         for phase in ("held", "proved"):
             run_module("migration_record", {"run_dir": str(self.host / "run"), "phase": phase})
         (self.host / "state").mkdir()
-        with contextlib.closing(sqlite3.connect(self.host / "state" / "a.sqlite3")) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.host / "state" / "a.sqlite3", isolation_level=None)) as connection:
             connection.execute("CREATE TABLE t AS SELECT 1 AS x")
 
     def parameters(self) -> dict[str, Any]:

@@ -198,7 +198,7 @@ class SplitCase(KillCase):
             places = [self.directory / name for name in _NAMES]
             remember = functools.partial(remembering, f"{self.directory}/proofs.json", write=True, warn=print)
             prepare(options_for(*places, prepared_dir=f"{self.directory}/prepared"), check=False, remember=remember)
-            with contextlib.closing(sqlite3.connect(places[0])) as connection, connection:
+            with contextlib.closing(sqlite3.connect(places[0], isolation_level=None)) as connection:
                 connection.execute("DELETE FROM hdf5_file_index WHERE rowid = 2")
 
     def arguments(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_what_makes_other_groups_makes_other_answers(tmp_path: pathlib.Path) -> 
     changes = ["timestamp_mjd = 60950.5", "subband_code = 'sb15'", "group_id = 'other'", "stored = 0"]
     answers, groups = {answers_of(str(path))}, {groups_of(path)}
     for change in changes:
-        with contextlib.closing(sqlite3.connect(path)) as database, database:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute(f"UPDATE hdf5_file_index SET {change} WHERE rowid = 1")
         answers.add(answers_of(str(path)))
         groups.add(groups_of(path))

@@ -49,7 +49,7 @@ class Case:
 
     def execute(self, statement: str) -> None:
         """Change products."""
-        with contextlib.closing(sqlite3.connect(self.products)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.products, isolation_level=None)) as connection:
             connection.execute(statement)
 
     def journal_modes(self) -> set[str]:
@@ -132,7 +132,7 @@ def test_rows_that_have_changed_since_are_written_anew(
 def test_new_rows_and_locations_are_added(case: Case) -> None:
     case.prepare()
     make_products(case.root / "more", [file_row(number) for number in range(100, 140)])
-    with contextlib.closing(sqlite3.connect(case.products)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(case.products, isolation_level=None)) as connection:
         connection.execute("ATTACH ? AS more", (str(case.root / "more"),))
         connection.execute(f"INSERT INTO {INDEX} SELECT * FROM more.{INDEX}")
     wanted = case.made_without()
@@ -151,7 +151,7 @@ def test_what_cannot_be_used_is_made_anew(case: Case, damage: str) -> None:
     elif damage == "second one":
         shutil.copy(made, made.with_name("0" * 32 + ".prepared"))
     else:
-        with contextlib.closing(sqlite3.connect(made)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as connection:
             connection.execute(f"DROP INDEX {one_index(connection)}")
     wanted = case.made_without()
     case.split()
@@ -167,7 +167,7 @@ def one_index(connection: sqlite3.Connection) -> str:
 
 def test_a_change_of_products_ends_the_certainty(case: Case) -> None:
     case.prepare()
-    with contextlib.closing(sqlite3.connect(case.products)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(case.products, isolation_level=None)) as connection:
         connection.execute(f"UPDATE {INDEX} SET group_id = 'other' WHERE rowid = 7")
     assert not case.is_current()
     wanted = case.made_without()
@@ -216,7 +216,7 @@ def test_what_is_known_of_a_prepared_database_is_not_noted_of_one_that_has_chang
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def changed(_directory: object) -> None:
-        with contextlib.closing(sqlite3.connect(case.hdf5)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(case.hdf5, isolation_level=None)) as connection:
             connection.execute(f"DELETE FROM {INDEX} WHERE rowid < 11")
         time.sleep(0.05)
 
@@ -272,7 +272,7 @@ def test_a_column_of_another_form_ends_as_without_anything_prepared(case: Case, 
 
 
 def test_rows_without_numbers_keep_their_order(case: Case) -> None:
-    with contextlib.closing(sqlite3.connect(case.products)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(case.products, isolation_level=None)) as connection:
         (table,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (INDEX,)).fetchone()
         connection.execute(f"ALTER TABLE {INDEX} RENAME TO kept")
         connection.execute(f"{table} WITHOUT ROWID")

@@ -487,7 +487,7 @@ def test_a_row_that_comes_after_the_plan_is_not_lost_by_a_decision(
     apply_split = apply.apply_split
     late = file_row(77, group_id="later", timestamp_iso=None, timestamp_mjd=None)
 
-    def rivalled(*arguments: Any) -> str:
+    def rivalled(*arguments: Any) -> apply.Applied:
         with contextlib.closing(sqlite3.connect(str(odd))) as user:
             insert_rows(user, [late])
             user.commit()

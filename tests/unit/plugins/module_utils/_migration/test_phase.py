@@ -33,7 +33,7 @@ class Case:
     def __init__(self, root: Path) -> None:
         self.run_dir, self.src, self.dest = root / "run", root / "src", root / "dest"
         self.src.mkdir()
-        with contextlib.closing(sqlite3.connect(self.src / "a.sqlite3")) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.src / "a.sqlite3", isolation_level=None)) as connection:
             connection.execute("CREATE TABLE t AS SELECT 1 AS x")
         copied = run_module("state_sync", {"src": str(self.src), "dest": str(self.dest)})
         self.digest, self.manifest = copied["source_digest"], copied["manifest"]
@@ -60,7 +60,7 @@ class Case:
     def break_proof(self, phase: str) -> str:
         """Make the proof of a phase impossible, and return what the error says of it."""
         place = self.dest if phase == "proved" else self.src
-        with contextlib.closing(sqlite3.connect(place / "a.sqlite3")) as connection, connection:
+        with contextlib.closing(sqlite3.connect(place / "a.sqlite3", isolation_level=None)) as connection:
             connection.execute("INSERT INTO t VALUES (2)")
         return {"proved": "Not identical to its counterpart", "started": "changed after it was copied"}[phase]
 
