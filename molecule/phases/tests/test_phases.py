@@ -22,15 +22,15 @@ DECISION = {"contimg_database_decisions": {"products": "keep_dest"}}
 FAULTS = [
     ("untouched", "state_databases_info", "untouched", SOURCE),
     ("presynced", "state_sync", "presynced", SOURCE),
-    ("presynced", "open_files_info", "presynced", SOURCE),
+    ("presynced", "migration_phase", "presynced", SOURCE),
     ("held", "state_sync migration_record", "held", SOURCE),
     ("held", "state_sync", "rolled_back", SOURCE),
     ("proved", "hdf5_db_split", "rolled_back", SOURCE),
     ("split", "migration_record", "rolled_back", SOURCE),
     ("repointed", "env_file", "rolled_back", SOURCE),
-    ("repointed", "manifest_info", "rolled_back", SOURCE),
+    ("repointed", "migration_phase", "rolled_back", SOURCE),
     ("started", "unit_hold", "rolled_back", SOURCE),
-    ("repointed", "manifest_info env_file", "repointed", DEST),
+    ("repointed", "migration_phase env_file", "repointed", DEST),
     ("started", "unit_watch", "started", DEST),
     ("done", "systemd_service", "done", DEST),
 ]
