@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "audit",
     "destination_of",
+    "hash_descriptor",
     "hash_file",
     "is_shared_memory",
     "kept_file",
@@ -123,12 +124,17 @@ def hash_file(root: int, path: bytes, *, from_device: bool = False) -> str:
 
     :param from_device: drop the file's clean pages from the page cache first, so that it is read from the device.
     """
-    digest = hashlib.sha256()
     with open_below(root, path) as descriptor:
-        if from_device:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        for block in iter(lambda: os.read(descriptor, _CHUNK), b""):
-            digest.update(block)
+        return hash_descriptor(descriptor, from_device=from_device)
+
+
+def hash_descriptor(descriptor: int, *, from_device: bool = False) -> str:
+    """Return the SHA-256 of an open file from where it stands to its end; see :func:`hash_file`."""
+    if from_device:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    digest = hashlib.sha256()
+    for block in iter(lambda: os.read(descriptor, _CHUNK), b""):
+        digest.update(block)
     return digest.hexdigest()
 
 

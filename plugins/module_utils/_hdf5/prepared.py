@@ -10,7 +10,6 @@ certainly the same since. Where products is not, the rows that differ are writte
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.dsa110.contimg.plugins.module_utils._errors import ContimgError, error_context
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import is_directory, is_file, is_link
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_descriptor
 from ansible_collections.dsa110.contimg.plugins.module_utils._sidecars import SIDECARS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection import real_path
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import identity_of
@@ -116,11 +116,8 @@ def copied(prepared: Prepared, target: int) -> None:
         with os.fdopen(open_regular(prepared.path), "rb") as source, os.fdopen(target, "wb", closefd=False) as copy:
             shutil.copyfileobj(source, copy, _CHUNK)
         os.fsync(target)
-        os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)
         os.lseek(target, 0, os.SEEK_SET)
-        found = hashlib.sha256()
-        for block in iter(lambda: os.read(target, _CHUNK), b""):
-            found.update(block)
-    if f"sha256:{found.hexdigest()}" != prepared.facts.file_checksum:
+        found = hash_descriptor(target, from_device=True)
+    if f"sha256:{found}" != prepared.facts.file_checksum:
         hint = f"{_NO_ROW_REMOVED} Check its device."
         raise ContimgError("is not what was prepared", path=prepared.path, hint=hint)

@@ -21,6 +21,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._errors import (
 )
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.durable import open_regular
 from ansible_collections.dsa110.contimg.plugins.module_utils._fs.lookup import target_exists
+from ansible_collections.dsa110.contimg.plugins.module_utils._fs.manifest import hash_descriptor
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import Snapshot, read_header, snapshot
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING, Facts
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.rows import (
@@ -319,11 +320,8 @@ def _size(path: str) -> int:
 
 
 def _file_checksum(path: str) -> str:
-    digest = hashlib.sha256()
     with error_context("read the file", path), os.fdopen(open_regular(path, follow=True), "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
+        return f"sha256:{hash_descriptor(file.fileno())}"
 
 
 def describe_all(
