@@ -182,7 +182,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "run_dir": {"type": "path", "required": True},
-            "phase": {"type": "str", "choices": ["held", "proved", "split", "started"], "required": True},
+            "phase": {"type": "str", "choices": list(PROOFS), "required": True},
             "closed": {"type": "dict", "options": _CLOSED},
             "identical": {"type": "list", "elements": "dict", "options": _IDENTICAL},
             "rows": {"type": "dict", "options": _ROWS},

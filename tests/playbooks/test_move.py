@@ -42,10 +42,10 @@ def test_the_whole_way_and_back(host: Host) -> None:
     assert moved.stdout.count("Find each database and what is to be done with it") == 1
     assert "Find the databases of both sides" not in moved.stdout
     assert moved.stdout.count("\nTASK [") <= _SHOWN
-    # What did not change since the first copy is not read again while the services are down.
     prepared = result_of(moved.stdout, "Make the HDF5 database from the first copy")
     assert prepared["tables"]["hdf5_file_index"]["moved"] == 200
     assert not (host.run_dir / "prepared").exists()
+    # What did not change since the first copy is not read again while the services are down: three databases, on both sides.
     proved = result_of(moved.stdout, "Prove that each copied database is equal to its source")
     assert len(proved["remembered"]) == 6
     assert fingerprint(host.src) == source

@@ -33,7 +33,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     further,
     target_wins,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prepared import copied
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prepared import copied, file_of
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prove import prove, proving_rows, require_sound
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.rejected import export_rejected
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, LOCATIONS
@@ -64,11 +64,11 @@ class Made(NamedTuple):
     """A new HDF5 database that is a prepared one to the byte.
 
     :ivar facts: what is known of that one.
-    :ivar identity: inode, size and mtime of the file, as they were when it got its name.
+    :ivar file: what :func:`file_of` says of it before it gets its name.
     """
 
     facts: Facts
-    identity: tuple[int, int, int]
+    file: tuple[int, ...] | None
 
 
 class Applied(NamedTuple):
@@ -99,7 +99,7 @@ def apply_split(options: SplitOptions, plan: SplitPlan, prepared: Prepared | Non
         elif plan.fit_rows:
             if plan.writes_target():
                 _fill(options, plan, products)
-            prove(options, plan, products=products)
+            prove(options, plan, products=products, hdf5=options.hdf5)
         return Applied("" if guard is None else _remove(options, plan, guard), made)
 
 
@@ -139,9 +139,8 @@ def _make(options: SplitOptions, plan: SplitPlan, products: Place, prepared: Pre
 
     :return: the prepared one, where it was taken as it is.
     """
-    if (
-        prepared is not None and plan.numbered
-    ):  # without numbers, rows that are written anew would stand in another order
+    # Without numbers, rows that are written anew would stand in another order.
+    if prepared is not None and plan.numbered:
         with contextlib.suppress(ContimgError):
             with _new(options, functools.partial(copied, prepared)) as temporary:
                 return _take_prepared(options, plan, products, prepared, temporary)
@@ -176,8 +175,7 @@ def _take_prepared(
 ) -> Made | None:
     """Take a copy of a prepared database; where products has changed since, write what differs and prove every row."""
     if prepared.is_current(options.products):
-        status = os.lstat(temporary)
-        return Made(prepared.facts, (status.st_ino, status.st_size, status.st_mtime_ns))
+        return Made(prepared.facts, file_of(temporary))
     with _both(options, products, temporary) as connection:
         rows = connection.execute("SELECT sql FROM dst.sqlite_master WHERE sql IS NOT NULL")
         if {text_of(sql) for (sql,) in rows} != set(plan.statements.values()):
@@ -186,10 +184,8 @@ def _take_prepared(
         connection.execute("BEGIN")
         _bring_up_to_date(connection, plan)
         connection.execute("COMMIT")
-        with proving_rows(options, plan, products=products, hdf5=temporary):
-            pass  # the indexes are there
         connection.execute("PRAGMA dst.journal_mode = WAL")
-    require_sound(options, temporary)
+    prove(options, plan, products=products, hdf5=temporary)
     return None
 
 

@@ -27,7 +27,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered 
 if TYPE_CHECKING:
     from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import Facts, Identity, Proofs
 
-__all__ = ["Prepared", "copied", "forget", "prepared_in", "prepared_path"]
+__all__ = ["Prepared", "copied", "file_of", "forget", "prepared_in", "prepared_path"]
 
 _ENDING = ".prepared"
 _DIGITS = 32  # of the checksum of products in a name
@@ -59,6 +59,15 @@ class Prepared:
             here == there or (there is None and here is not None and not here[2])
             for here, there in zip(now, self.products)
         )
+
+
+def file_of(path: str) -> tuple[int, ...] | None:
+    """Return inode, size and mtime of a database, which a new name leaves as they are; ``None`` where it has a WAL or a journal."""
+    identity = identity_of(real_path(path))
+    if identity is None or identity[0] is None or identity[1:] != (None, None):
+        return None
+    _device, *file, _ctime = identity[0]
+    return tuple(file)
 
 
 def prepared_path(directory: str, checksum: str) -> str:

@@ -70,15 +70,16 @@ def require_sound(options: SplitOptions, hdf5: str) -> None:
         _require_ok(options, _structure(Place(hdf5, IMMUTABLE)))
 
 
-def prove(options: SplitOptions, plan: SplitPlan, *, products: Place) -> None:
+def prove(options: SplitOptions, plan: SplitPlan, *, products: Place, hdf5: str) -> None:
     """Compare every row of products with that of the HDF5 database, and check that one's structure meanwhile.
 
     :param products: the products database; no process writes to it meanwhile.
+    :param hdf5: where the HDF5 database is; a new one has not got its place yet.
     :raises ContimgError: when a row is missing, or differs where it was to win.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(sqlite_failing(_DOING, options.hdf5, _UNCHANGED))
-        state = stack.enter_context(snapshot(options.hdf5))
+        state = stack.enter_context(snapshot(hdf5))
         connection = stack.enter_context(connected())
         attached(connection, "src", products)
         attached(connection, "dst", state.place)

@@ -34,7 +34,12 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.plan import (
     make_split_plan,
     schema_after,
 )
-from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prepared import forget, prepared_in, prepared_path
+from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.prepared import (
+    file_of,
+    forget,
+    prepared_in,
+    prepared_path,
+)
 from ansible_collections.dsa110.contimg.plugins.module_utils._hdf5.schema import INDEX, LOCATIONS
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.backup import back_up_database, plan_backup
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.checksum import content_checksum, describe
@@ -42,7 +47,7 @@ from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.connection 
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.journal import require_short_name
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.paths import Moves
 from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.readonly import is_database, sidecars
-from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING, identity_of
+from ansible_collections.dsa110.contimg.plugins.module_utils._sqlite.remembered import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -140,7 +145,7 @@ def carry_out(options: SplitOptions, *, check: bool, proofs: Proofs = NOTHING) -
             require_short_name(path)
     files = Files()
     if not check and (writes or vacuums):
-        _require_space_without(options, plan)
+        _require_space_or_forget(options, plan)
         if writes:
             files = _apply(options, plan, proofs)
         if vacuums:
@@ -151,7 +156,7 @@ def carry_out(options: SplitOptions, *, check: bool, proofs: Proofs = NOTHING) -
     return plan, writes or vacuums, files
 
 
-def _require_space_without(options: SplitOptions, plan: SplitPlan) -> None:
+def _require_space_or_forget(options: SplitOptions, plan: SplitPlan) -> None:
     """Check that there is room, for which what is prepared is given up. Raises ContimgError."""
     try:
         _require_space(options, plan)
@@ -215,7 +220,8 @@ def prepare(
             prepared_dir=None,
         )
         plan, changed, files = carry_out(asked, check=check, proofs=proofs)
-    time.sleep(_UNTIL_CERTAIN)
+    if not check:
+        time.sleep(_UNTIL_CERTAIN)
     with remember() as proofs:
         for path in filter(exists, (made, files.backup_file)):
             describe(path, proofs=proofs)
@@ -338,16 +344,9 @@ def _report(options: SplitOptions, plan: SplitPlan, proofs: Proofs, *, changed: 
 
 def _note(proofs: Proofs, hdf5: str, made: Made) -> None:
     """Have it remembered what is known of the HDF5 database, unless a process has written to it since it got its name."""
-    real = real_path(hdf5)
     with proofs.taking(hdf5) as note:
-        identity = identity_of(real)
-        if (
-            identity is not None
-            and identity[0] is not None
-            and identity[0][1:4] == made.identity
-            and identity[1:] == (None, None)
-        ):
-            note(real, made.facts)
+        if made.file is not None and file_of(hdf5) == made.file:
+            note(real_path(hdf5), made.facts)
 
 
 def _left(plan: SplitPlan) -> list[str]:

@@ -38,7 +38,8 @@ def run_phase(values: Mapping[str, Any], *, check: bool, proofs: Proofs = NOTHIN
     phase, found = values["phase"], dict(values["facts"])
     if not check:
         advance(read_record(values["run_dir"]), phase, {}, at=0.0)
-        found.update(_PROVE[phase](values[PROOFS[phase]], values["workers"], proofs))
+        option = PROOFS[phase]
+        found.update(_PROVE[option](values[option], values["workers"], proofs))
     recorded = run_record({**values, "facts": found, "move": None}, check=check)
     return {**recorded, "remembered": proofs.used}
 
@@ -92,8 +93,8 @@ def _unchanged(asked: Mapping[str, Any], _workers: int | None, _proofs: Proofs) 
 
 
 _PROVE: dict[str, Callable[..., dict[str, Any]]] = {
-    "held": _closed,
-    "proved": _identical,
-    "split": _rows,
-    "started": _unchanged,
+    "closed": _closed,
+    "identical": _identical,
+    "rows": _rows,
+    "unchanged": _unchanged,
 }

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["made_target", "open_target"]
 
-_PATIENCE, _PAUSE = (
-    10.0,
-    0.1,
-)  # seconds; so long the processes of a run that was killed may hold the lock, also on a busy machine
+# Seconds; so long the processes of a run that was killed may hold the lock, also on a busy machine.
+_PATIENCE, _PAUSE = 10.0, 0.1
 
 
 @contextlib.contextmanager
